@@ -1,0 +1,59 @@
+# make repro   the whole pipeline: from photographs to registered models
+# make test    all tests
+# make check   format, lint, types, import rules
+# make bench   what is measured rather than asserted
+# make ui      MLflow's pages on this machine
+# make lock    requirements*.lock anew from pyproject.toml
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+UV     := uv==0.13.9
+PORT   ?= 5000
+
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export NO_ALBUMENTATIONS_UPDATE := 1
+export MLFLOW_DISABLE_TELEMETRY := true
+export DVC_NO_ANALYTICS := 1
+
+.PHONY: repro test check bench ui lock clean
+
+repro: $(VENV)/.run
+	@git rev-parse --is-inside-work-tree >/dev/null 2>&1 || { echo "make repro: $(CURDIR) is no git repository, which DVC needs: clone the project, or run git init here" >&2; exit 2; }
+	@$(BIN)/dvc repro --quiet
+
+test: $(VENV)/.test
+	@$(BIN)/python -m pytest --cov --cov-report=term
+
+check: $(VENV)/.test
+	@$(BIN)/ruff format --check
+	@$(BIN)/ruff check
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/python -m pytest -q tests/test_dvc_deps.py
+
+bench: $(VENV)/.test
+	@$(BIN)/python -m tests.benchmarks
+
+ui: $(VENV)/.run
+	@echo "MLflow: http://127.0.0.1:$(PORT) (Ctrl-C ends it)"
+	@MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow server --host 127.0.0.1 --port $(PORT) --backend-store-uri sqlite:///$(CURDIR)/mlflow.db
+
+# Two sets of packages in one environment: what the pipeline runs with, and the test tools on top.
+$(VENV)/.run: requirements.lock
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 11) <= v < (3, 14) else f"Python 3.11 to 3.13 is needed, but {sys.executable} is {v.major}.{v.minor}; say another one: make PYTHON=python3.12 ...")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "$(UV)"
+	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet --require-hashes -r $<
+	@touch $@
+
+$(VENV)/.test: requirements-test.lock $(VENV)/.run
+	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet --require-hashes -r $<
+	@touch $@
+
+lock:
+	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet -o requirements.lock
+	uv pip compile pyproject.toml --extra test -c requirements.lock --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet -o requirements-test.lock
+
+clean:
+	rm -rf $(VENV) .locks .resume

@@ -1,0 +1,57 @@
+"""Means of the scores: per pair first, then over pairs, never over batches."""
+
+import pandas as pd
+
+from stages.pictures.holes import BUCKETS
+
+HEADLINES = ("hole_psnr", "psnr", "ssim", "l1_percent", "hole_l1_percent")
+
+
+def summarise(scores: pd.DataFrame) -> dict[str, float]:
+    """Average the pairs of one method.
+
+    Args:
+        scores: one row a pair, with `bucket`, `border`, `milliseconds` and the scores of `score`.
+
+    Returns:
+        the mean of each headline score, `ms` a picture, and the hole PSNR by ratio (`hole_psnr_10`: holes up to 10 %)
+        and by border (`hole_psnr_border`, `hole_psnr_inside`).
+    """
+    hole_psnr = scores["hole_psnr"]
+    means = {name: float(scores[name].mean()) for name in HEADLINES}
+    ratios = {
+        f"hole_psnr_{round(100 * high)}": float(hole_psnr[scores["bucket"] == bucket].mean())
+        for bucket, (_, high) in enumerate(BUCKETS)
+    }
+    return {
+        **means,
+        "ms": float(scores["milliseconds"].mean()),
+        **ratios,
+        "hole_psnr_border": float(hole_psnr[scores["border"]].mean()),
+        "hole_psnr_inside": float(hole_psnr[~scores["border"]].mean()),
+    }
+
+
+def by_ratio(scores: pd.DataFrame) -> pd.DataFrame:
+    """Average the pairs of one method within each bucket of the hole ratio, for plots.
+
+    Args:
+        scores: as for `summarise`.
+
+    Returns:
+        one row a bucket: `holes` (its name, such as "10-20 %"), `ratio_percent` (its middle, for an axis), the
+        headline scores, and `hole_psnr_border` and `hole_psnr_inside`.
+    """
+    rows = []
+    for bucket, (low, high) in enumerate(BUCKETS):
+        cell = scores[scores["bucket"] == bucket]
+        rows.append(
+            {
+                "holes": f"{100 * low:.0f}-{100 * high:.0f} %",
+                "ratio_percent": round(50 * (low + high), 1),
+                **{name: cell[name].mean() for name in HEADLINES},
+                "hole_psnr_border": cell.loc[cell["border"], "hole_psnr"].mean(),
+                "hole_psnr_inside": cell.loc[~cell["border"], "hole_psnr"].mean(),
+            }
+        )
+    return pd.DataFrame(rows)

@@ -1,0 +1,1 @@
+"""What the two trainings share: batches, the trainer, resuming, exporting."""

@@ -1,0 +1,61 @@
+"""The state of a training between two steps, and the folder it waits in after an interruption.
+
+The folder is `.resume/<fingerprint>/` in the project's root, outside DVC: the fingerprint is of everything that the
+training depends on, so the same inputs resume, and any changed input starts clean.
+"""
+
+import hashlib
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from stages.fitting.module import InpaintingModule
+from stages.running import project
+from stages.running.errors import InputError
+from stages.running.files import atomic_write, sha256
+
+_FILE = "checkpoint.pt"
+
+
+def fingerprint(facts: Mapping[str, Any]) -> str:
+    """Hash what a training depends on: the facts given (JSON), and every module of the project that is loaded."""
+    modules = [module for name, module in sorted(sys.modules.items()) if name.startswith("stages.")]
+    code = [sha256(module.__file__) for module in modules if module.__file__]
+    return hashlib.sha256(json.dumps([facts, code], sort_keys=True).encode()).hexdigest()
+
+
+def folder(of: str) -> Path:
+    """Return the folder in which a training of this fingerprint keeps its state."""
+    return project.root() / ".resume" / of[:32]
+
+
+def save(where: Path, module: InpaintingModule, extra: Mapping[str, Any]) -> None:
+    """Write the state of a training; readers see the old checkpoint or the new one, never half of one."""
+    state = {
+        "step": module.step,
+        "module": module.state_dict(),
+        "optimizers": [optimizer.state_dict() for optimizer in module.trainer.optimizers],
+        "extra": dict(extra),
+    }
+    with atomic_write(where / _FILE) as file:
+        torch.save(state, file)
+
+
+def load(where: Path) -> dict[str, Any] | None:
+    """Read the state to go on from, or None where there is none.
+
+    Raises:
+        InputError: the file is there but cannot be read.
+    """
+    path = where / _FILE
+    if not path.exists():
+        return None
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise InputError(f"{path} cannot be read ({error}); delete its folder to start this training anew") from None
+    return state

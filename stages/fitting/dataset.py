@@ -1,0 +1,121 @@
+"""Batches of tiles and holes, each a function of (seed, step) alone.
+
+Whoever asks for step 1200 gets the same pictures: in one process or several, in the first run or after an interruption.
+"""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypedDict
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from stages.pictures.holes import Bank
+from stages.pictures.shards import Tiles
+
+Pixels = npt.NDArray[np.uint8]
+
+_ORDER, _HOLES = 0, 1  # which of the two draws a generator is for
+
+
+class Batch(TypedDict):
+    """What a training or validation step gets."""
+
+    target: Tensor  # uint8 (N, 3, H, W)
+    hole: Tensor  # uint8 (N, 1, H, W), 1 where pixels are missing
+    step: int
+
+
+def to_float(batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+    """Return (image, hole, target) of a batch as float32: image and target (N, 3, H, W) in [0, 1], holes zeroed."""
+    target = batch["target"].float().div_(255)
+    hole = batch["hole"].float()
+    return target * (1 - hole), hole, target
+
+
+class TrainingBatches(Dataset[Batch]):
+    """The batch of every step: tiles in an order that is new in every epoch, each with a hole drawn from the bank.
+
+    Args:
+        tiles: folders of shards, all of whose tiles are trained on.
+        bank: file of holes of the tiles' size; each is also flipped and turned, which no hole minds.
+        batch_size: pictures in a batch.
+        seed: of everything drawn here.
+    """
+
+    def __init__(self, tiles: Sequence[str | Path], bank: str | Path, batch_size: int, seed: int) -> None:
+        self._tiles = Tiles(tiles)
+        self._bank = Bank(bank)
+        _check_sizes(self._tiles, self._bank)
+        self._batch_size = batch_size
+        self._seed = seed
+        self._epoch = -1
+        self._order: npt.NDArray[np.integer[Any]] = np.empty(0, np.int64)
+
+    def __getitem__(self, step: int) -> Batch:
+        """Return the batch of a step, counted from 0, without end."""
+        first = step * self._batch_size
+        indices = np.array([self._tile_at(first + offset) for offset in range(self._batch_size)])
+        rng = np.random.default_rng([self._seed, _HOLES, step])
+        holes = self._bank.gather(rng.integers(len(self._bank), size=self._batch_size))
+        turned = [_turn(hole, int(way)) for hole, way in zip(holes, rng.integers(8, size=len(holes)), strict=True)]
+        return _batch(self._tiles.gather(indices), np.stack(turned), step)
+
+    @property
+    def tile_size(self) -> int:
+        """Side of the pictures, in pixels."""
+        return self._tiles.size
+
+    def _tile_at(self, position: int) -> int:
+        epoch, place = divmod(position, len(self._tiles))
+        if epoch != self._epoch:
+            self._epoch = epoch
+            self._order = np.random.default_rng([self._seed, _ORDER, epoch]).permutation(len(self._tiles))
+        return int(self._order[place])
+
+
+class ValidationBatches(Dataset[Batch]):
+    """The same pictures every time: each hole of the bank with one tile, the tiles spread over all there are.
+
+    Args:
+        tiles: folder of shards.
+        bank: file of holes of the tiles' size.
+        batch_size: pictures in a batch; the last may be smaller.
+    """
+
+    def __init__(self, tiles: str | Path, bank: str | Path, batch_size: int) -> None:
+        self._tiles = Tiles([tiles])
+        self._bank = Bank(bank)
+        _check_sizes(self._tiles, self._bank)
+        self._batch_size = batch_size
+
+    def __len__(self) -> int:
+        """Return the number of batches."""
+        return math.ceil(len(self._bank) / self._batch_size)
+
+    def __getitem__(self, number: int) -> Batch:
+        """Return a batch, counted from 0."""
+        rows = np.arange(number * self._batch_size, min((number + 1) * self._batch_size, len(self._bank)))
+        if len(rows) == 0:
+            raise IndexError(number)
+        indices = rows * len(self._tiles) // len(self._bank)
+        return _batch(self._tiles.gather(indices), self._bank.gather(rows), number)
+
+
+def _check_sizes(tiles: Tiles, bank: Bank) -> None:
+    if tiles.size != bank.size:
+        raise ValueError(f"holes should be as large as the tiles, {tiles.size} pixels, but are {bank.size}")
+
+
+def _turn(hole: Pixels, way: int) -> Pixels:
+    turned = np.rot90(hole, way % 4)
+    return turned.T if way >= 4 else turned
+
+
+def _batch(tiles: Pixels, holes: Pixels, step: int) -> Batch:
+    target = torch.from_numpy(tiles).permute(0, 3, 1, 2)  # in memory still N, H, W, C: what torch calls channels_last
+    return {"target": target, "hole": torch.from_numpy(holes)[:, None], "step": step}

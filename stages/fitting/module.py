@@ -1,0 +1,118 @@
+"""What the Lightning modules of all trainings share: counting steps, averaging weights, validating."""
+
+from collections.abc import Callable
+
+import lightning
+import torch
+from lightning.pytorch.core.optimizer import LightningOptimizer
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+
+from stages.fitting.dataset import Batch, to_float
+from stages.restoring.composite import composite
+
+Tensors = tuple[Tensor, ...] | list[Tensor]
+
+
+def moving_average(decay: float) -> Callable[[Tensors, Tensors, Tensor | int], None]:
+    """Return the update of an exponential moving average that forgets the random start.
+
+    The decay after n updates is min(decay, (1 + n) / (10 + n)), so that short trainings are averaged too.
+    """
+
+    def update(averaged: Tensors, current: Tensors, updates: Tensor | int) -> None:
+        share = 1 - min(decay, (1 + int(updates)) / (10 + int(updates)))
+        if averaged[0].is_floating_point():
+            torch._foreach_lerp_(averaged, current, share)
+        else:  # batch norm counts its batches
+            torch._foreach_copy_(averaged, current)
+
+    return update
+
+
+class InpaintingModule(lightning.LightningModule):
+    """A network in training. Subclasses write `training_step` between `begin_step` and `end_step`.
+
+    Optimisation is manual: a step reads from first line to last, and a GAN's two optimisers need it anyway.
+
+    Args:
+        network: called with (image, hole), answers (N, 3, H, W) in [0, 1].
+        average_decay: of the weights' moving average, which validation and export use; 0 uses the weights themselves.
+
+    Attributes:
+        seed: of the training; dropout draws from it and the step.
+        step: steps done; the schedule and the batches are functions of it.
+        terms: the last step's loss terms, detached scalars.
+        scores: of the last validation.
+        samples: target, image and composite of the first validation pictures, (N, 3, H, W) each.
+    """
+
+    def __init__(self, network: nn.Module, average_decay: float) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.network = network
+        self.average: nn.Module | None = None
+        if average_decay:
+            self.average = AveragedModel(network, multi_avg_fn=moving_average(average_decay), use_buffers=True)
+        self.seed = 0
+        self.step = 0
+        self.terms: dict[str, Tensor] = {}
+        self.scores: dict[str, float] = {}
+        self.samples: tuple[Tensor, Tensor, Tensor] | None = None
+        self._mse: list[Tensor] = []
+        self._l1: list[Tensor] = []
+
+    @property
+    def trained(self) -> nn.Module:
+        """The network as validation and export see it."""
+        if isinstance(self.average, AveragedModel):
+            return self.average.module
+        return self.network
+
+    def learning_rate_at(self, step: int) -> float:
+        """Return the learning rate of a step."""
+        raise NotImplementedError
+
+    def begin_step(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """Set the learning rate and the step's own seed, and return (image, hole, target) as floats."""
+        torch.manual_seed(self.seed + self.step)  # dropout takes no generator; so an interrupted run draws the same
+        for optimizer in self.trainer.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = self.learning_rate_at(self.step)
+        return to_float(batch)
+
+    def end_step(self, terms: dict[str, Tensor]) -> None:
+        """Keep the loss terms for the history, take the new weights into the average, count the step."""
+        self.terms = {name: term.detach() for name, term in terms.items()}
+        if isinstance(self.average, AveragedModel):
+            self.average.update_parameters(self.network)
+        self.step += 1
+
+    def optimise(self, optimizer: LightningOptimizer, loss: Tensor) -> None:
+        """Take one step down the gradient of `loss`."""
+        optimizer.zero_grad()
+        self.manual_backward(loss)
+        optimizer.step()
+
+    def on_validation_epoch_start(self) -> None:
+        self._mse, self._l1 = [], []
+        self.trained.eval()
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Score the composite's missing pixels, picture by picture."""
+        image, hole, target = to_float(batch)
+        composed = composite(image, self.trained(image, hole).float().clamp(0, 1), hole)
+        missing = hole.sum((1, 2, 3)).clamp(min=1) * target.shape[1]
+        difference = composed - target
+        self._mse.append(difference.square().sum((1, 2, 3)) / missing)
+        self._l1.append(difference.abs().sum((1, 2, 3)) / missing)
+        if batch_idx == 0:
+            self.samples = (target, image, composed)
+
+    def on_validation_epoch_end(self) -> None:
+        """Average over pictures, never over batches, of which the last is smaller."""
+        psnr = -10 * torch.cat(self._mse).clamp(min=1e-10).log10()
+        self.scores = {
+            "val_hole_psnr": psnr.mean().item(),
+            "val_hole_l1_percent": 100 * torch.cat(self._l1).mean().item(),
+        }

@@ -1,0 +1,125 @@
+"""From params and files to a trained, exported and recorded model: the `main` of every training stage."""
+
+import contextlib
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+
+from stages.fitting import checkpoint, course
+from stages.fitting.dataset import TrainingBatches, ValidationBatches
+from stages.fitting.module import InpaintingModule
+from stages.fitting.record import Record
+from stages.fitting.settings import FitSettings, ModelEntry
+from stages.pictures import shards
+from stages.restoring import exported
+from stages.running.errors import ParamsError
+from stages.running.files import atomic_write, fresh_folder, sha256, write_json
+from stages.running.params import read, read_seed
+from stages.running.say import say
+
+PREPARED = Path("data/prepared")
+MASKS = Path("data/masks")
+MODELS = Path("data/models")
+TRAINING = Path("data/training")
+MIRROR = "stages.tracking"  # started as a process, not imported: training never talks to MLflow
+VALIDATION_BATCH = 32
+
+AnySettings = TypeVar("AnySettings", bound=FitSettings)
+
+
+def train(key: str, settings_kind: type[AnySettings], module_kind: Callable[[AnySettings], InpaintingModule]) -> None:
+    """Train one model, or go on with it where an interrupted run left off, and write its outputs.
+
+    Args:
+        key: the model's name in `models` and `train` of params.yaml.
+        settings_kind: of its section.
+        module_kind: makes the Lightning module from the settings.
+    """
+    seed = read_seed()
+    entry = read(f"models.{key}", ModelEntry)
+    settings = read(f"train.{key}", settings_kind)
+    folders = list(dict.fromkeys([PREPARED / "train", entry.tiles]))
+    training = TrainingBatches(folders, MASKS / "train.npy", settings.batch_size, seed)
+    validation = ValidationBatches(PREPARED / "val", MASKS / "val.npy", VALIDATION_BATCH)
+    _check_size(training.tile_size, settings.levels, key)
+
+    facts = _facts(key, seed, entry, settings)
+    state = checkpoint.folder(facts["fingerprint"])
+    record = Record(state / "record", facts)
+    torch.manual_seed(seed)
+    module = module_kind(settings)
+    module.seed = seed
+    progress = course.Course(settings, record, state)
+    if interrupted := checkpoint.load(state):
+        progress.restore(module, interrupted)
+        say(f"{key}: goes on after step {module.step}")
+    with _mirrored(record.folder):
+        course.run(module, course.Batches(module, training, validation, settings), progress)
+        _write(key, module, settings, progress, record)
+    shutil.rmtree(state)
+
+
+def _check_size(tile_size: int, levels: int, key: str) -> None:
+    if tile_size % 2**levels or tile_size < 2 ** (levels + 1):
+        raise ParamsError(
+            f"`train.{key}.levels` is {levels}, which needs a `tile_size` that is a multiple of {2**levels} and at "
+            f"least {2 ** (levels + 1)}, but it is {tile_size}; lower the levels or change the tile size"
+        )
+
+
+def _facts(key: str, seed: int, entry: ModelEntry, settings: FitSettings) -> dict[str, Any]:
+    tiles = {str(folder): shards.summary(folder) for folder in {PREPARED / "train", PREPARED / "val", entry.tiles}}
+    banks = {str(path): {"digest": sha256(path)} for path in (MASKS / "train.npy", MASKS / "val.npy")}
+    params = {"seed": seed, **entry.model_dump(mode="json"), **settings.model_dump(mode="json")}
+    inputs = dict(sorted((tiles | banks).items()))
+    of = checkpoint.fingerprint({"key": key, "params": params, "inputs": inputs})
+    return {"key": key, "stage": f"train@{key}", "fingerprint": of, "params": params, "inputs": inputs}
+
+
+@contextlib.contextmanager
+def _mirrored(folder: Path) -> Iterator[None]:
+    """Let a process beside this one bring the record into MLflow as it grows; training never waits for it."""
+    mirror = subprocess.Popen(
+        [sys.executable, "-m", MIRROR, str(folder)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        yield
+    finally:
+        mirror.terminate()
+        try:
+            mirror.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            mirror.kill()
+            mirror.wait()
+
+
+def _write(key: str, module: InpaintingModule, settings: FitSettings, progress: course.Course, record: Record) -> None:
+    network = module.trained
+    network.load_state_dict(progress.best)
+    network.to("cpu").to(memory_format=torch.contiguous_format).eval()
+    with fresh_folder(MODELS / key) as folder:
+        model = folder / "model.pt2"
+        exported.save(network, model, settings.levels, {"key": key, "settings": settings.model_dump(mode="json")})
+        write_json(folder / "settings.json", settings.model_dump(mode="json"))
+        with atomic_write(folder / "weights.pt") as file:  # of the whole module, for fine-tuning
+            torch.save(module.cpu().state_dict(), file)
+        digest = sha256(model)
+    summary = {
+        "val_hole_psnr": progress.best_score,
+        "best_step": progress.best_step,
+        "steps": module.step,
+        "seconds": round(record.seconds, 1),
+        "parameters": sum(parameter.numel() for parameter in network.parameters()),
+    }
+    record.finish(digest, summary)
+    with fresh_folder(TRAINING / key) as folder:
+        shutil.copytree(record.folder, folder, dirs_exist_ok=True)
+    say(
+        f"{key}: hole PSNR {progress.best_score:.2f} dB on validation pictures after {progress.best_step} steps, "
+        f"{record.seconds:.0f} s; {MODELS / key}/model.pt2"
+    )

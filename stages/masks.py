@@ -1,0 +1,200 @@
+"""Draw the holes of every split: reads params (and a folder of hole pictures), writes data/masks.
+
+    python -m stages.masks
+
+`<split>.npy` is a bank, read by `stages.pictures.holes.Bank`; row for row `<split>.parquet` says of each hole its kind,
+ratio, bucket (-1 outside all), border and seed. The test bank holds the same number of holes in every cell of ratio
+bucket and border; those of train and val are spread evenly over the ratios, every second touching the border.
+
+Every kind can meet any ratio, but for two: `challenge` holes have the ratio that they have, and `files` holes those of
+the pictures. Where such a kind cannot serve, its share goes to the others.
+"""
+
+import sys
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal, Self
+
+import cv2
+import numpy as np
+import pandas as pd
+from pydantic import Field, field_validator, model_validator
+
+from stages.pictures.drawing.boxes import challenge_ratio
+from stages.pictures.drawing.given import GivenHoles, load_given
+from stages.pictures.drawing.wanted import Wanted, draw_hole
+from stages.pictures.holes import BUCKETS, Pixels, bucket_of, hole_ratio, pack, touches_border
+from stages.running import guard
+from stages.running.errors import ParamsError
+from stages.running.files import fresh_folder, write_array, write_parquet
+from stages.running.parallel import map_ordered
+from stages.running.params import Settings, read, read_seed
+from stages.running.say import say
+
+OUT = "data/masks"
+CELLS = [(bucket, border) for bucket in range(len(BUCKETS)) for border in (False, True)]
+
+_SMALLEST_TILE = 24  # below, hardly a ratio can be met and kept off the border
+_CHUNK = 200  # holes: some tenths of a second
+_GOLDEN = (5**0.5 - 1) / 2  # its multiples fill (0, 1) evenly, wherever one stops
+
+
+class Shares(Settings):
+    """`masks.kinds`: how often each kind is drawn, in relation to the others."""
+
+    strokes: float = Field(ge=0)
+    blobs: float = Field(ge=0)
+    boxes: float = Field(ge=0)
+    challenge: float = Field(ge=0)
+    files: float = Field(ge=0)
+
+    @model_validator(mode="after")
+    def _some(self) -> Self:
+        if not any(self.model_dump().values()):
+            raise ValueError("at least one kind should have a share above 0")
+        return self
+
+
+class MasksParams(Settings):
+    """`masks` in params.yaml."""
+
+    train: int = Field(ge=1)
+    val: int = Field(ge=1)
+    test_per_cell: int = Field(ge=1)
+    ratio_range: tuple[float, float]
+    kinds: Shares
+    files: str
+    files_hole_is: Literal["white", "black"]
+
+    @field_validator("ratio_range")
+    @classmethod
+    def _ascending(cls, value: tuple[float, float]) -> tuple[float, float]:
+        low, high = value
+        if not 0 < low < high <= BUCKETS[-1][1]:
+            raise ValueError(f"should be [low, high] with 0 < low < high <= {BUCKETS[-1][1]}")
+        return value
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What the holes of every split are drawn from.
+
+    Attributes:
+        seed: of the whole pipeline.
+        size: side of a hole in pixels.
+        ratio_range: of train and val: more than the first, at most the second.
+        shares: of each kind, at least 0, in any unit.
+        given: the holes of the folder, where `files` has a share.
+    """
+
+    seed: int
+    size: int
+    ratio_range: tuple[float, float]
+    shares: dict[str, float]
+    given: GivenHoles | None
+
+
+def draw_bank(recipe: Recipe, split: str, count: int) -> tuple[Pixels, pd.DataFrame]:
+    """Draw the holes of a split; each depends on its row alone, so a larger bank begins with the smaller one.
+
+    Args:
+        recipe: what to draw from.
+        split: train, val or test.
+        count: number of holes.
+
+    Returns:
+        the packed holes, uint8 (count, size, ceil(size / 8)), and the table that says what each is.
+
+    Raises:
+        ParamsError: no kind with a share can make what is wanted.
+    """
+    chunks = [range(start, min(start + _CHUNK, count)) for start in range(0, count, _CHUNK)]
+    drawn = list(map_ordered(partial(_draw_rows, recipe, split), chunks, f"masks {split}", unit="chunk"))
+    return np.concatenate([packed for packed, _ in drawn]), pd.DataFrame([row for _, table in drawn for row in table])
+
+
+def _draw_rows(recipe: Recipe, split: str, rows: Iterable[int]) -> tuple[Pixels, list[dict[str, Any]]]:
+    cv2.setNumThreads(1)  # the processes share the cores already
+    drawn = [_draw_row(recipe, split, row) for row in rows]
+    return pack(np.stack([hole for hole, _ in drawn])), [record for _, record in drawn]
+
+
+def _draw_row(recipe: Recipe, split: str, row: int) -> tuple[Pixels, dict[str, Any]]:
+    seed = int(np.random.SeedSequence([recipe.seed, *b"masks", *split.encode(), row]).generate_state(1)[0])
+    rng = np.random.default_rng(seed)
+    wanted = what_is_wanted(split, row, recipe.ratio_range)
+    kind = _pick_kind(recipe, wanted, rng)
+    if kind == "files" and recipe.given:
+        hole = recipe.given.draw(wanted, split == "train", rng)
+    else:
+        hole = draw_hole(kind, (recipe.size, recipe.size), wanted, rng)
+    ratio = hole_ratio(hole)
+    bucket = bucket_of(ratio)
+    record = {"ratio": ratio, "bucket": -1 if bucket is None else bucket, "border": touches_border(hole), "seed": seed}
+    return hole, {"row": row, "kind": kind, **record}
+
+
+def what_is_wanted(split: str, row: int, ratio_range: tuple[float, float]) -> Wanted:
+    """Say what the hole of a row is to be: test rows go round the cells, those of train and val round the border.
+
+    Args:
+        split: train, val or test.
+        row: of the bank, from 0.
+        ratio_range: of train and val.
+    """
+    lap, place = divmod(row, len(CELLS)) if split == "test" else (row, row % 2)
+    bucket, border = CELLS[place]
+    low, high = BUCKETS[bucket] if split == "test" else ratio_range
+    return Wanted(low, high, ratio=low + (high - low) * ((lap + 1) * _GOLDEN % 1), border=border)
+
+
+def _pick_kind(recipe: Recipe, wanted: Wanted, rng: np.random.Generator) -> str:
+    able = {kind: share for kind, share in recipe.shares.items() if share > 0 and _can_serve(kind, recipe, wanted)}
+    if not able:
+        raise ParamsError(
+            f"no kind with a share in `masks.kinds` can make a hole with a ratio in ({wanted.low:g}, {wanted.high:g}] "
+            f"that {'touches' if wanted.border else 'keeps off'} the border, which every bank needs; give strokes, "
+            f"blobs or boxes a share (for `files`, see also that `masks.files_hole_is` names the right colour)"
+        )
+    return str(rng.choice(list(able), p=np.array(list(able.values())) / sum(able.values())))
+
+
+def _can_serve(kind: str, recipe: Recipe, wanted: Wanted) -> bool:
+    if kind == "challenge":
+        return wanted.low < challenge_ratio((recipe.size, recipe.size)) <= wanted.high
+    if kind == "files":
+        return recipe.given is not None and len(recipe.given.rows_for(wanted)) > 0
+    return True
+
+
+def main() -> None:
+    """Read params, draw the banks, write them and say what they are."""
+    seed, size, params = read_seed(), read("tile_size", int), read("masks", MasksParams)
+    if size < _SMALLEST_TILE:
+        raise ParamsError(f"params.yaml: `tile_size` is {size}, but holes need at least {_SMALLEST_TILE} pixels")
+    given = _load_given(params, size) if params.kinds.files else None
+    recipe = Recipe(seed, size, params.ratio_range, params.kinds.model_dump(), given)
+    counts = {"train": params.train, "val": params.val, "test": params.test_per_cell * len(CELLS)}
+    started = time.perf_counter()
+    with fresh_folder(OUT) as folder:
+        for split, count in counts.items():
+            packed, table = draw_bank(recipe, split, count)
+            write_array(folder / f"{split}.npy", packed)
+            write_parquet(folder / f"{split}.parquet", table)
+    speed = sum(counts.values()) / (time.perf_counter() - started)
+    numbers = ", ".join(f"{count:,} {split}" for split, count in counts.items())
+    say(f"masks: {numbers} holes of {size} x {size} pixels in {OUT}; {speed:,.0f} a second")
+
+
+def _load_given(params: MasksParams, size: int) -> GivenHoles:
+    given, refused = load_given(params.files, params.files_hole_is, size)
+    for bad in refused:
+        say(f"masks: passed over {bad}")
+    say(f"masks: hole pictures used from {params.files}: {len(given.ratios):,}")
+    return given
+
+
+if __name__ == "__main__":
+    sys.exit(guard.run("masks", main))

@@ -1,0 +1,81 @@
+"""PConvNet and its plain twin in training: two phases, the second with the encoder's batch norm frozen."""
+
+from typing import Any, Literal
+
+import torch
+from pydantic import Field, model_validator
+from torch.optim import Adam
+
+from stages.fitting.dataset import Batch
+from stages.fitting.module import InpaintingModule
+from stages.fitting.settings import FitSettings
+from stages.pconv.losses import Weights, loss_terms
+from stages.pconv.network import PConvUNet
+from stages.pictures import features
+
+
+class PConvSettings(FitSettings):
+    """`train.unet`, `train.pconv`, `train.pconv_augmented` in params.yaml."""
+
+    partial: bool
+    finetune_steps: int = Field(ge=0)
+    finetune_learning_rate: float = Field(gt=0, le=1)
+    valid_weight: float = Field(ge=0)
+    hole_weight: float = Field(ge=0)
+    perceptual_weight: float = Field(ge=0)
+    style_weight: float = Field(ge=0)
+    tv_weight: float = Field(ge=0)
+    features: Literal["efficientnet_lite0", "vgg16"]
+
+    @property
+    def total_steps(self) -> int:
+        """Steps of both phases together."""
+        return self.steps + self.finetune_steps
+
+    @property
+    def weights(self) -> Weights:
+        """The weights of the loss terms."""
+        return Weights(self.valid_weight, self.hole_weight, self.perceptual_weight, self.style_weight, self.tv_weight)
+
+    @model_validator(mode="after")
+    def _something_is_learned(self) -> "PConvSettings":
+        if not (self.valid_weight or self.hole_weight or self.perceptual_weight or self.style_weight):
+            raise ValueError("at least one of valid, hole, perceptual and style weight should be above 0")
+        return self
+
+
+class PConvModule(InpaintingModule):
+    """A `PConvUNet` with its loss and schedule.
+
+    Args:
+        settings: of this training.
+    """
+
+    network: PConvUNet
+
+    def __init__(self, settings: PConvSettings) -> None:
+        network = PConvUNet(settings.width, settings.levels, settings.partial)
+        super().__init__(network.to(memory_format=torch.channels_last), settings.average_decay)
+        self.settings = settings
+        needs_features = settings.perceptual_weight or settings.style_weight
+        # In a list, so that its weights, which never change, stay out of every checkpoint.
+        self._features = [features.load(settings.features)] if needs_features else []
+
+    def learning_rate_at(self, step: int) -> float:
+        """One rate for each phase (§3.3: 0.0002, then 0.00005)."""
+        return self.settings.learning_rate if step < self.settings.steps else self.settings.finetune_learning_rate
+
+    def training_step(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002 - the signature is Lightning's
+        """Go down the weighted sum of the loss terms."""
+        if self.step >= self.settings.steps and not self.network.encoder_frozen:
+            self.network.freeze_encoder()
+        image, hole, target = self.begin_step(batch)
+        extractor = self._features[0].to(image.device) if self._features else None
+        terms = loss_terms(self.network(image, hole), target, hole, self.settings.weights, extractor)
+        optimizer: Any = self.optimizers()
+        self.optimise(optimizer, terms["loss"])
+        self.end_step(terms)
+
+    def configure_optimizers(self) -> Adam:
+        """Adam, as in the paper."""
+        return Adam(self.network.parameters(), lr=self.settings.learning_rate, fused=True)

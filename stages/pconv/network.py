@@ -1,0 +1,191 @@
+"""The U-Net of Liu et al., "Image Inpainting for Irregular Holes Using Partial Convolutions" (ECCV 2018), §3.2.
+
+A partial convolution (eq. 1) sees only known pixels and makes up for the missing ones by the window's ratio:
+
+    x' = W^T (X * M) * sum(1) / sum(M) + b   where sum(M) > 0, else 0          m' = 1 where sum(M) > 0, else 0
+
+M is 1 where a pixel is known, and has as many channels as X; zero padding counts as missing. All channels of one
+concatenated group share one map, so with one map per group
+
+    sum(M) = sum over groups of C_g * box(known_g)          sum(1) = k * k * sum over groups of C_g
+
+which are the same numbers for a small part of the arithmetic. The maps depend on the hole alone: the whole pyramid of
+them is computed before the network runs, in float32 whatever the network computes in.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+ENCODER_KERNELS = (7, 5, 5)  # of the first levels; 3 below them
+MAX_WIDENING = 8  # deeper levels have at most this many times the first one's channels
+DECODER_SLOPE = 0.2
+
+
+class Coverage(NamedTuple):
+    """What a partial convolution needs to know of its windows; (N, 1, H', W'), float32, H' and W' of its output."""
+
+    ratio: Tensor  # sum(1) / sum(M), 0 where the window holds no known pixel
+    known: Tensor  # m': 1 where the window holds a known pixel
+
+
+def cover(groups: Sequence[tuple[Tensor, int]], kernel: int, stride: int) -> Coverage:
+    """Count the known inputs of every window, over all channels (the sums of eq. 1).
+
+    Args:
+        groups: what is concatenated to be convolved: each group's known map (N, 1, H, W), float32 of 0 and 1, and its
+            number of channels.
+        kernel: odd side of the window; the padding is half of it and counts as missing.
+        stride: of the convolution.
+    """
+    counts = [
+        channels * F.avg_pool2d(known, kernel, stride, kernel // 2, divisor_override=1) for known, channels in groups
+    ]
+    total = torch.stack(counts).sum(0) if len(counts) > 1 else counts[0]
+    known = (total > 0.5).to(total.dtype)
+    full = kernel * kernel * sum(channels for _, channels in groups)
+    # Not full / (total + epsilon): the ONNX exporter drops the epsilon, and in half precision the quotient overflows.
+    return Coverage(torch.where(total > 0.5, full / total.clamp(min=1), 0.0), known)
+
+
+class PartialConv(nn.Module):
+    """Partial convolution, batch norm, activation; with no coverage given, the ordinary convolution.
+
+    Args:
+        in_channels: of all concatenated groups together.
+        out_channels: channels of the answer.
+        kernel: odd side of the window, padded by half of it.
+        stride: 2 in the encoder, 1 in the decoder.
+        norm: batch norm after the convolution, which then has no bias.
+        slope: of the leaky ReLU; 0 is ReLU, None no activation.
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel: int, stride: int, norm: bool, slope: float | None
+    ) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, out_channels, kernel, stride, kernel // 2, bias=not norm)
+        self.norm = nn.BatchNorm2d(out_channels) if norm else None
+        self.slope = slope
+        nn.init.kaiming_normal_(self.conv.weight, a=slope or 0.0)
+        if self.conv.bias is not None:
+            nn.init.zeros_(self.conv.bias)
+
+    def forward(self, x: Tensor, coverage: Coverage | None) -> Tensor:
+        """Convolve.
+
+        Args:
+            x: (N, C, H, W), zero where it is missing.
+            coverage: of this layer's windows, or None for the ordinary convolution.
+
+        Returns:
+            (N, C', H', W'), zero where nothing was known.
+        """
+        if coverage is None:
+            return self._activate(self.conv(x))
+        raw = F.conv2d(x, self.conv.weight, None, self.conv.stride, self.conv.padding)
+        known = coverage.known.to(raw.dtype)
+        out = raw * coverage.ratio.to(raw.dtype)
+        if self.conv.bias is not None:  # neither scaled nor left in holes
+            out = out + self.conv.bias.to(raw.dtype)[:, None, None] * known
+        return self._activate(out) * known  # batch norm shifts the holes away from zero
+
+    def _activate(self, x: Tensor) -> Tensor:
+        if self.norm is not None:
+            x = self.norm(x)
+        return x if self.slope is None else F.leaky_relu(x, self.slope)
+
+
+class PConvUNet(nn.Module):
+    """The U-Net of the paper's table, with partial or ordinary convolutions.
+
+    Width 64 and 8 levels are the paper's, for 512 x 512 pixels: 32.85 M weights in convolutions. 7 levels for 256.
+
+    Args:
+        width: channels of the first level.
+        levels: halvings; H and W must be multiples of 2^levels.
+        partial: False gives the plain twin: the same weights, names and sizes, holes seen as black.
+
+    Example:
+        >>> network = PConvUNet(width=4, levels=3).eval()
+        >>> network(torch.rand(2, 3, 16, 24), torch.zeros(2, 1, 16, 24)).shape
+        torch.Size([2, 3, 16, 24])
+    """
+
+    def __init__(self, width: int, levels: int, partial: bool = True) -> None:
+        super().__init__()
+        self.partial = partial
+        self.encoder_frozen = False
+        channels = [3] + [width * min(2**level, MAX_WIDENING) for level in range(levels)]
+        kernels = [*ENCODER_KERNELS, *[3] * levels][:levels]
+        self.encoder = nn.ModuleList(
+            PartialConv(channels[i], channels[i + 1], kernels[i], stride=2, norm=i > 0, slope=0.0)
+            for i in range(levels)
+        )
+        self.decoder = (
+            nn.ModuleList(  # deepest first; the last sees the holed image itself, so it can copy known pixels
+                PartialConv(
+                    channels[i + 1] + channels[i], channels[i], 3, 1, norm=i > 0, slope=DECODER_SLOPE if i > 0 else None
+                )
+                for i in reversed(range(levels))
+            )
+        )
+        self._windows = list(zip(channels, kernels, strict=False))  # of the encoder: channels in, side of the kernel
+        self._groups = [(channels[i + 1], channels[i]) for i in reversed(range(levels))]
+
+    def forward(self, image: Tensor, hole: Tensor) -> Tensor:
+        """Answer for every pixel.
+
+        Args:
+            image: (N, 3, H, W), float32 in [0, 1]; what stands in its holes is ignored.
+            hole: (N, 1, H, W), float32, 1 where `image` is missing.
+
+        Returns:
+            filled, (N, 3, H, W), not clamped.
+        """
+        coverage = self.pyramid(1 - hole) if self.partial else [None] * (2 * len(self.encoder))
+        x = image.where(hole < 0.5, 0.0)
+        skips = []
+        for layer, windows in zip(self.encoder, coverage, strict=False):
+            skips.append(x)
+            x = layer(x, windows)
+        for layer, windows in zip(self.decoder, coverage[len(self.encoder) :], strict=True):
+            x = F.interpolate(x, scale_factor=2.0, mode="nearest")
+            x = layer(torch.cat([x, skips.pop()], dim=1), windows)
+        return x
+
+    @torch.no_grad()
+    def pyramid(self, known: Tensor) -> list[Coverage]:
+        """Compute every layer's coverage, encoder first, from the hole alone.
+
+        Args:
+            known: (N, 1, H, W), float32, 1 where the image is known.
+        """
+        layers: list[Coverage] = []
+        skips = []
+        for channels, kernel in self._windows:
+            skips.append(known)
+            layers.append(cover([(known, channels)], kernel, stride=2))
+            known = layers[-1].known
+        for below, skipped in self._groups:
+            known = F.interpolate(known, scale_factor=2.0, mode="nearest")
+            layers.append(cover([(known, below), (skips.pop(), skipped)], kernel=3, stride=1))
+            known = layers[-1].known
+        return layers
+
+    def freeze_encoder(self) -> None:
+        """Keep the encoder's batch-norm statistics as they are from now on (the paper's second phase, §3.3)."""
+        self.encoder_frozen = True
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> "PConvUNet":
+        """Switch to training, but for a frozen encoder's batch norm."""
+        super().train(mode)
+        if self.encoder_frozen:
+            for module in self.encoder.modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    module.eval()
+        return self

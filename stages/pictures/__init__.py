@@ -1,0 +1,1 @@
+"""Pixels on disk and in memory: images, holes, shards, splits, features."""

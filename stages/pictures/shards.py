@@ -1,0 +1,141 @@
+"""Tiles on disk: `.npy` files of uint8 (N, H, W, 3), read by memory map.
+
+    write_tiles(folder, tiles)             # 00000.npy, 00001.npy, ... and shards.json, the closing record
+    tiles = Tiles(["data/prepared/train", "data/augmented/train"])
+    tiles.gather(np.array([5, 0, 9]))      # uint8 (3, H, W, 3)
+
+A few files of many tiles, not a file a tile: DVC pays for every file (tenfold in a checkout of ten thousand).
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from stages.running.errors import InputError
+from stages.running.files import sha256, write_array, write_json
+
+SHARD_BYTES = 32 * 2**20
+_RECORD = "shards.json"
+
+Pixels = npt.NDArray[np.uint8]
+
+
+def write_tiles(folder: str | Path, tiles: Iterable[Pixels], shard_bytes: int = SHARD_BYTES) -> int:
+    """Write tiles in the order given, as many to a shard as fit, then the record that closes the folder.
+
+    Args:
+        folder: where the shards go.
+        tiles: uint8 (H, W, 3) each, all of one size.
+        shard_bytes: size that no shard exceeds (but by its first tile).
+
+    Returns:
+        how many tiles were written.
+    """
+    folder = Path(folder)
+    shards: list[dict[str, Any]] = []
+    for number, shard in enumerate(_batches(tiles, shard_bytes)):
+        path = folder / f"{number:05d}.npy"
+        write_array(path, shard)
+        shards.append({"file": path.name, "tiles": len(shard), "sha256": sha256(path)})
+    total: int = sum(shard["tiles"] for shard in shards)
+    write_json(folder / _RECORD, {"tiles": total, "shards": shards})
+    return total
+
+
+def _batches(tiles: Iterable[Pixels], shard_bytes: int) -> Iterator[Pixels]:
+    batch: list[Pixels] = []
+    for tile in tiles:
+        batch.append(tile)
+        if (len(batch) + 1) * tile.nbytes > shard_bytes:
+            yield np.stack(batch)
+            batch = []
+    if batch:
+        yield np.stack(batch)
+
+
+class Tiles:
+    """The tiles of one or more folders as one sequence.
+
+    Args:
+        folders: folders that `write_tiles` closed, in the order in which their tiles count.
+
+    Raises:
+        InputError: a folder, its record or a shard is missing, a shard has another number of tiles than recorded, the
+            folders hold tiles of different sizes, or there are no tiles at all.
+    """
+
+    def __init__(self, folders: Sequence[str | Path]) -> None:
+        named = [(Path(folder), entry) for folder in folders for entry in _read_record(Path(folder))["shards"]]
+        self._shards = [_open_shard(folder, entry) for folder, entry in named]
+        if not self._shards:
+            raise InputError(f"no tiles in {', '.join(map(str, folders))}; the stage that makes them found no photos")
+        sizes = {shard.shape[1:] for shard in self._shards}
+        if len(sizes) > 1:
+            raise InputError(
+                f"{', '.join(map(str, folders))} hold tiles of different sizes: {sorted(sizes)}; run dvc repro"
+            )
+        self._ends = np.cumsum([len(shard) for shard in self._shards])
+
+    def __len__(self) -> int:
+        """Return the number of tiles."""
+        return int(self._ends[-1])
+
+    @property
+    def size(self) -> int:
+        """Side of a tile in pixels."""
+        height: int = self._shards[0].shape[1]
+        return height
+
+    def gather(self, indices: npt.NDArray[np.integer[Any]]) -> Pixels:
+        """Copy some tiles into memory.
+
+        Args:
+            indices: (n,), each in [0, len(self)).
+
+        Returns:
+            uint8 (n, H, W, 3), in the order of `indices`.
+        """
+        shard_of = np.searchsorted(self._ends, indices, side="right")
+        out = np.empty((len(indices), *self._shards[0].shape[1:]), np.uint8)
+        for position, (index, shard) in enumerate(zip(indices, shard_of, strict=True)):
+            out[position] = self._shards[shard][index - self._ends[shard]]  # negative: counted from the shard's end
+        return out
+
+
+def places(folder: str | Path) -> list[tuple[str, int]]:
+    """Return for every tile of the folder, in order, its shard's file name and its row there."""
+    shards = _read_record(Path(folder))["shards"]
+    return [(shard["file"], row) for shard in shards for row in range(shard["tiles"])]
+
+
+def summary(folder: str | Path) -> dict[str, Any]:
+    """Return `tiles`, how many the folder has, and `digest`, a hash of them all, from its closing record."""
+    record = _read_record(Path(folder))
+    hashes = "".join(shard["sha256"] for shard in record["shards"])
+    return {"tiles": record["tiles"], "digest": hashlib.sha256(hashes.encode()).hexdigest()}
+
+
+def _read_record(folder: Path) -> dict[str, Any]:
+    try:
+        record: dict[str, Any] = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{folder / _RECORD} is missing, so the tiles there are not complete; run dvc repro") from None
+    except ValueError as error:
+        raise InputError(f"{folder / _RECORD} is damaged ({error}); run dvc repro or dvc checkout") from None
+    return record
+
+
+def _open_shard(folder: Path, entry: dict[str, Any]) -> Pixels:
+    path = folder / entry["file"]
+    try:
+        shard: Pixels = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (FileNotFoundError, EOFError, ValueError) as error:
+        raise InputError(f"{path} is missing or damaged ({error}); run dvc repro or dvc checkout") from None
+    if len(shard) != entry["tiles"]:
+        raise InputError(f"{path} holds {len(shard)} tiles, its record says {entry['tiles']}; run dvc repro")
+    return shard

@@ -1,0 +1,1 @@
+"""Photographs to square tiles: `sources` finds them, `tiling` cuts one, `selection` says which stay and where."""

@@ -1,0 +1,128 @@
+"""Bring MLflow up to date with what the pipeline holds: runs, test scores, the comparison, registered models.
+
+    python -m stages.publish
+
+Reads data/training, data/models, data/evaluation and data/report, writes nothing but MLflow. It runs on every
+`dvc repro` and does nothing when nothing is missing, so MLflow can be deleted, unreachable or exchanged for another:
+the next run builds it again. Inside `dvc exp run` it registers no model.
+"""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from stages.publish import words
+from stages.publish.held import Held, PublishParams, hold
+from stages.running import guard
+from stages.running.errors import TrackingError
+from stages.running.params import read
+from stages.running.project import experiment
+from stages.running.say import say
+from stages.tracking import additions, live, registry, runs, store
+
+SERVED_BY = Path(__file__).parents[1] / "serving" / "logged_model.py"
+
+
+def publish(held: Held, registering: bool) -> list[str]:
+    """Bring MLflow up to date.
+
+    Args:
+        held: what it should show.
+        registering: whether trained models become versions of registered models.
+
+    Returns:
+        what was done, a line each; empty when all was there.
+
+    Raises:
+        TrackingError: MLflow cannot be reached, or refuses. The next call completes what this one began.
+    """
+    marks = [*map(held.published, held.records), held.compared()]
+    versions = [(held.registered_name(key), record.model_sha256) for key, record in held.records.items()]
+    if store.holds(marks, versions if registering else []):
+        return []
+    done = [line for key in held.records for line in _publish_model(held, key, registering)]
+    if additions.bring_comparison(held.params.experiment, held.compared(), *_comparison(held)):
+        done.append(f"comparison of {len(held.scores)} methods: logged with the report")
+    if abandoned := live.settle_abandoned(held.params.experiment):
+        done.append(f"{abandoned} abandoned run{'s' if abandoned > 1 else ''}: marked as killed")
+    return done
+
+
+def _publish_model(held: Held, key: str, registering: bool) -> list[str]:
+    run_id = runs.bring_up_to_date(held.data / "training" / key, held.params.experiment)
+    done = [f"{key}: run logged"] if additions.add_to_run(run_id, held.published(key), _test_scores(held, key)) else []
+    if registering:
+        candidate = _candidate(held, key, run_id)
+        number, alias = registry.register(candidate)
+        if alias:
+            done.append(f"{key}: registered as {candidate.name} version {number}, {alias}")
+    return done
+
+
+def _test_scores(held: Held, key: str) -> additions.Addition:
+    return additions.Addition(
+        scores={f"test/{name}": value for name, value in held.scores[key].items()},
+        files=[held.data / "evaluation" / key / "by_ratio.csv"],
+        texts={},
+        folder="test",
+        note=words.describe(held, key),
+    )
+
+
+def _comparison(held: Held) -> tuple[int, additions.Addition]:
+    newest_ms = max((record.ended_ms or 0 for record in held.records.values()), default=0)
+    scores = {
+        f"{name}/{method}": value
+        for method, of_method in held.scores.items()
+        for name, value in words.headlines(of_method).items()
+    }
+    note = f"All methods on the same test pairs.\n\n{words.score_table(held, list(held.scores))}"
+    return newest_ms, additions.Addition(
+        scores=scores,
+        files=held.report(),
+        texts={"methods.csv": words.csv_table(held)},
+        folder="report",
+        note=note,
+    )
+
+
+def _candidate(held: Held, key: str, run_id: str) -> registry.Candidate:
+    name, record = held.registered_name(key), held.records[key]
+    facts = {
+        "key": key,
+        "fingerprint": record.fingerprint,
+        "git_commit": record.commit,
+        "git_dirty": str(record.dirty).lower(),
+        **{f"data.{part}": str(given["digest"]) for part, given in record.inputs.items()},
+        **{f"test.{score}": f"{value:.4f}" for score, value in words.headlines(held.scores[key]).items()},
+    }
+    return registry.Candidate(
+        name=name,
+        about=words.how_to_load(name),
+        run_id=run_id,
+        experiment=held.params.experiment,
+        model=held.data / "models" / key / "model.pt2",
+        code=SERVED_BY,
+        sha256=record.model_sha256,
+        tags=facts,
+        description=words.describe(held, key),
+    )
+
+
+def main() -> None:
+    """Publish the outputs of this working tree to the project's MLflow."""
+    params = read("publish", PublishParams)
+    models, methods = read("models", dict[str, Any]), read("methods", dict[str, Any])
+    held = hold(Path("data"), list(models), list(methods), params)
+    try:
+        done = publish(held, registering=not experiment())
+    except TrackingError as error:
+        if params.strict:
+            raise
+        say(f"publish: {error}. Nothing is lost: the next dvc repro sends what is missing.")
+    else:
+        say("\n".join(done) or f"MLflow at {store.uri()} has all {len(models)} trainings.")
+
+
+if __name__ == "__main__":
+    sys.exit(guard.run("publish", main))

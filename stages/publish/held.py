@@ -1,0 +1,88 @@
+"""What the pipeline holds when all its stages are done, read and checked before MLflow is asked for anything."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import Field
+
+from stages.running.errors import InputError, ParamsError
+from stages.running.params import Settings
+from stages.tracking.record import Record, read_record, read_scores
+
+
+class PublishParams(Settings):
+    """The section `publish`."""
+
+    experiment: str = Field(min_length=1)
+    model_name: str = Field(pattern=r"^[A-Za-z0-9_-]+$")  # of it and a key the registered model's name is made
+    strict: bool
+
+
+@dataclass(frozen=True)
+class Held:
+    """The outputs of one working tree.
+
+    Attributes:
+        data: folder of the pipeline's outputs.
+        records: of each trained model, by its key.
+        scores: of each method on the test pairs, by its key.
+        params: the section `publish`.
+    """
+
+    data: Path
+    records: Mapping[str, Record]
+    scores: Mapping[str, Mapping[str, float]]
+    params: PublishParams
+
+    def published(self, key: str) -> str:
+        """Hash all that the run of a training shows."""
+        evaluation = self.data / "evaluation" / key
+        paths = (self.data / "training" / key / "record.json", evaluation / "summary.json", evaluation / "by_ratio.csv")
+        return _hash(self.params.experiment, *paths)
+
+    def compared(self) -> str:
+        """Hash all that the comparison shows."""
+        summaries = [self.data / "evaluation" / method / "summary.json" for method in self.scores]
+        return _hash(self.params.experiment, *self.report(), *summaries)
+
+    def report(self) -> list[Path]:
+        """Return the report's page and, where there is one, its picture."""
+        page, gallery = (self.data / "report" / name for name in ("index.html", "gallery.png"))
+        return [page, gallery] if gallery.exists() else [page]
+
+    def registered_name(self, key: str) -> str:
+        """Return the name of the registered model whose versions are the trainings of `key`."""
+        return f"{self.params.model_name}-{key}"
+
+
+def hold(data: Path, models: Sequence[str], methods: Sequence[str], params: PublishParams) -> Held:
+    """Read what is to be published.
+
+    Raises:
+        ParamsError: a model is no row of `methods`, so nothing scores it.
+        InputError: a record or an evaluation is missing, damaged or unfinished.
+    """
+    for key in models:
+        if key not in methods:
+            raise ParamsError(
+                f"params.yaml: `models.{key}` is no row of `methods`, so it is never scored; add "
+                f"`{key}: {{filled_by: data/models/{key}/model.pt2}}` there"
+            )
+    records = {key: read_record(data / "training" / key) for key in models}
+    for key, record in records.items():
+        if not record.finished:
+            raise InputError(f"the training in {data / 'training' / key} is not finished; run dvc repro")
+    scores = {key: read_scores(data / "evaluation" / key / "summary.json") for key in methods}
+    return Held(data, records, scores, params)
+
+
+def _hash(first: str, *paths: Path) -> str:
+    digest = hashlib.sha256(first.encode())
+    for path in paths:
+        try:
+            digest.update(hashlib.sha256(path.read_bytes()).digest())
+        except FileNotFoundError:
+            raise InputError(f"{path} is missing; run dvc repro, or dvc pull where a remote holds it") from None
+    return digest.hexdigest()

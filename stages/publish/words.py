@@ -1,0 +1,60 @@
+"""What a person reads in MLflow: descriptions in Markdown, tables of scores."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from stages.publish.held import Held
+
+_HEADLINES = ("hole_psnr", "psnr", "ssim", "l1_percent", "hole_l1_percent")
+_BASELINES = ("mean", "biharmonic")
+
+
+def headlines(scores: Mapping[str, float]) -> dict[str, float]:
+    """Pick the scores over all test pairs that tell most."""
+    return {name: scores[name] for name in _HEADLINES if name in scores}
+
+
+def score_table(held: Held, methods: Sequence[str]) -> str:
+    """Return the headline scores of some methods as a Markdown table."""
+    columns = list(headlines(held.scores[methods[0]]))
+    lines = [
+        ["method", *columns],
+        ["---"] * (len(columns) + 1),
+        *([method, *(_cell(held.scores[method].get(name)) for name in columns)] for method in methods),
+    ]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _cell(value: float | None) -> str:
+    return "" if value is None else f"{value:.4g}"
+
+
+def csv_table(held: Held) -> str:
+    """Return every score of every method as CSV."""
+    columns = list(dict.fromkeys(name for scores in held.scores.values() for name in scores))
+    lines = [[method, *(str(scores.get(name, "")) for name in columns)] for method, scores in held.scores.items()]
+    return "".join(",".join(line) + "\n" for line in [["method", *columns], *lines])
+
+
+def describe(held: Held, key: str) -> str:
+    """Say what a model was trained on, how long, and how it compares with what needs no training: Markdown."""
+    record = held.records[key]
+    minutes = ((record.ended_ms or record.started_ms) - record.started_ms) / 60_000
+    read_tiles = {part: facts["tiles"] for part, facts in record.inputs.items() if "tiles" in facts}
+    tiles = " and ".join(f"{number} tiles of {part}" for part, number in read_tiles.items() if Path(part).stem != "val")
+    return (
+        f"**{key}**, trained for {record.param('steps')} steps in {minutes:.0f} min on {tiles}, "
+        f"on {record.machine.get('gpu') or record.machine.get('processor', 'an unnamed machine')}. "
+        f"On the test pairs:\n\n{score_table(held, [key, *(method for method in _BASELINES if method in held.scores)])}"
+    )
+
+
+def how_to_load(name: str) -> str:
+    """Say how the champion of a registered model is used: Markdown."""
+    return f"""\
+Fills the missing pixels of photographs. Takes a table with two columns of PNG files in base64, `image` and `hole`
+(white where pixels are missing), and answers with one, `composite`, of the same size:
+
+    model = mlflow.pyfunc.load_model("models:/{name}@champion")
+    composite = model.predict(pandas.DataFrame({{"image": [image], "hole": [hole]}}))["composite"][0]
+"""

@@ -1,0 +1,82 @@
+"""What was run: the trainings side by side, so that what they share and where they differ stands out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from stages.report.reading import Training
+
+_PARTS = ("params", "inputs", "machine", "packages", "summary")
+_DIGEST_DIGITS = 12  # of a hash, which are enough to tell two apart
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One line of the comparison.
+
+    Attributes:
+        name: of what is compared.
+        values: one a training, "" where it has none.
+    """
+
+    name: str
+    values: list[str]
+
+    @property
+    def shared(self) -> bool:
+        """Whether all trainings have the same value."""
+        return len(set(self.values)) == 1
+
+
+def compare_runs(trainings: Sequence[Training]) -> dict[str, list[Fact]]:
+    """Lay the records of trainings side by side.
+
+    Returns:
+        facts by part of the record: first `course`, what happened when and how fast, then the parts as recorded.
+    """
+    courses = [_course(training) for training in trainings]
+    parts = {"course": _side_by_side(courses)}
+    for part in _PARTS:
+        parts[part] = _side_by_side([_flatten(training.record[part]) for training in trainings])
+    return parts
+
+
+def _course(training: Training) -> dict[str, str]:
+    record, history = training.record, training.history
+    started = datetime.fromtimestamp(record["started_ms"] / 1000, UTC)
+    return {
+        "commit": record["commit"][:_DIGEST_DIGITS] + (" and changes" if record["dirty"] else ""),
+        "started": f"{started:%Y-%m-%d %H:%M} UTC",
+        "took": _duration((record["ended_ms"] - record["started_ms"]) / 1000),
+        "tiles a second": f"{history['tiles_per_s'].mean():.0f}",
+        "waiting for data": f"{100 * history['data_wait'].mean():.1f} %",
+    }
+
+
+def _duration(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
+
+
+def _side_by_side(records: Sequence[dict[str, str]]) -> list[Fact]:
+    names = dict.fromkeys(name for record in records for name in record)
+    return [Fact(name, [record.get(name, "") for record in records]) for name in names]
+
+
+def _flatten(content: dict[str, Any], prefix: str = "") -> dict[str, str]:
+    flat: dict[str, str] = {}
+    for name, value in content.items():
+        flat |= _flatten(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: _in_words(value)}
+    return flat
+
+
+def _in_words(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    text = str(value)
+    is_digest = len(text) == 64 and set(text) <= set("0123456789abcdef")
+    return text[:_DIGEST_DIGITS] if is_digest else text

@@ -1,0 +1,1 @@
+"""How a stage runs: params, files, errors, locks and signals, the machine."""

@@ -1,0 +1,35 @@
+"""What can go wrong in a way that a person can mend.
+
+    InpaintError
+    ├── ParamsError     params.yaml says something that cannot be done
+    ├── InputError      a photo folder, a model, an earlier stage's output is missing or unusable
+    ├── TrackingError   MLflow cannot be reached, or refuses
+    └── BusyError       another process is doing the same thing
+
+Each message says what was wanted, what came, and what to do; a stage prints it without a traceback. A wrong argument
+of a function is a `ValueError`, as everywhere.
+"""
+
+
+class InpaintError(Exception):
+    """A failure whose message is meant for the person at the keyboard."""
+
+    exit_code = 2
+
+
+class ParamsError(InpaintError):
+    """A key or value of params.yaml is missing, unknown or out of range."""
+
+
+class InputError(InpaintError):
+    """Something that a stage reads is missing or cannot be used."""
+
+
+class TrackingError(InpaintError):
+    """MLflow cannot be reached, or refuses what it is asked."""
+
+
+class BusyError(InpaintError):
+    """Another process holds the lock."""
+
+    exit_code = 75

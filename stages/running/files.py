@@ -1,0 +1,122 @@
+"""Files that are whole or not there: write beside, fsync, rename.
+
+write_json("data/report/summary.json", {"psnr": 24.1})
+with atomic_write("model.pt2") as file:
+    torch.save(state, file)
+with fresh_folder("data/prepared") as folder:
+    (folder / "a.txt").write_text("whole, or not there")
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:  # a second to import, in every worker process, for the annotations alone
+    import pandas as pd
+
+_HASH_BLOCK = 1 << 20
+
+
+@contextmanager
+def atomic_write(path: str | Path) -> Iterator[IO[bytes]]:
+    """Open a file for writing in binary; it appears under `path` when the block ends without an error.
+
+    Args:
+        path: where the file is to stand; its folder is made. Until the block ends, `path` is as it was.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}.draft")
+    try:
+        with draft.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+@contextmanager
+def fresh_folder(path: str | Path) -> Iterator[Path]:
+    """Make a folder beside `path`; it takes the place of `path` when the block ends without an error.
+
+    Args:
+        path: where the folder is to stand. What stood there is gone afterwards: nothing old is left among the new.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}.draft")
+    for left in path.parent.glob(f".{path.name}.*.draft"):  # by a process that was killed
+        shutil.rmtree(left, ignore_errors=True)
+    draft.mkdir()
+    try:
+        yield draft
+        if path.exists():
+            shutil.rmtree(path)
+        draft.replace(path)
+    except BaseException:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise
+    sync_folder(path.parent)
+
+
+def sync_folder(path: Path) -> None:
+    """Make a rename inside the folder survive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write UTF-8 text, atomically."""
+    with atomic_write(path) as file:
+        file.write(text.encode())
+
+
+def write_json(path: str | Path, content: Mapping[str, Any]) -> None:
+    """Write JSON that a person can read, atomically.
+
+    Raises:
+        ValueError: a number is not finite, which is no JSON and which DVC would print as it is.
+    """
+    write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_csv(path: str | Path, table: "pd.DataFrame") -> None:
+    """Write a table as CSV without its index, atomically."""
+    write_text(path, table.to_csv(index=False, lineterminator="\n"))
+
+
+def write_parquet(path: str | Path, table: "pd.DataFrame") -> None:
+    """Write a table as Parquet without its index, atomically."""
+    with atomic_write(path) as file:
+        table.to_parquet(file, index=False)
+
+
+def write_array(path: str | Path, array: np.ndarray[Any, Any]) -> None:
+    """Write an array as `.npy`, atomically."""
+    np.save(content := BytesIO(), array, allow_pickle=False)  # into a file, NumPy would hide that the disk is full
+    with atomic_write(path) as file:
+        file.write(content.getbuffer())
+
+
+def sha256(path: str | Path) -> str:
+    """Return the SHA-256 of a file's bytes, in hexadecimal digits."""
+    digest = hashlib.sha256()
+    with Path(path).open("rb") as file:
+        while block := file.read(_HASH_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,101 @@
+"""How a stage starts and stops: alone, with its parent, and with one clear message when it cannot go on.
+
+if __name__ == "__main__":
+    sys.exit(guard.run("prepare", main))
+"""
+
+import ctypes
+import errno
+import fcntl
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from stages.running.errors import BusyError, InpaintError, InputError
+
+LOCKS_DIR = Path(".locks")
+_PR_SET_PDEATHSIG = 1
+
+
+def run(stage: str, main: Callable[[], None]) -> int:
+    """Run a stage's `main` as its process: return its exit code, say failures in words.
+
+    Args:
+        stage: the stage's name as DVC writes it, e.g. "train@pconv"; two processes never run the same stage of one
+            working tree at once.
+        main: reads params and files, writes the outputs.
+    """
+    try:
+        _die_with_parent()
+        with only_one(stage):
+            main()
+    except InpaintError as error:
+        return _fail(stage, str(error), error.exit_code)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EFBIG):
+            raise
+        return _fail(stage, f"{error}. Nothing half-written is left; make room or give access, and run it again", 2)
+    return 0
+
+
+def run_with_key(stage: str, main: Callable[[str], None]) -> int:
+    """Run one member of a group of stages, whose key is the command's only word: `python -m stages.evaluate pconv`."""
+    if len(sys.argv) != 2:
+        return _fail(stage, f"one key of params.yaml should follow, but {len(sys.argv) - 1} words came", 2)
+    key = sys.argv[1]
+    return run(f"{stage}@{key}", lambda: main(key))
+
+
+def _fail(stage: str, message: str, exit_code: int) -> int:
+    sys.stderr.write(f"\n{stage}: {message}\n")
+    return exit_code
+
+
+@contextmanager
+def only_one(name: str) -> Iterator[None]:
+    """Hold the lock called `name` of this working tree.
+
+    The kernel frees it when the process dies, however it dies, so no lock is ever stale.
+
+    Raises:
+        BusyError: another process holds it.
+    """
+    try:
+        LOCKS_DIR.mkdir(exist_ok=True)
+        file = (LOCKS_DIR / f"{name}.lock").open("a+")
+    except OSError as error:
+        raise InputError(
+            f"cannot write in {Path.cwd()}: {error.strerror}; run the stages in a folder of yours"
+        ) from None
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            holder = file.read().strip() or "unknown"
+            raise BusyError(f"process {holder} is running it in this folder; wait for it, or stop that one") from None
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
+def _die_with_parent() -> None:
+    """Ask for SIGTERM when DVC dies, and turn SIGTERM into an exit that runs every `finally`.
+
+    Without this a killed `dvc repro` leaves its stage running, and the next one starts a second beside it.
+    """
+    signal.signal(signal.SIGTERM, _leave)
+    if sys.platform == "linux":
+        parent = os.getppid()
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != parent:  # it died before the request stood
+            raise SystemExit(128 + signal.SIGTERM)
+
+
+def _leave(number: int, _frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)

@@ -1,0 +1,94 @@
+"""What the machine decides, never params.yaml: the device, the precision, the number of workers.
+
+All three can be said by the environment, so that they never enter a DVC hash:
+
+    INPAINT_DEVICE      cpu | cuda | cuda:1 | mps   default: cuda where there is one, else cpu
+    INPAINT_PRECISION   32-true | bf16-mixed        default: bf16-mixed where the hardware multiplies in it
+    INPAINT_WORKERS     processes for map-like work default: the cores this process may use
+"""
+
+import os
+import platform
+from typing import Any
+
+import psutil
+
+from stages.running.errors import InputError
+
+PRECISIONS = ("32-true", "bf16-mixed")
+
+
+def workers() -> int:
+    """Return how many processes map-like work may use, at least 1."""
+    said = os.environ.get("INPAINT_WORKERS")
+    if said is None:
+        return cores()
+    if not said.isdecimal() or int(said) < 1:
+        raise InputError(f"INPAINT_WORKERS should be a whole number from 1, but is {said!r}")
+    return int(said)
+
+
+def cores() -> int:
+    """Return how many cores this process may use, which in a container is fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def loader_workers() -> int:
+    """Return how many processes load batches: none on a CPU, where they would take the cores from training."""
+    return min(4, cores() - 1) if device().startswith("cuda") else 0
+
+
+def device() -> str:
+    """Return the torch device to compute on."""
+    import torch
+
+    said = os.environ.get("INPAINT_DEVICE")
+    if said is None:
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        kind = torch.device(said).type
+    except RuntimeError:
+        raise InputError(f"INPAINT_DEVICE should be cpu, cuda, cuda:1 or mps, but is {said!r}") from None
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise InputError(f"INPAINT_DEVICE is {said!r}, but torch finds no CUDA device here; unset it to use the CPU")
+    return said
+
+
+def precision() -> str:
+    """Return Lightning's name for the arithmetic of training: bf16 where the hardware has it, else float32."""
+    import torch
+
+    said = os.environ.get("INPAINT_PRECISION")
+    if said is not None:
+        if said not in PRECISIONS:
+            raise InputError(f"INPAINT_PRECISION should be one of {', '.join(PRECISIONS)}, but is {said!r}")
+        return said
+    if device().startswith("cuda"):
+        return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"
+    has_bf16 = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return "bf16-mixed" if device() == "cpu" and has_bf16 else "32-true"
+
+
+def describe() -> dict[str, Any]:
+    """Return what a reader of a measurement needs to know of the machine."""
+    import torch
+
+    return {
+        "host": platform.node(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "processor": _processor(),
+        "cores": cores(),
+        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+        "gpu": torch.cuda.get_device_name(0) if torch.cuda.is_available() else "",
+        "device": device(),
+        "precision": precision(),
+    }
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as lines:  # noqa: PTH123 - a device, not a file of ours
+            return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor()

@@ -1,0 +1,33 @@
+"""Where the project is: the root that DVC names, and the commit it stands at."""
+
+import os
+import subprocess
+from pathlib import Path
+
+
+def root() -> Path:
+    """Return the project's root: `DVC_ROOT` where DVC runs the stage, else the folder above `stages`.
+
+    Not the working directory: `dvc exp run --temp` runs the stages in another one, and what must outlive it (the
+    MLflow database, the state to resume from) belongs to the root.
+    """
+    said = os.environ.get("DVC_ROOT")
+    return Path(said) if said else Path(__file__).resolve().parents[2]
+
+
+def commit() -> tuple[str, bool]:
+    """Return the git commit of the working directory and whether tracked files differ from it ("" without git)."""
+    try:
+        sha = _git("rev-parse", "HEAD")
+        return sha, bool(_git("status", "--porcelain", "--untracked-files=no"))
+    except (OSError, subprocess.CalledProcessError):
+        return "", False
+
+
+def experiment() -> str:
+    """Return the name of the DVC experiment that runs the stage, "" outside `dvc exp run`."""
+    return os.environ.get("DVC_EXP_NAME", "")
+
+
+def _git(*words: str) -> str:
+    return subprocess.run(["git", *words], check=True, capture_output=True, text=True).stdout.strip()

@@ -1,0 +1,1 @@
+"""What people use: the model as MLflow serves it."""

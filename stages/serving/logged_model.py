@@ -1,0 +1,106 @@
+"""An inpainting model as MLflow keeps it: this file and a `model.pt2`, nothing else of the project.
+
+MLflow copies this file beside the model and runs it where the model is loaded, so it imports only what is installed
+there. Both columns are PNG files in base64; `hole` is white (128 and above) where `image` is missing.
+
+    model = mlflow.pyfunc.load_model("models:/inpaint-pconv@champion")
+    model.predict(pandas.DataFrame({"image": [photo], "hole": [hole]}))["composite"][0]
+
+The answer has the size of `image` and, outside the hole, its very pixels.
+"""
+
+import base64
+import binascii
+import io
+import json
+import os
+from typing import Any
+
+# Before torch loads anything: torch.export.load falls back to a full unpickling, so a doctored file would run code.
+os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
+
+import mlflow.models
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+from mlflow.pyfunc.model import PythonModel
+from PIL import Image
+
+HOLE_THRESHOLD = 128
+MAX_PIXELS = 80_000_000  # Pillow itself warns from 89 million
+_FACTS = "facts.json"
+_IMAGE_MODES = ("RGB", "L", "P", "1")
+
+Pixels = npt.NDArray[np.uint8]
+
+
+class LoggedModel(PythonModel):
+    """Fills the holes of pictures of any size with an exported network."""
+
+    def load_context(self, context: Any) -> None:
+        """Load the artifact `model`, an exported program; no code that it may bring along is run."""
+        extra: dict[str, Any] = {_FACTS: ""}
+        program = torch.export.load(context.artifacts["model"], extra_files=extra)
+        self._multiple: int = json.loads(extra[_FACTS])["multiple"]
+        self._device = "cuda" if torch.cuda.is_available() else "cpu"
+        self._network = program.module().to(self._device)
+
+    def predict(self, context: Any, model_input: pd.DataFrame, params: Any = None) -> pd.DataFrame:  # noqa: ARG002
+        """Answer each row with a `composite`: known pixels of `image`, the network's where `hole` is white.
+
+        Raises:
+            ValueError: a cell is not a PNG in base64, or `image` and `hole` differ in size.
+        """
+        rows = enumerate(zip(model_input["image"], model_input["hole"], strict=True))
+        return pd.DataFrame({"composite": [self._fill(number, image, hole) for number, (image, hole) in rows]})
+
+    def _fill(self, number: int, image_cell: str, hole_cell: str) -> str:
+        image = _decode(image_cell, "RGB", f"`image` of row {number}")
+        hole = _decode(hole_cell, "L", f"`hole` of row {number}") >= HOLE_THRESHOLD
+        if image.shape[:2] != hole.shape:
+            (h, w), (hole_h, hole_w) = image.shape[:2], hole.shape
+            raise ValueError(f"row {number}: `image` is {w} x {h} pixels, but `hole` is {hole_w} x {hole_h}")
+        if hole.any():
+            image[hole] = self._network_answer(image, hole)[hole]
+        return _encode(image)
+
+    def _network_answer(self, image: Pixels, hole: npt.NDArray[np.bool_]) -> Pixels:
+        h, w = hole.shape
+        # To a size that the network takes, by repeating the last row and column, known or missing as they are: no
+        # edge appears that the photo does not have.
+        padding = [(0, _padded(side, self._multiple) - side) for side in (h, w)]
+        pixels = np.pad(image, [*padding, (0, 0)], mode="edge")
+        missing = np.pad(hole, padding, mode="edge")
+        holed = np.concatenate([pixels / np.float32(255), missing[..., None]], axis=2, dtype=np.float32)
+        holed[missing, :3] = 0
+        with torch.inference_mode():
+            filled = self._network(torch.from_numpy(holed).permute(2, 0, 1)[None].to(self._device))
+        answer: Pixels = (filled[0, :, :h, :w] * 255).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
+        return answer
+
+
+def _padded(side: int, multiple: int) -> int:
+    return max(2 * multiple, -(-side // multiple) * multiple)
+
+
+def _decode(cell: str, mode: str, what: str) -> Pixels:
+    try:
+        file = io.BytesIO(base64.b64decode(cell, validate=True))
+        with Image.open(file, formats=["PNG"]) as picture:
+            if picture.width * picture.height > MAX_PIXELS:
+                raise ValueError(f"{what} is {picture.width} x {picture.height} pixels; at most {MAX_PIXELS} are taken")
+            if picture.mode not in _IMAGE_MODES or "transparency" in picture.info:
+                raise ValueError(f"{what} should be RGB or greyscale of 8 bits without transparency, is {picture.mode}")
+            return np.array(picture.convert(mode))
+    except (binascii.Error, TypeError, OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ValueError(f"{what} should be a PNG file in base64: {error}") from None
+
+
+def _encode(pixels: Pixels) -> str:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return base64.b64encode(file.getvalue()).decode("ascii")
+
+
+mlflow.models.set_model(LoggedModel())

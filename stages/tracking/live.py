@@ -1,0 +1,108 @@
+"""MLflow's view of a training that is still running, from a process beside it that may fail or be killed without harm.
+
+Training starts `python -m stages.tracking RECORD_DIR`, never waits for it, and ends it by SIGTERM. What a
+killed machine left marked as running, `settle_abandoned` marks as killed later.
+"""
+
+import os
+import platform
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+
+from stages.running.errors import InputError, TrackingError
+from stages.tracking import store
+from stages.tracking.record import read_record
+from stages.tracking.runs import PROCESS, Mirror
+
+_EVERY_S = 5.0
+_AFTER_FAILURE_S = 30.0
+_LOOK_S = 0.25
+
+
+def follow(record_dir: Path, experiment: str, parent: int) -> None:
+    """Bring a growing record to MLflow every few seconds until its training ends, whatever happens to MLflow.
+
+    The training has ended when its process is dead, its record finished, or its folder gone; its run is then marked
+    as finished or killed, if MLflow can be reached. Left by an exception, as by a signal, it does the same.
+
+    Args:
+        record_dir: the folder into which the training writes.
+        experiment: the name of MLflow's experiment.
+        parent: process id of the training, this process's parent.
+    """
+    mirror: Mirror | None = None
+    try:
+        ended = False
+        while not ended:
+            pause_s = _EVERY_S
+            try:
+                with store.reached():
+                    mirror = mirror or Mirror(record_dir, experiment)
+                    mirror.update(process_name(parent))
+            except TrackingError:
+                mirror, pause_s = None, _AFTER_FAILURE_S
+            except InputError:
+                pass  # not written yet, or moved away this moment
+            ended = _wait_for_end(record_dir, pause_s, parent)
+    finally:
+        if mirror is not None:
+            _settle(mirror, record_dir)
+
+
+def _wait_for_end(record_dir: Path, pause_s: float, parent: int) -> bool:
+    until = time.monotonic() + pause_s
+    while time.monotonic() < until:
+        if os.getppid() != parent or not record_dir.exists() or _is_finished(record_dir):
+            return True
+        time.sleep(_LOOK_S)
+    return False
+
+
+def _is_finished(record_dir: Path) -> bool:
+    with suppress(InputError):
+        return read_record(record_dir).finished
+    return False
+
+
+def _settle(mirror: Mirror, record_dir: Path) -> None:
+    """Leave no run marked as running whose training is not; what cannot be done now, publish does."""
+    with suppress(TrackingError, InputError), store.reached():
+        if _is_finished(record_dir):
+            mirror.update()
+        elif record_dir.exists():
+            mirror.mark_killed()
+
+
+def process_name(pid: int) -> str:
+    """Name a process so that no other, before or after it, has the same name ("" when there is none)."""
+    try:
+        return f"{platform.node()} {pid} {psutil.Process(pid).create_time():.0f}"
+    except psutil.NoSuchProcess:
+        return ""
+
+
+def settle_abandoned(experiment: str) -> int:
+    """Set to KILLED the runs that this machine left RUNNING when their training died.
+
+    Returns:
+        how many there were.
+
+    Raises:
+        TrackingError: MLflow cannot be reached, or refuses.
+    """
+    with store.reached():
+        client = store.connect()
+        experiment_id = store.experiment_id(client, experiment)
+        running = client.search_runs([experiment_id], f"attributes.status = 'RUNNING' and tags.`{PROCESS}` LIKE '%'")
+        abandoned = [run for run in running if _is_gone(run.data.tags[PROCESS])]
+        for run in abandoned:
+            client.set_terminated(run.info.run_id, status="KILLED")
+        return len(abandoned)
+
+
+def _is_gone(name: str) -> bool:
+    host, pid, _ = name.rsplit(" ", 2)
+    return host == platform.node() and process_name(int(pid)) != name

@@ -1,0 +1,174 @@
+"""Trained models as versions of registered models: one version for each set of weights, named by aliases.
+
+    register(Version(name="inpaint-pconv", run_id=run_id, ...), model_name_note="...")
+
+The first version of a registered model becomes its `champion`, every later one `challenger`; a champion is never moved
+here.
+"""
+
+import base64
+import io
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version as installed
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from stages.running.errors import InputError
+from stages.tracking import store
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+
+CHAMPION = "champion"
+CHALLENGER = "challenger"
+_SHA = "model_sha256"
+_NAME = "model"  # of the logged model within its run
+_REQUIREMENTS = ("mlflow", "numpy", "pandas", "pillow", "torch")
+_EXAMPLE_SIZE = (96, 128)  # height, width of the input example in pixels
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A trained model on its way into the registry.
+
+    Attributes:
+        name: of the registered model, e.g. "inpaint-pconv".
+        about: what the registered model is, for a person; set when it is made.
+        run_id: the run of its training.
+        experiment: the name of that run's experiment.
+        model: the `model.pt2`.
+        code: the Python file that answers with it, by MLflow's models-from-code.
+        sha256: of `model`: the same weights are registered once.
+        tags: facts that a program may look for.
+        description: Markdown, for a person.
+    """
+
+    name: str
+    about: str
+    run_id: str
+    experiment: str
+    model: Path
+    code: Path
+    sha256: str
+    tags: Mapping[str, str]
+    description: str
+
+
+def register(candidate: Candidate) -> tuple[str, str]:
+    """Make a model a version of its registered model, unless one has these weights, and give it an alias.
+
+    Returns:
+        the version's number, and the alias it was given: "" when the version was complete before.
+
+    Raises:
+        InputError: the model cannot answer its input example.
+        TrackingError: MLflow cannot be reached, or refuses. The next call completes what this one began.
+    """
+    with store.reached(), store.locked("registry"):
+        client = store.connect()
+        _ensure_registered_model(client, candidate)
+        version = _find_version(client, candidate) or _create_version(client, candidate)
+        number = str(version.version)
+        if store.PUBLISHED in version.tags:
+            return number, ""
+        alias = CHALLENGER if CHAMPION in client.get_registered_model(candidate.name).aliases else CHAMPION
+        client.set_registered_model_alias(candidate.name, alias, number)
+        client.set_model_version_tag(candidate.name, number, store.PUBLISHED, candidate.sha256)
+        return number, alias
+
+
+def _ensure_registered_model(client: "MlflowClient", candidate: Candidate) -> None:
+    if not client.search_registered_models(f"name = '{candidate.name}'"):
+        client.create_registered_model(candidate.name, description=candidate.about)
+
+
+def _find_version(client: "MlflowClient", candidate: Candidate) -> "ModelVersion | None":
+    wanted = f"name = '{candidate.name}' and tags.`{_SHA}` = '{candidate.sha256}'"
+    found = sorted(client.search_model_versions(wanted), key=lambda version: int(version.version))
+    return found[0] if found else None
+
+
+def _create_version(client: "MlflowClient", candidate: Candidate) -> "ModelVersion":
+    model_id = _find_logged(client, candidate) or _log(client, candidate)
+    return client.create_model_version(
+        candidate.name,
+        source=f"models:/{model_id}",
+        run_id=candidate.run_id,
+        model_id=model_id,
+        tags={_SHA: candidate.sha256, **candidate.tags},
+        description=candidate.description,
+    )
+
+
+def _find_logged(client: "MlflowClient", candidate: Candidate) -> str | None:
+    """Look for a model that was logged whole by a call that did not come to its end."""
+    experiment_id = store.experiment_id(client, candidate.experiment)
+    found = client.search_logged_models([experiment_id], f"tags.`{_SHA}` = '{candidate.sha256}'")
+    return next((str(model.model_id) for model in found if model.status == "READY"), None)
+
+
+def _log(client: "MlflowClient", candidate: Candidate) -> str:
+    from mlflow.entities import LoggedModelOutput
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / _NAME
+        _save(candidate, path)
+        logged = client.create_logged_model(
+            store.experiment_id(client, candidate.experiment),
+            name=_NAME,
+            source_run_id=candidate.run_id,
+            tags={_SHA: candidate.sha256},
+            model_type="inpainting",
+        )
+        client.log_model_artifacts(logged.model_id, str(path))
+    client.finalize_logged_model(logged.model_id, "READY")
+    client.log_outputs(candidate.run_id, [LoggedModelOutput(logged.model_id, step=0)])
+    return str(logged.model_id)
+
+
+def _save(candidate: Candidate, path: Path) -> None:
+    """Write MLflow's folder of the model, then load it from there and let it answer the example, once."""
+    import mlflow.pyfunc
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, Schema
+
+    inputs = Schema([ColSpec("string", "image"), ColSpec("string", "hole")])
+    example = input_example()
+    mlflow.pyfunc.save_model(
+        path=str(path),
+        python_model=str(candidate.code),
+        artifacts={"model": str(candidate.model)},
+        signature=ModelSignature(inputs=inputs, outputs=Schema([ColSpec("string", "composite")])),
+        input_example=example,
+        # Given, so that MLflow need not start the model in another process to find them.
+        pip_requirements=[f"{name}=={installed(name).split('+')[0]}" for name in _REQUIREMENTS],
+    )
+    answer: Any = mlflow.pyfunc.load_model(str(path)).predict(example)
+    if list(answer.columns) != ["composite"] or len(answer) != 1:
+        raise InputError(f"{candidate.model} answers its example with {answer!r}, not with one composite; train again")
+
+
+def input_example() -> "pd.DataFrame":
+    """Draw a picture with a hole: one row, PNG files in base64 in the columns `image` and `hole`."""
+    import pandas as pd
+
+    h, w = _EXAMPLE_SIZE
+    rows, columns = np.mgrid[0:h, 0:w]
+    image = np.stack([255 * rows // h, 255 * columns // w, 128 + 0 * rows], axis=2).astype(np.uint8)
+    hole = np.where((abs(rows - h // 2) < h // 6) & (abs(columns - w // 3) < w // 6), 255, 0).astype(np.uint8)
+    image[hole > 0] = 0
+    return pd.DataFrame({"image": [_png(image)], "hole": [_png(hole)]})
+
+
+def _png(pixels: "np.ndarray[Any, Any]") -> str:
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return base64.b64encode(file.getvalue()).decode("ascii")

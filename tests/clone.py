@@ -1,0 +1,80 @@
+"""A clone of the project as it stands here, uncommitted changes included, with settings small enough for a test."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).parents[1]
+_UNSET = ("MLFLOW_TRACKING_URI", "DVC_ROOT", "DVC_EXP_NAME", "DVC_STAGE", "PYTHONPATH")
+
+TINY_TRAINING = {"width": 4, "levels": 2, "batch_size": 4, "steps": 6, "validate_every": 4}
+TINY: dict[str, Any] = {
+    "tile_size": 32,
+    "prepare": {"short_sides": [40], "max_tiles_per_photo": 4},
+    "masks": {"train": 12, "val": 8, "test_per_cell": 2},
+    "train": {
+        "unet": TINY_TRAINING | {"finetune_steps": 2},
+        "pconv": TINY_TRAINING | {"finetune_steps": 2},
+        "pconv_augmented": TINY_TRAINING | {"finetune_steps": 2},
+        "pix2pix": TINY_TRAINING | {"discriminator_width": 4, "discriminator_layers": 1, "decay_steps": 2},
+    },
+    "evaluate": {"pairs_per_cell": 2},
+}
+
+
+class Clone:
+    """A working tree of its own with its own git history and DVC cache.
+
+    Args:
+        folder: where it is made.
+        changes: of params.yaml, section by section; the other values stay.
+    """
+
+    def __init__(self, folder: Path, changes: Mapping[str, Any] | None = None) -> None:
+        self.root = folder
+        listed = subprocess.run(
+            ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
+            cwd=ROOT, check=True, capture_output=True, text=True,
+        )  # fmt: skip
+        for name in filter(None, listed.stdout.split("\0")):
+            if (ROOT / name).is_file():
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(ROOT / name, folder / name)
+        self.change_params(changes or TINY)
+        self.run("git", "init", "-q", "-b", "main")
+        self.commit("as it stands")
+
+    def change_params(self, changes: Mapping[str, Any]) -> None:
+        """Overwrite some values of params.yaml."""
+        path = self.root / "params.yaml"
+        path.write_text(yaml.safe_dump(_merged(yaml.safe_load(path.read_text()), changes), sort_keys=False))
+
+    def commit(self, message: str) -> None:
+        """Commit everything that git does not ignore."""
+        self.run("git", "add", "-A")
+        self.run("git", "-c", "user.name=t", "-c", "user.email=t@localhost", "commit", "-q", "-m", message)
+
+    def run(self, *words: str, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run a command in the clone with this environment's programs first."""
+        inherited = {name: value for name, value in os.environ.items() if name not in _UNSET}
+        inherited["PATH"] = f"{Path(sys.executable).parent}:{inherited['PATH']}"
+        done = subprocess.run(
+            words, cwd=self.root, env=inherited | environment, capture_output=True, text=True, check=False
+        )
+        if check and done.returncode:
+            raise AssertionError(
+                f"{' '.join(words)}: exit {done.returncode}\n{done.stdout[-4000:]}\n{done.stderr[-6000:]}"
+            )
+        return done
+
+
+def _merged(old: Any, new: Any) -> Any:
+    if not (isinstance(old, dict) and isinstance(new, Mapping)):
+        return new
+    return old | {key: _merged(old.get(key), value) for key, value in new.items()}

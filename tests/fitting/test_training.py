@@ -1,0 +1,152 @@
+"""Real trainings, a few steps long: what they leave, and that an interruption changes nothing."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+from stages.fitting import training
+from stages.pconv.module import PConvModule, PConvSettings
+from stages.pix2pix.module import Pix2PixModule, Pix2PixSettings
+from stages.restoring import exported
+from stages.running.errors import InpaintError, ParamsError
+from stages.running.files import sha256
+from tests.project import make_project, tiny_params
+
+KINDS = {
+    "unet": (PConvSettings, PConvModule),
+    "pconv": (PConvSettings, PConvModule),
+    "pconv_augmented": (PConvSettings, PConvModule),
+    "pix2pix": (Pix2PixSettings, Pix2PixModule),
+}
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    make_project(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")  # nobody listens: training does not mind
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    return tmp_path
+
+
+def fit(key: str) -> None:
+    training.train(key, *KINDS[key])
+
+
+@pytest.mark.parametrize("key", KINDS)
+def test_a_training_leaves_a_model_a_record_and_nothing_else(project: Path, key: str) -> None:
+    fit(key)
+    model = exported.load(f"data/models/{key}/model.pt2")
+    assert model.multiple == 4
+    assert model(torch.rand(1, 3, 24, 16), torch.ones(1, 1, 24, 16)).isfinite().all()
+    folder = project / "data/training" / key
+    record = json.loads((folder / "record.json").read_text())
+    assert record["status"] == "finished"
+    assert record["model_sha256"] == sha256(f"data/models/{key}/model.pt2")
+    assert record["params"]["seed"] == 7
+    assert ("data/augmented/train" in record["inputs"]) == (key in ("pconv_augmented", "pix2pix"))
+    validation = pd.read_csv(folder / "validation.csv")
+    assert validation["step"].tolist() == [3, 6, 8]
+    assert record["summary"]["val_hole_psnr"] == pytest.approx(validation["val_hole_psnr"].max())
+    assert sorted(path.name for path in (folder / "pictures").iterdir())[-1] == "step_000008.png"
+    assert not any((project / ".resume").iterdir())
+
+
+@pytest.mark.parametrize("key", KINDS)
+def test_the_same_inputs_give_the_same_bytes(project: Path, key: str) -> None:
+    fit(key)
+    first = sha256(f"data/models/{key}/model.pt2"), sha256(f"data/models/{key}/weights.pt")
+    fit(key)
+    assert first == (sha256(f"data/models/{key}/model.pt2"), sha256(f"data/models/{key}/weights.pt"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("key", ["pconv", "pix2pix"])
+def test_a_killed_training_goes_on_and_ends_the_same(
+    project: Path, key: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    params = tiny_params()
+    for section in params["train"].values():
+        section |= {"steps": 100, "validate_every": 40}
+    project.joinpath("params.yaml").write_text(json.dumps(params))
+    command = [sys.executable, "-m", f"stages.{params['models'][key]['code']}.train", key]
+    subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
+    wanted = sha256(f"data/models/{key}/model.pt2")
+
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    wait_for(lambda: any(project.glob(".resume/*/checkpoint.pt")), process)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    identity = json.loads(next(project.glob(".resume/*/record/record.json")).read_text())["id"]
+
+    subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
+    assert f"{key}: goes on after step" in capfd.readouterr().out
+    assert sha256(f"data/models/{key}/model.pt2") == wanted
+    assert json.loads(Path(f"data/training/{key}/record.json").read_text())["id"] == identity
+    assert pd.read_csv(f"data/training/{key}/history.csv")["step"].tolist() == [25, 50, 75, 100]
+
+
+def wait_for(condition: Callable[[], bool], process: subprocess.Popen[bytes], seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, "the training ended before it could be killed"
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def test_changed_inputs_start_anew(project: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    params = tiny_params()
+    params["train"]["pconv"]["learning_rate"] = 1e9  # beyond the allowed
+    project.joinpath("params.yaml").write_text(json.dumps(params))
+    with pytest.raises(ParamsError, match=r"train\.pconv\.learning_rate` is 1000000000.0"):
+        fit("pconv")
+    params["train"]["pconv"]["learning_rate"] = 1e-3
+    project.joinpath("params.yaml").write_text(json.dumps(params))
+    fit("pconv")
+    assert "goes on" not in capfd.readouterr().out
+
+
+def test_training_learns(project: Path) -> None:
+    params = tiny_params()
+    params["train"]["pconv"] |= {"steps": 120, "width": 8, "validate_every": 61, "learning_rate": 5e-3}
+    project.joinpath("params.yaml").write_text(json.dumps(params))
+    fit("pconv")
+    history = pd.read_csv("data/training/pconv/history.csv")
+    assert history["loss"].iloc[-1] < 0.5 * history["loss"].iloc[0]
+    assert set(history) >= {"step", "seconds", "loss_hole", "loss_valid", "loss_tv", "lr", "tiles_per_s", "data_wait"}
+
+
+def test_patience_ends_a_training_that_no_longer_gains(project: Path) -> None:
+    params = tiny_params()
+    params["train"]["unet"] |= {"steps": 60, "patience": 2, "learning_rate": 1e-12, "finetune_learning_rate": 1e-12}
+    params["train"]["unet"] |= {"average_decay": 0.0}
+    project.joinpath("params.yaml").write_text(json.dumps(params))
+    fit("unet")
+    assert pd.read_csv("data/training/unet/validation.csv")["step"].iloc[-1] < 62
+
+
+def test_a_loss_that_is_no_number_ends_the_training_in_words(project: Path) -> None:
+    params = tiny_params()
+    params["train"]["unet"] |= {"steps": 100, "validate_every": 90, "learning_rate": 1.0, "hole_weight": 1e38}
+    project.joinpath("params.yaml").write_text(json.dumps(params))
+    with pytest.raises(InpaintError, match="the loss stopped being a number .* lower the learning rate"):
+        fit("unet")
+
+
+def test_levels_that_do_not_fit_the_tiles_are_named(project: Path) -> None:
+    params = tiny_params()
+    params["train"]["unet"]["levels"] = 4
+    project.joinpath("params.yaml").write_text(json.dumps(params))
+    with pytest.raises(ParamsError, match="`train.unet.levels` is 4, which needs a `tile_size`"):
+        fit("unet")

@@ -1,0 +1,48 @@
+"""The classifier in the wheel sees what it was trained to see."""
+
+import pytest
+import skimage.data
+import torch
+from torch import nn
+
+from stages.pictures import features
+
+
+@pytest.fixture(scope="module")
+def lite0() -> features.Features:
+    return features.load("efficientnet_lite0")
+
+
+def test_maps_shrink_and_deepen(lite0: features.Features) -> None:
+    shapes = [tuple(each.shape[1:]) for each in lite0(torch.rand(2, 3, 64, 96))]
+    assert shapes == [(24, 16, 24), (40, 8, 12), (112, 4, 6)]
+
+
+def test_input_is_normalised_as_imagenet_is(lite0: features.Features) -> None:
+    seen = []
+    hook = lite0.stages[0].register_forward_pre_hook(lambda _module, given: seen.append(given[0]))
+    lite0(torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1).expand(1, 3, 32, 48))
+    hook.remove()
+    assert seen[0].abs().max() < 1e-6
+
+
+def test_weights_are_frozen_and_gradients_pass(lite0: features.Features) -> None:
+    picture = torch.rand(1, 3, 32, 48, requires_grad=True)
+    lite0(picture)[-1].square().mean().backward()
+    assert picture.grad is not None
+    assert picture.grad.abs().sum() > 0
+    assert all(not p.requires_grad for p in lite0.parameters())
+    lite0.train()
+    assert not any(m.training for m in lite0.modules() if isinstance(m, nn.BatchNorm2d))
+
+
+def test_the_weights_are_in_their_places(lite0: features.Features) -> None:
+    cat = torch.from_numpy(skimage.data.chelsea()).permute(2, 0, 1)[None].float() / 255
+    # Measured with weights that call this picture a cat; in another order, or upside down, the numbers differ.
+    spread = [each.std().item() for each in lite0(cat)]
+    assert spread == pytest.approx([9.9957, 8.4280, 6.5233], abs=1e-3)
+
+
+def test_another_name_is_an_error() -> None:
+    with pytest.raises(ValueError, match="features should be one of efficientnet_lite0, vgg16"):
+        features.load("resnet")

@@ -1,0 +1,267 @@
+"""The whole stage on made-up photographs: what it writes, that it writes the same again, and how it refuses."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from PIL import Image
+
+from stages.pictures.images import load_image, save_png
+from stages.pictures.shards import Tiles
+from stages.prepare.__main__ import main
+from stages.running.errors import InputError, ParamsError
+
+ROOT = Path(__file__).parents[2]
+SPLITS = ("train", "val", "test")
+PARAMS: dict[str, Any] = {
+    "photos": "photos",
+    "short_sides": [20, 40],
+    "max_tiles_per_photo": 9,
+    "val_share": 0.3,
+    "test_share": 0.3,
+    "max_megapixels": 1,
+    "near_duplicate_bits": 6,
+    "max_reject_share": 0.25,
+}
+
+
+def photo(seed: int, h: int = 40, w: int = 60) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    layers = [rng.integers(0, 256, (n, n, 3), np.uint8) for n in (3, 6, 12)]
+    sized = [np.asarray(Image.fromarray(layer).resize((w, h), Image.Resampling.BICUBIC), float) for layer in layers]
+    return np.average(sized, axis=0, weights=[4, 2, 1]).astype(np.uint8)
+
+
+def write_params(**changes: Any) -> None:
+    top = {key: changes.pop(key) for key in ("seed", "tile_size") if key in changes}
+    Path("params.yaml").write_text(yaml.safe_dump({"seed": 7, "tile_size": 16, **top, "prepare": PARAMS | changes}))
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch) -> Path:
+    """A working directory with params and twelve photographs, of which each split has some."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("INPAINT_WORKERS", "1")
+    write_params()
+    for number in range(12):
+        save_png(f"photos/{number:02d}.png", photo(number))
+    return tmp_path
+
+
+def manifest() -> pd.DataFrame:
+    return pd.read_parquet("data/prepared/manifest.parquet")
+
+
+def summary() -> dict[str, Any]:
+    return json.loads(Path("data/prepared/summary.json").read_text())
+
+
+def contents(folder: str = "data/prepared") -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(Path(folder).rglob("*.*"))}
+
+
+def test_the_manifest_says_where_each_tile_lies_and_where_it_is_from(project, capsys):
+    main()
+    table = manifest()
+    columns = ["id", "split", "shard", "row", "photo", "source", "x0", "y0", "x1", "y1", "scale", "group"]
+    assert table.columns.tolist() == columns
+    assert table["id"].is_unique
+    assert table.groupby("source").size().eq(9).all()
+    assert (table.groupby("photo")["split"].nunique() == 1).all()
+    for row in table[table["scale"] == 1].itertuples():
+        tile = np.load(f"data/prepared/{row.split}/{row.shard}")[row.row]
+        whole = load_image(f"photos/{row.source}", 1)
+        assert np.array_equal(tile, whole[row.y0 : row.y1, row.x0 : row.x1])
+    assert set(table["scale"]) == {0.5, 1.0}
+    for split in SPLITS:
+        rows = table[table["split"] == split]
+        assert rows["photo"].is_monotonic_increasing
+        assert len(Tiles([f"data/prepared/{split}"])) == len(rows) == summary()[f"tiles_{split}"]
+        assert rows["photo"].nunique() == summary()[f"photos_{split}"]
+    said = f"{summary()['tiles_train']} train tiles from {summary()['photos_train']} photos, "
+    assert said in capsys.readouterr().out
+
+
+def test_only_the_outputs_are_left(project):
+    main()
+    shards = [f"{split}/{name}" for split in ("test", "train", "val") for name in ("00000.npy", "shards.json")]
+    assert sorted(contents()) == sorted(["manifest.parquet", "rejects.csv", "summary.json", *shards])
+    assert [path.name for path in Path("data").iterdir()] == ["prepared"]
+    assert Path("data/prepared/rejects.csv").read_text() == "path,reason,detail\n"
+
+
+def test_neither_workers_nor_names_nor_an_earlier_run_change_the_tiles(project, monkeypatch):
+    main()
+    once = contents()
+    monkeypatch.setenv("INPAINT_WORKERS", "2")
+    main()
+    assert contents() == once
+    for number in range(12):
+        Path(f"photos/{number:02d}.png").rename(f"photos/{99 - number}.jpg")
+    main()
+    assert {name: data for name, data in contents().items() if name.endswith((".npy", ".json"))} == {
+        name: data for name, data in once.items() if name.endswith((".npy", ".json"))
+    }
+
+
+def test_the_seed_chooses_tiles_but_not_splits(project):
+    main()
+    first = manifest()
+    write_params(seed=8)
+    main()
+    assert manifest()[["photo", "split"]].equals(first[["photo", "split"]])
+    assert not manifest()[["x0", "y0"]].equals(first[["x0", "y0"]])
+
+
+def test_another_photo_moves_none(project):
+    main()
+    before = manifest().set_index("id").drop(columns=["row", "shard"])
+    save_png("photos/more/new.png", photo(100))
+    main()
+    after = manifest().set_index("id").drop(columns=["row", "shard"])
+    assert len(after) == len(before) + 9
+    assert after.loc[before.index].equals(before)
+
+
+def test_what_cannot_be_used_is_listed_with_its_reason(project):
+    write_params(max_reject_share=0.4)
+    Path("photos/a.txt").write_text("text")
+    Path("photos/cut.png").write_bytes(Path("photos/00.png").read_bytes()[:-200])
+    save_png("photos/small.png", photo(20, 40, 15))
+    save_png("photos/copy of 03.png", load_image("photos/03.png", 1))
+    Path("photos/loop").symlink_to("../photos")
+    main()
+    rejects = pd.read_csv("data/prepared/rejects.csv").set_index("path")
+    assert rejects["reason"].to_dict() == {
+        "a.txt": "not_an_image",
+        "copy of 03.png": "duplicate",
+        "cut.png": "truncated",
+        "loop": "not_a_file",
+        "small.png": "too_small",
+    }
+    assert rejects.loc["small.png", "detail"] == "15 x 40 pixels, less than a tile of 16"
+    counts = {key: value for key, value in summary().items() if key.startswith(("files", "kept", "rejected"))}
+    assert counts == {"files": 17, "kept": 12, "rejected": 5} | {
+        f"rejected_{reason}": 1 for reason in ("duplicate", "not_a_file", "not_an_image", "too_small", "truncated")
+    }
+
+
+def test_near_duplicates_stand_in_one_split(project):
+    for number in range(12):
+        Image.fromarray(photo(number)).save(f"photos/{number:02d} again.jpg", quality=85)
+    main()
+    by_picture = manifest().assign(picture=lambda table: table["source"].str[:2]).groupby("picture")
+    assert (by_picture["source"].nunique() == 2).all()
+    assert (by_picture["split"].nunique() == 1).all()
+    assert (by_picture["group"].nunique() == 1).all()
+    assert summary()["near_duplicates"] == 24
+
+
+def refused(message: str, kind: type[Exception] = InputError) -> None:
+    with pytest.raises(kind, match=message):
+        main()
+
+
+def test_a_folder_of_something_else_is_refused_and_the_last_result_stays(project):
+    main()
+    once = contents()
+    for number in range(5):
+        Path(f"photos/{number}.txt").write_text("text")
+    refused(
+        r"5 of 17 files cannot be used, more than `prepare.max_reject_share` 0.25 allows; take them out, or raise the "
+        r"share:\n  5 not_an_image, e.g. 0.txt: not a picture"
+    )
+    for path in Path("photos").glob("*.png"):
+        path.write_bytes(b"")
+    refused("17 of 17 files cannot be used; take them out or mend them:\n  17 not_an_image, e.g. 0.txt")
+    assert contents() == once
+    assert [path.name for path in Path("data").iterdir()] == ["prepared"]
+
+
+def test_an_empty_split_says_how_many_photos_it_takes(project):
+    write_params(val_share=0.01)
+    refused(r"12 photos can be used, and none of them is in val; .* \(with about 299 an empty split is unlikely\)")
+    write_params(test_share=0.65)
+    for path in sorted(Path("photos").glob("*.png"))[1:]:
+        path.unlink()
+    refused(r"1 photos can be used, and none of them is in .* or .*; .* \(with about 59 an empty")
+    assert not Path("data/prepared").exists()
+
+
+def test_a_list_decides_the_splits(project):
+    lines = [f",photos/{number:02d}.png,{SPLITS[number % 3]}," for number in range(6)]
+    Path("list.csv").write_text("\n".join(["package,file,split,sha256", *lines]))
+    write_params(photos="list.csv")
+    main()
+    splits = manifest().drop_duplicates("source").set_index("source")["split"].to_dict()
+    assert splits == {f"photos/{number:02d}.png": SPLITS[number % 3] for number in range(6)}
+    Path("list.csv").write_text("\n".join(["package,file,split,sha256", *lines[:2]]))
+    refused("2 photos can be used, and none of them is in test; give the list a line for each split")
+    Path("list.csv").write_text(f"package,file,split,sha256\n,photos/00.png,test,{'0' * 64}\n")
+    refused("photos/00.png is not the file that was listed: its sha256 is")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"short_sides": [15, 40]}, r"`prepare.short_sides` \[15, 40\] should not be below `tile_size` 16"),
+        ({"short_sides": []}, "`prepare.short_sides` is .*at least 1 item"),
+        ({"val_share": 0.5, "test_share": 0.5}, "leave no photos for training; their sum should be below 1"),
+        ({"val_share": 0}, "`prepare.val_share` is 0: Input should be greater than 0"),
+        ({"max_megapixels": 500}, "`prepare.max_megapixels` is 500: Input should be less than or equal to 178"),
+        ({"near_duplicate_bits": 64}, "`prepare.near_duplicate_bits` is 64"),
+        ({"max_tiles_per_photo": 0}, "`prepare.max_tiles_per_photo` is 0"),
+        ({"photos": ""}, "`prepare.photos` is ''"),
+        ({"photos": "absent"}, "`prepare.photos` in params.yaml is 'absent', which does not exist"),
+        ({"tile_size": 4}, "`tile_size` should be at least 8"),
+        ({"seed": -1}, "`seed` should be at least 0, but is -1"),
+        ({"shot_sides": [20]}, "`prepare.shot_sides` is not a known key; did you mean `short_sides`?"),
+    ],
+)
+def test_wrong_params_are_named(change, message, project):
+    write_params(**change)
+    refused(message, ParamsError)
+
+
+def test_a_list_that_parts_near_duplicates_is_overruled_aloud(project, capsys):
+    Image.fromarray(photo(2)).save("photos/again.jpg", quality=85)
+    listed = {"00.png": "train", "01.png": "val", "02.png": "test", "again.jpg": "train"}
+    lines = [f",photos/{name},{split}," for name, split in listed.items()]
+    Path("list.csv").write_text("\n".join(["package,file,split,sha256", *lines]))
+    write_params(photos="list.csv")
+    main()
+    splits = manifest().drop_duplicates("source").set_index("source")["split"].to_dict()
+    assert splits == {f"photos/{name}": split for name, split in (listed | {"again.jpg": "test"}).items()}
+    assert summary()["moved_from_listed_split"] == 1
+    assert "1 photos are not in the split that the list says" in capsys.readouterr().out
+
+
+def test_the_stereo_pair_among_the_embedded_photographs_is_one_group(project):
+    write_params(photos=str(ROOT / "data/embedded.csv"), short_sides=[32], tile_size=32, max_megapixels=2)
+    main()
+    table = manifest().drop_duplicates("source").set_index("source")
+    pair = table.loc[["skimage/data/motorcycle_left.png", "skimage/data/motorcycle_right.png"]]
+    assert pair["group"].nunique() == 1
+    assert summary()["near_duplicates"] == 2
+    assert table["split"].value_counts().to_dict() == {"train": 11, "test": 4, "val": 3}
+
+
+def test_as_a_program_it_fails_in_words(project):
+    write_params(photos="absent")
+    done = subprocess.run(
+        [sys.executable, "-m", "stages.prepare"],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("\nprepare: `prepare.photos` in params.yaml is 'absent'")
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,69 @@
+"""A project folder small enough to train in seconds: what `prepare` and `masks` leave, of made-up pictures."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from stages.pictures.holes import pack
+from stages.pictures.shards import write_tiles
+
+TILE = 16
+UNET = {
+    "partial": False, "width": 4, "levels": 2, "batch_size": 4, "steps": 6, "learning_rate": 1e-3,
+    "finetune_steps": 2, "finetune_learning_rate": 1e-4, "average_decay": 0.9, "valid_weight": 1.0, "hole_weight": 6.0,
+    "perceptual_weight": 0.0, "style_weight": 0.0, "tv_weight": 0.1, "features": "efficientnet_lite0",
+    "validate_every": 3, "patience": 0, "checkpoint_every_s": 1e-6,
+}  # fmt: skip
+PIX2PIX = {
+    "width": 4, "levels": 2, "discriminator_width": 4, "discriminator_layers": 1, "norm": "batch",
+    "infer_norm": "running", "infer_dropout": False, "objective": "vanilla", "l1_weight": 100.0, "batch_size": 4,
+    "steps": 8, "learning_rate": 2e-4, "decay_steps": 2, "average_decay": 0.9, "validate_every": 3, "patience": 0,
+    "checkpoint_every_s": 1e-6,
+}  # fmt: skip
+
+
+def tiny_params() -> dict[str, Any]:
+    """Params of the four trainings, as small as they go."""
+    prepared, augmented = "data/prepared/train", "data/augmented/train"
+    return {
+        "seed": 7,
+        "tile_size": TILE,
+        "models": {
+            "unet": {"code": "pconv", "tiles": prepared},
+            "pconv": {"code": "pconv", "tiles": prepared},
+            "pconv_augmented": {"code": "pconv", "tiles": augmented},
+            "pix2pix": {"code": "pix2pix", "tiles": augmented},
+        },
+        "train": {
+            "unet": dict(UNET),
+            "pconv": UNET | {"partial": True},
+            "pconv_augmented": UNET | {"partial": True},
+            "pix2pix": dict(PIX2PIX),
+        },
+    }
+
+
+def make_project(root: Path, params: dict[str, Any] | None = None) -> Path:
+    """Write params, tiles and holes into a folder; what is trained there is real, if small."""
+    rng = np.random.default_rng(0)
+    (root / "params.yaml").write_text(yaml.safe_dump(params or tiny_params()))
+    counts = {"data/prepared/train": 10, "data/prepared/val": 5, "data/prepared/test": 6, "data/augmented/train": 10}
+    for folder, count in counts.items():
+        (root / folder).mkdir(parents=True)
+        write_tiles(root / folder, (smooth_tile(rng) for _ in range(count)))
+    (root / "data/masks").mkdir(parents=True)
+    for split in ("train", "val", "test"):
+        holes = np.zeros((7, TILE, TILE), np.uint8)
+        for number, hole in enumerate(holes):
+            hole[4 : 6 + number, 3:9] = 1
+        np.save(root / f"data/masks/{split}.npy", pack(holes))
+    return root
+
+
+def smooth_tile(rng: np.random.Generator) -> np.ndarray[Any, Any]:
+    """A picture that a network can learn to continue: a gradient between two random colours."""
+    start, end = rng.integers(0, 256, (2, 3))
+    share = np.linspace(0, 1, TILE)[:, None, None] * np.ones((1, TILE, 1))
+    return (start * (1 - share) + end * share).astype(np.uint8)

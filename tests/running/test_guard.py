@@ -1,0 +1,108 @@
+"""A stage runs alone, dies with its parent, and says in words what stopped it."""
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from stages.running import guard
+from stages.running.errors import BusyError, InputError
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(guard, "_die_with_parent", lambda: None)  # the tests' own process keeps its signals
+    return tmp_path
+
+
+def fail(error: Exception) -> None:
+    raise error
+
+
+def test_a_failure_is_one_message_and_an_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
+    assert guard.run("prepare", lambda: None) == 0
+    assert guard.run("prepare", lambda: fail(InputError("no photos; put some there"))) == 2
+    assert capsys.readouterr().err == "\nprepare: no photos; put some there\n"
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES, errno.EROFS])
+def test_a_full_disk_or_a_closed_folder_is_said_in_words(number: int, capsys: pytest.CaptureFixture[str]) -> None:
+    assert guard.run("masks", lambda: fail(OSError(number, os.strerror(number), "data/masks"))) == 2
+    said = capsys.readouterr().err
+    assert os.strerror(number) in said
+    assert "data/masks" in said
+    assert "run it again" in said
+
+
+def test_an_error_of_ours_keeps_its_traceback() -> None:
+    with pytest.raises(KeyError):
+        guard.run("masks", lambda: fail(KeyError("a bug")))
+
+
+def test_the_key_of_a_group(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    seen: list[str] = []
+    monkeypatch.setattr(sys, "argv", ["train", "pconv"])
+    assert guard.run_with_key("train", seen.append) == 0
+    assert seen == ["pconv"]
+    monkeypatch.setattr(sys, "argv", ["train"])
+    assert guard.run_with_key("train", seen.append) == 2
+    assert "one key of params.yaml should follow, but 0 words came" in capsys.readouterr().err
+
+
+def test_two_processes_never_run_the_same_stage(folder: Path) -> None:
+    code = (
+        "from stages.running import guard\n"
+        "with guard.only_one('train@pconv'):\n    print('in', flush=True)\n    input()"
+    )
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"in\n"
+        with pytest.raises(BusyError, match=f"process {other.pid} is running it"), guard.only_one("train@pconv"):
+            pass
+        with guard.only_one("train@unet"):
+            pass
+        other.kill()
+        other.wait()
+    with guard.only_one("train@pconv"):  # the kernel freed it
+        pass
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the death signal is Linux's")
+def test_a_stage_dies_with_its_parent_and_cleans_up(folder: Path) -> None:
+    stage = (
+        "import sys, time\nfrom pathlib import Path\nfrom stages.running import guard\n"
+        "def main():\n    Path('started').touch()\n    try:\n        time.sleep(60)\n"
+        "    finally:\n        Path('cleaned').touch()\n"
+        "sys.exit(guard.run('prepare', main))"
+    )
+    parent = f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {stage!r}])"
+    process = subprocess.Popen([sys.executable, "-c", parent], env=os.environ | {"PYTHONPATH": str(ROOT)})
+    wait_until((folder / "started").exists)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    wait_until((folder / "cleaned").exists)
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 30) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def test_a_folder_that_cannot_be_written_is_named(folder: Path) -> None:
+    Path(".locks").write_text("a file where the folder should be")
+    with pytest.raises(InputError, match="cannot write in"), guard.only_one("prepare"):
+        pass

@@ -1,0 +1,249 @@
+"""The model in the registry: loads without the project and without pickle, gives the picture that the project gives."""
+
+import base64
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from stages.publish.__main__ import publish
+from stages.publish.held import PublishParams, hold
+from stages.restoring import exported
+from stages.restoring.composite import composite
+from stages.tracking import store
+from tests.tracked import Seen, answers, free_port, wait_for, write_database, write_model, write_outputs
+
+with store.reached():  # MLflow warns at its own import
+    from stages.serving.logged_model import LoggedModel
+
+H, W = 48, 64
+PARAMS = PublishParams(experiment="photographs", model_name="inpaint", strict=False)
+
+
+class Context:
+    """What MLflow hands to `load_context`."""
+
+    def __init__(self, model: Path) -> None:
+        self.artifacts = {"model": str(model)}
+
+
+@pytest.fixture(scope="module")
+def model_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("model") / "model.pt2"
+    write_model(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def model(model_path: Path) -> LoggedModel:
+    model = LoggedModel()
+    model.load_context(Context(model_path))
+    return model
+
+
+def picture_and_hole(h: int = H, w: int = W) -> tuple[np.ndarray, np.ndarray]:
+    """Return uint8 (H, W, 3) and a hole, bool (H, W), that touches the right edge."""
+    image = np.random.default_rng(h * w).integers(0, 256, (h, w, 3), np.uint8)
+    hole = np.zeros((h, w), bool)
+    hole[h // 4 : h // 2, w // 2 :] = True
+    return image, hole
+
+
+def png(pixels: np.ndarray, mode: str | None = None) -> str:
+    file = io.BytesIO()
+    picture = Image.fromarray(pixels)
+    (picture.convert(mode) if mode else picture).save(file, "PNG")
+    return base64.b64encode(file.getvalue()).decode()
+
+
+def pixels_of(cell: str) -> np.ndarray:
+    return np.array(Image.open(io.BytesIO(base64.b64decode(cell))))
+
+
+def row(image: np.ndarray, hole: np.ndarray) -> pd.DataFrame:
+    return pd.DataFrame({"image": [png(image)], "hole": [png(np.where(hole, 255, 0).astype(np.uint8))]})
+
+
+def ours(model_path: Path, image: np.ndarray, hole: np.ndarray) -> np.ndarray:
+    """The picture that the pipeline itself gives, for a size that needs no padding."""
+    floats = torch.from_numpy(image).permute(2, 0, 1)[None] / 255
+    missing = torch.from_numpy(hole)[None, None].float()
+    whole = composite(floats, exported.load(model_path)(floats, missing), missing)
+    return (whole[0] * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
+
+
+def test_it_gives_the_picture_that_the_pipeline_gives(model: LoggedModel, model_path: Path) -> None:
+    image, hole = picture_and_hole()
+    answer = pixels_of(model.predict(None, row(image, hole))["composite"][0])
+    assert np.array_equal(answer, ours(model_path, image, hole))
+    assert not np.array_equal(answer[hole], image[hole])
+
+
+@pytest.mark.parametrize(("h", "w"), [(48, 64), (47, 66), (5, 9), (3, 2)])
+def test_any_size_comes_back_with_its_known_pixels_untouched(model: LoggedModel, h: int, w: int) -> None:
+    image, hole = picture_and_hole(h, w)
+    answer = pixels_of(model.predict(None, row(image, hole))["composite"][0])
+    assert answer.shape == image.shape
+    assert np.array_equal(answer[~hole], image[~hole])
+
+
+def test_padding_repeats_the_edge(model: LoggedModel, model_path: Path) -> None:
+    image, hole = picture_and_hole(46, 61)
+    padded = np.pad(image, ((0, 2), (0, 3), (0, 0)), mode="edge")
+    wanted = ours(model_path, padded, np.pad(hole, ((0, 2), (0, 3)), mode="edge"))[:46, :61]
+    assert np.array_equal(pixels_of(model.predict(None, row(image, hole))["composite"][0]), wanted)
+
+
+def test_what_stands_in_the_hole_is_ignored(model: LoggedModel) -> None:
+    image, hole = picture_and_hole()
+    other = np.where(hole[..., None], 255 - image, image)
+    assert model.predict(None, row(image, hole)).equals(model.predict(None, row(other, hole)))
+
+
+def test_without_a_hole_the_picture_comes_back(model: LoggedModel) -> None:
+    image, hole = picture_and_hole()
+    assert np.array_equal(pixels_of(model.predict(None, row(image, hole & False))["composite"][0]), image)
+
+
+def test_grey_below_128_is_no_hole_and_rows_may_differ_in_size(model: LoggedModel) -> None:
+    small, large = picture_and_hole(20, 12), picture_and_hole()
+    table = pd.concat([row(*small), row(*large)], ignore_index=True)
+    table.loc[0, "hole"] = png(np.full((20, 12), 127, np.uint8))
+    answer = model.predict(None, table)["composite"]
+    assert np.array_equal(pixels_of(answer[0]), small[0])
+    assert pixels_of(answer[1]).shape == (H, W, 3)
+
+
+@pytest.mark.parametrize(
+    ("column", "cell", "message"),
+    [
+        ("image", "no base64!", "`image` of row 0 should be a PNG file in base64"),
+        ("image", None, "`image` of row 0 should be a PNG file in base64"),
+        ("hole", base64.b64encode(b"no picture").decode(), "`hole` of row 0 should be a PNG file in base64"),
+        ("hole", png(np.zeros((H, W), np.uint8))[:-80], "`hole` of row 0 should be a PNG file in base64"),
+        ("image", png(np.zeros((H, W, 4), np.uint8)), "without transparency, is RGBA"),
+        ("image", png(np.zeros((H, W), np.uint16)), "of 8 bits without transparency, is I;16"),
+        ("hole", png(np.zeros((W, H), np.uint8)), "row 0: `image` is 64 x 48 pixels, but `hole` is 48 x 64"),
+    ],
+)
+def test_what_cannot_be_answered_is_named(model: LoggedModel, column: str, cell: str | None, message: str) -> None:
+    table = row(*picture_and_hole())
+    table[column] = [cell]
+    with pytest.raises(ValueError, match=message):
+        model.predict(None, table)
+
+
+def test_a_picture_of_too_many_pixels_is_refused_before_it_is_decoded(model: LoggedModel) -> None:
+    table = row(*picture_and_hole())
+    file = io.BytesIO()
+    Image.new("1", (20_000, 4_001)).save(file, "PNG")
+    table["image"] = [base64.b64encode(file.getvalue()).decode()]
+    with pytest.raises(ValueError, match=r"is 20000 x 4001 pixels; at most 80000000 are taken"):
+        model.predict(None, table)
+
+
+@pytest.fixture(scope="module")
+def registered(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tree whose model is the champion of its registry."""
+    tree = tmp_path_factory.mktemp("registered")
+    write_outputs(tree)
+    write_database(tree)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DVC_ROOT", str(tree))
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        publish(hold(tree / "data", ["pconv"], ["mean", "pconv"], PARAMS), registering=True)
+    return tree
+
+
+def environment_without_project(tree: Path) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "DVC_ROOT")}
+    return kept | {
+        "MLFLOW_TRACKING_URI": f"sqlite:///{tree}/mlflow.db",
+        "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+    }
+
+
+ELSEWHERE = """
+import importlib.util, sys
+import mlflow.pyfunc, pandas
+assert importlib.util.find_spec("stages") is None
+model = mlflow.pyfunc.load_model("models:/inpaint-pconv@champion")
+print(model.predict(pandas.read_json("row.json", dtype=False))["composite"][0])
+"""
+
+
+def test_a_version_names_its_columns_its_packages_and_an_example(registered: Path, monkeypatch) -> None:
+    monkeypatch.setenv("DVC_ROOT", str(registered))
+    (version,) = Seen().versions("inpaint-pconv")
+    assert version.aliases == ["champion"]
+    (folder,) = registered.glob("mlartifacts/photographs/models/m-*/artifacts")
+    text = (folder / "MLmodel").read_text()
+    assert "hole" in text.split("signature:")[1]
+    requirements = (folder / "requirements.txt").read_text().split()
+    assert [requirement.split("==")[0] for requirement in requirements] == [
+        "mlflow", "numpy", "pandas", "pillow", "torch",
+    ]  # fmt: skip
+    assert json.loads((folder / "input_example.json").read_text())["columns"] == ["image", "hole"]
+    assert not list(folder.rglob("*.pkl"))
+
+
+@pytest.mark.slow
+def test_in_a_process_without_the_project_it_gives_the_same_picture(registered: Path, tmp_path: Path) -> None:
+    image, hole = picture_and_hole()
+    row(image, hole).to_json(tmp_path / "row.json")
+    program = [sys.executable, "-W", "ignore", "-c", ELSEWHERE]
+    answer = subprocess.run(
+        program, cwd=tmp_path, env=environment_without_project(registered), capture_output=True, text=True, check=False
+    )
+    assert answer.returncode == 0, answer.stderr
+    wanted = ours(registered / "data/models/pconv/model.pt2", image, hole)
+    assert np.array_equal(pixels_of(answer.stdout.strip().split("\n")[-1]), wanted)
+
+
+@pytest.mark.slow
+def test_mlflow_serves_the_same_picture(registered: Path, tmp_path: Path) -> None:
+    port = free_port()
+    words = ["models", "serve", "-m", "models:/inpaint-pconv@champion", "--env-manager", "local", "-p", str(port)]
+    image, hole = picture_and_hole()
+    environment = environment_without_project(registered) | {"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin"}
+    with (tmp_path / "log").open("wb") as log:
+        server = subprocess.Popen(
+            [shutil.which("mlflow", path=environment["PATH"]) or "mlflow", *words],
+            cwd=tmp_path,
+            env=environment,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    try:
+        wait_for(lambda: answers(f"http://127.0.0.1:{port}/ping"), 180)
+        served = ask(port, row(image, hole))
+        assert np.array_equal(
+            pixels_of(served["predictions"][0]["composite"]),
+            ours(registered / "data/models/pconv/model.pt2", image, hole),
+        )
+        with pytest.raises(urllib.error.HTTPError, match="400"):
+            ask(port, row(image, hole.T))
+    finally:
+        os.killpg(server.pid, 15)
+        server.wait(30)
+
+
+def ask(port: int, table: pd.DataFrame) -> dict:
+    body = json.dumps({"dataframe_split": table.to_dict(orient="split", index=False)}).encode()
+    headers = {"Content-Type": "application/json"}
+    request = urllib.request.Request(f"http://127.0.0.1:{port}/invocations", body, headers)
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        return json.load(answer)

@@ -1,0 +1,299 @@
+"""The augment stage: what each transform does to a known picture, the same bytes for any number of workers."""
+
+import json
+import os
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from stages import augment
+from stages.pictures.shards import Tiles, write_tiles
+from stages.running.errors import ParamsError
+
+SIZE = 32
+ROOT = Path(augment.__file__).parents[1]
+
+
+def picture() -> np.ndarray:
+    """Red grows to the right, green downwards, blue to both and by a step in the middle; uint8 (32, 32, 3)."""
+    y, x = np.mgrid[:SIZE, :SIZE]
+    return np.stack([7 * x + 20, 6 * y + 30, 80 + 2 * (x + y) + 40 * (x > 15)], axis=-1).astype(np.uint8)
+
+
+# For each: its arguments, the numbers that it draws from seed 5, and what it makes of the pixels (3, 5) and (20, 16).
+GOLDEN = {
+    "RandomResizedCrop": ({"scale": [0.6, 1.0], "ratio": [0.9, 1.1]}, [1, 3, 32, 32], [[61, 64, 103], [135, 156, 195]]),
+    "HorizontalFlip": ({}, [], [[202, 48, 178], [125, 150, 150]]),
+    "VerticalFlip": ({}, [], [[55, 198, 146], [132, 96, 174]]),
+    "Affine": (
+        {"rotate": [-15, 15], "shear": [-5, 5]},
+        [-10.2945, 1, 1, 0.973274, -0.237222, 4.09118, 0.131282, 0.992516, -1.91887, 0, 0, 1],  # angle, scale, matrix
+        [[35, 58, 94], [139, 149, 194]],
+    ),
+    "RandomBrightnessContrast": (
+        {"brightness_limit": 0.2, "contrast_limit": 0.2},
+        [1.09671, 30.1097],
+        [[90, 82, 135], [174, 194, 240]],
+    ),
+    "HueSaturationValue": (
+        {"hue_shift_limit": 10, "sat_shift_limit": 20, "val_shift_limit": 10},
+        [4.83574, 11.8077, 8.84901],
+        [[62, 47, 104], [128, 140, 200]],
+    ),
+    "GaussNoise": ({"std_range": [0.01, 0.04]}, [0.00846041, 8.16397], [[45, 52, 96], [134, 151, 180]]),
+    "GaussianBlur": ({"blur_limit": [3, 3]}, [0.323166, 0.353669, 0.323166], [[55, 48, 96], [132, 150, 179]]),
+    "ImageCompression": ({"quality_range": [60, 95]}, [82], [[56, 47, 97], [133, 154, 186]]),
+}
+
+
+def flat(value) -> list[float]:
+    """Return the numbers in what JSON can hold, in order."""
+    if isinstance(value, dict | list):
+        return [number for entry in (value.values() if isinstance(value, dict) else value) for number in flat(entry)]
+    return [] if isinstance(value, str) else [value]
+
+
+def altered(arguments: dict, seed: int = 5, tile: np.ndarray | None = None) -> tuple[np.ndarray, list[dict]]:
+    tile = picture() if tile is None else tile
+    pixels, drawn = augment.alter(augment.build([{"p": 1.0} | arguments], len(tile)), tile, seed)
+    return pixels, json.loads(drawn)
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_a_transform_does_what_it_did(name):
+    arguments, numbers, pixels = GOLDEN[name]
+    result, drawn = altered({"name": name, **arguments})
+    assert [entry["name"] for entry in drawn] == [name]
+    assert flat(drawn) == pytest.approx(numbers, rel=1e-3)
+    # Builds of OpenCV for other processors round otherwise.
+    assert np.abs(result[[3, 20], [5, 16]] - np.array(pixels)).max() <= 2
+
+
+def test_every_transform_of_the_project_has_its_golden_numbers():
+    used = yaml.safe_load((ROOT / "params.yaml").read_text())["augment"]["transforms"]
+    assert {transform["name"] for transform in used} <= set(GOLDEN)
+    assert augment.build(used, SIZE)
+
+
+def test_a_crop_shows_the_part_that_is_said():
+    result, [drawn] = altered({"name": "RandomResizedCrop", "scale": [0.5, 0.5], "ratio": [1.0, 1.0]})
+    left, top, right, bottom = drawn["crop_coords"]
+    assert (right - left, bottom - top) == (23, 23)
+    assert result[:, :, 0].min() == picture()[0, left, 0]
+    assert result[:, :, 1].max() == picture()[bottom - 1, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [
+        ("HorizontalFlip", picture()[:, ::-1]),
+        ("VerticalFlip", picture()[::-1]),
+        ("Transpose", picture().swapaxes(0, 1)),
+    ],
+)
+def test_flips_move_pixels_and_change_none(name, wanted):
+    assert np.array_equal(altered({"name": name})[0], wanted)
+
+
+def test_brightness_and_contrast_keep_the_order_of_values():
+    result, [drawn] = altered({"name": "RandomBrightnessContrast", "brightness_limit": 0.2, "contrast_limit": 0.2})
+    assert 0.8 <= drawn["alpha"] <= 1.2
+    assert (np.diff(result[:, :, 0].astype(int), axis=1) >= 0).all()
+
+
+def test_a_shift_of_hue_leaves_grey_alone():
+    grey = np.full((SIZE, SIZE, 3), 120, np.uint8)
+    arguments = {"name": "HueSaturationValue", "hue_shift_limit": 20, "sat_shift_limit": 0, "val_shift_limit": 0}
+    assert np.array_equal(altered(arguments, tile=grey)[0], grey)
+    assert not np.array_equal(altered(arguments)[0], picture())
+
+
+def test_noise_is_as_strong_as_it_is_said():
+    grey = np.full((128, 128, 3), 120, np.uint8)
+    result, [drawn] = altered({"name": "GaussNoise", "std_range": [0.03, 0.03]}, tile=grey)
+    assert drawn["noise_map"]["std"] == pytest.approx(0.03 * 255, rel=0.03)
+    assert (result - 120.0).std() == pytest.approx(drawn["noise_map"]["std"], rel=0.06)
+
+
+def test_blur_and_compression_take_detail_away():
+    noisy = np.random.default_rng(0).integers(0, 256, (SIZE, SIZE, 3), np.uint8)
+    blurred, _ = altered({"name": "GaussianBlur", "blur_limit": [5, 5]}, tile=noisy)
+    assert blurred.std() < 0.6 * noisy.std()
+    worse, better = (
+        np.abs(altered({"name": "ImageCompression", "quality_range": [quality] * 2})[0].astype(int) - picture()).mean()
+        for quality in (20, 95)
+    )
+    assert worse > 2 * better
+
+
+@pytest.mark.parametrize("name", augment.TRANSFORMS)
+def test_each_allowed_transform_keeps_size_and_repeats_itself(name):
+    noisy = np.random.default_rng(0).integers(0, 256, (48, 48, 3), np.uint8)
+    before = noisy.copy()
+    first, second = altered({"name": name}, tile=noisy), altered({"name": name}, tile=noisy)
+    assert (first[0].shape, first[0].dtype) == ((48, 48, 3), np.uint8)
+    assert np.array_equal(first[0], second[0])
+    assert first[1] == second[1]
+    assert first[1][0]["name"] == name
+    assert np.array_equal(noisy, before)
+
+
+@pytest.mark.parametrize(
+    "name", ["Affine", "Rotate", "SafeRotate", "Perspective", "ElasticTransform", "GridDistortion"]
+)
+def test_no_black_corners(name):
+    white = np.full((SIZE, SIZE, 3), 255, np.uint8)
+    more = {"rotate": [30, 30]} if name == "Affine" else {}
+    assert altered({"name": name, **more}, tile=white)[0].min() == 255
+    assert altered({"name": "Affine", "rotate": [30, 30], "border_mode": 0}, tile=white)[0].min() == 0
+
+
+def test_transforms_are_drawn_independently():
+    names = ["HorizontalFlip", "VerticalFlip", "Transpose"]
+    compose = augment.build([{"name": name, "p": 0.5} for name in names], SIZE)
+    applied = [augment.alter(compose, picture(), seed)[1] for seed in range(400)]
+    counts = pd.Series(applied).value_counts()
+    assert len(counts) == 8  # any of them, none, all
+    assert counts.between(25, 80).all()
+
+
+def test_only_what_was_applied_is_said():
+    compose = augment.build([{"name": "HorizontalFlip", "p": 0.5}, {"name": "VerticalFlip", "p": 0.0}], SIZE)
+    flipped = 0
+    for seed in range(20):
+        result, drawn = augment.alter(compose, picture(), seed)
+        flipped += bool(json.loads(drawn))
+        assert json.loads(drawn) == ([] if np.array_equal(result, picture()) else [{"name": "HorizontalFlip"}])
+    assert 3 < flipped < 17
+
+
+@pytest.mark.parametrize(
+    ("transform", "message"),
+    [
+        ({"name": "Sparkle"}, r"transforms\.0` is called 'Sparkle'; possible are Affine, Blur"),
+        ({"p": 0.5}, r"transforms\.0` is called None; possible are"),
+        ({"name": "CenterCrop", "height": 8, "width": 8}, "is called 'CenterCrop'; possible are"),
+        ({"name": "Affine", "rotat": 5}, r"Affine, has no argument rotat; it has scale, translate_percent"),
+        ({"name": "RandomResizedCrop", "size": [9, 9]}, "RandomResizedCrop, has no argument size; it has scale"),
+        ({"name": "HorizontalFlip", "p": 2.0}, "HorizontalFlip, cannot be made of"),
+        (
+            {"name": "ImageCompression", "quality_range": [60, 300]},
+            "ImageCompression, cannot be made of .*quality_range",
+        ),
+        ({"name": "GaussNoise", "std_range": "much"}, "GaussNoise, cannot be made of .*std_range"),
+        ({"name": "Rotate", "limit": [30, 30], "crop_border": True}, "Rotate, changes the size of tiles from 32"),
+    ],
+)
+def test_mistakes_in_transforms_are_said(transform, message):
+    with pytest.raises(ParamsError, match=message):
+        augment.build([transform], SIZE)
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A folder with params and seven training tiles, in which the stage runs in one process."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("INPAINT_WORKERS", "1")
+    tiles = np.random.default_rng(0).integers(0, 256, (7, SIZE, SIZE, 3), np.uint8)
+    write_tiles(tmp_path / "data/prepared/train", iter(tiles))
+    write_params(copies=2)
+    return tmp_path
+
+
+def write_params(copies: int, seed: int = 3, **changed) -> None:
+    transforms = [{"name": "HorizontalFlip", "p": 0.5}, {"name": "GaussNoise", "std_range": [0.02, 0.1], "p": 0.5}]
+    section = {"copies": copies, "transforms": transforms}
+    Path("params.yaml").write_text(yaml.safe_dump({"seed": seed, "augment": section | changed}))
+
+
+def all_tiles(folder: str = "data/augmented/train") -> np.ndarray:
+    tiles = Tiles([folder])
+    return tiles.gather(np.arange(len(tiles)))
+
+
+def test_the_manifest_says_how_each_tile_came_about(project):
+    augment.main()
+    sources, tiles = all_tiles("data/prepared/train"), all_tiles()
+    table = pd.read_parquet("data/augmented/manifest.parquet")
+    assert list(table.columns) == ["id", "source_row", "copy", "transforms"]
+    assert table.source_row.tolist() == [*range(7), *range(7)]
+    assert table["copy"].tolist() == [0] * 7 + [1] * 7
+    assert table.id.is_unique
+    drawn = [[entry["name"] for entry in json.loads(text)] for text in table.transforms]
+    for tile, source, names in zip(tiles, sources[table.source_row], drawn, strict=True):
+        if "GaussNoise" not in names:
+            assert np.array_equal(tile, source[:, ::-1] if names else source)
+    assert {tuple(names) for names in drawn} >= {(), ("HorizontalFlip",), ("GaussNoise",)}
+
+
+def test_more_copies_begin_with_the_fewer_and_another_seed_draws_anew(project):
+    augment.main()
+    two = all_tiles()
+    write_params(copies=3)
+    augment.main()
+    assert np.array_equal(all_tiles()[:14], two)
+    write_params(copies=2, seed=4)
+    augment.main()
+    assert not np.array_equal(all_tiles(), two)
+
+
+def test_no_copies_leave_a_folder_that_adds_nothing(project):
+    write_params(copies=0)
+    augment.main()
+    assert len(Tiles(["data/prepared/train", "data/augmented/train"])) == 7
+    table = pd.read_parquet("data/augmented/manifest.parquet")
+    assert len(table) == 0
+    assert table.source_row.dtype == np.int64
+
+
+def written() -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in Path("data/augmented").rglob("*") if path.is_file()}
+
+
+def test_bytes_do_not_depend_on_the_size_of_chunks(project, monkeypatch):
+    augment.main()
+    in_one = written()
+    monkeypatch.setattr(augment, "_CHUNK_BYTES", 2 * 3 * SIZE**2)  # two tiles
+    augment.main()
+    assert written() == in_one
+
+
+@pytest.mark.slow
+def test_the_command_writes_the_same_with_two_workers_and_says_what(project):
+    augment.main()
+    alone = written()
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "INPAINT_WORKERS": "2"}
+    command = [sys.executable, "-m", "stages.augment"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert "augment: 14 altered tiles in data/augmented, 2 of every training tile" in done.stdout
+    assert written() == alone
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"copies": -1}, r"`augment\.copies` is -1"),
+        ({"copies": 1, "transforms": []}, r"`augment\.transforms` is \[\]"),
+        ({"copies": 1, "transform": []}, r"`augment\.transform` is not a known key; did you mean `transforms`"),
+        ({"copies": 1, "transforms": [{"name": "Flip"}]}, "is called 'Flip'"),
+    ],
+)
+def test_mistakes_in_params_are_said(project, changed, message):
+    write_params(**changed)
+    with pytest.raises(ParamsError, match=message):
+        augment.main()
+    assert not Path("data/augmented").exists()
+
+
+def test_the_library_is_albumentations_and_not_its_fork():
+    assert metadata.version("albumentations") == "2.0.8"  # the last under the MIT licence
+    assert set(metadata.packages_distributions()["albumentations"]) == {"albumentations"}
+    with pytest.raises(metadata.PackageNotFoundError):
+        metadata.version("albumentationsx")

@@ -1,0 +1,73 @@
+"""What a stage imports is what dvc.yaml lists: no more, or it runs for nothing; no less, or it goes stale."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import grimp
+import pytest
+from dvc.repo import Repo
+from dvc.stage import PipelineStage
+
+ROOT = Path(__file__).parents[1]
+
+
+def pipeline() -> dict[str, PipelineStage]:
+    with Repo(str(ROOT)) as repo:
+        return {stage.name: stage for stage in repo.index.stages if isinstance(stage, PipelineStage)}
+
+
+STAGES = pipeline()
+LOGGED = Path("stages/serving/logged_model.py")  # publish hands this file to MLflow, it does not import it
+FEATURES = Path(
+    "stages/pictures/features.py"
+)  # listed for all trainings by their one template; Pix2Pix has no use for it
+GRAPH = grimp.build_graph("stages")
+
+
+def entry_module(stage: PipelineStage) -> str:
+    name = stage.cmd.split()[2]  # python -m MODULE ...
+    return f"{name}.__main__" if (ROOT / name.replace(".", "/")).is_dir() else name
+
+
+def files_of(modules: set[str]) -> Iterator[Path]:
+    for module in modules:
+        path = Path(module.replace(".", "/"))
+        if not (ROOT / path).is_dir():  # a package's __init__ holds a docstring only
+            yield path.with_suffix(".py")
+
+
+def imported(stage: PipelineStage) -> set[Path]:
+    entry = entry_module(stage)
+    return set(files_of({entry} | GRAPH.find_upstream_modules(entry)))
+
+
+def code_deps(stage: PipelineStage) -> set[Path]:
+    return {Path(dep.def_path) for dep in stage.deps if dep.def_path and dep.def_path.startswith("stages")} - {LOGGED}
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_every_import_is_a_dependency(name: str) -> None:
+    # `filled_by` makes a method depend on what fills its holes, so the others' code is not its dependency.
+    family = [stage for stage in STAGES.values() if stage.name.partition("@")[0] == name.partition("@")[0]]
+    deps = (
+        set().union(*(code_deps(stage) for stage in family))
+        if name.startswith("evaluate@")
+        else code_deps(STAGES[name])
+    )
+    unlisted = {path for path in imported(STAGES[name]) if path not in deps and not deps & set(path.parents)}
+    assert not unlisted, f"{name} imports these, but dvc.yaml does not list them"
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_every_dependency_on_code_is_imported(name: str) -> None:
+    used = imported(STAGES[name])
+    idle = {dep for dep in code_deps(STAGES[name]) if dep not in used and not any(dep in path.parents for path in used)}
+    if name == "train@pix2pix":
+        idle.discard(FEATURES)
+    assert not idle, f"dvc.yaml lists these for {name}, which does not import them"
+
+
+def test_a_model_does_not_depend_on_the_other_models_code() -> None:
+    for name in ("train@unet", "train@pconv", "train@pconv_augmented"):
+        assert not any(path.is_relative_to("stages/pix2pix") for path in imported(STAGES[name]))
+    assert not any(path.is_relative_to("stages/pconv") for path in imported(STAGES["train@pix2pix"]))

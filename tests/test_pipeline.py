@@ -1,0 +1,183 @@
+"""The whole pipeline with real DVC, MLflow and photographs, in a clone with tiny settings."""
+
+import json
+import re
+import sqlite3
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from tests.clone import Clone
+
+pytestmark = pytest.mark.slow
+
+TRAININGS = {"train@unet", "train@pconv", "train@pconv_augmented", "train@pix2pix"}
+CLASSICAL = {f"evaluate@{name}" for name in ("mean", "telea", "navier_stokes", "biharmonic")}
+EVALUATIONS = CLASSICAL | {name.replace("train", "evaluate") for name in TRAININGS}
+UNET_FAMILY = TRAININGS - {"train@pix2pix"}
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
+    clone = Clone(tmp_path_factory.mktemp("clone"))
+    clone.run("dvc", "repro")
+    clone.commit("dvc.lock")
+    return clone
+
+
+def stages_that_ran(output: str) -> set[str]:
+    return set(re.findall(r"Running stage '([^']+)'", output))
+
+
+def runs(clone: Clone) -> list[tuple[str, str]]:
+    with sqlite3.connect(clone.root / "mlflow.db") as database:
+        return database.execute(
+            "SELECT name, status FROM runs WHERE lifecycle_stage = 'active' ORDER BY name"
+        ).fetchall()
+
+
+def versions(clone: Clone) -> list[tuple[str, int]]:
+    with sqlite3.connect(clone.root / "mlflow.db") as database:
+        return database.execute("SELECT name, version FROM model_versions ORDER BY name, version").fetchall()
+
+
+def test_everything_is_made(clone: Clone) -> None:
+    data = clone.root / "data"
+    for key in ("unet", "pconv", "pconv_augmented", "pix2pix"):
+        assert (data / f"models/{key}/model.pt2").stat().st_size > 0
+        assert json.loads((data / f"training/{key}/record.json").read_text())["status"] == "finished"
+    assert "<html" in (data / "report/index.html").read_text().lower()
+    assert len(versions(clone)) == 4
+    assert {status for _, status in runs(clone)} == {"FINISHED"}
+    assert not list(clone.root.glob(".resume/*"))
+
+
+def test_every_method_answers_the_same_pairs(clone: Clone) -> None:
+    tables = [pd.read_parquet(path) for path in sorted(clone.root.glob("data/evaluation/*/scores.parquet"))]
+    assert len(tables) == 8
+    keys = [column for column in ("tile", "hole", "bucket", "border") if column in tables[0]]
+    assert len(keys) >= 3
+    for table in tables[1:]:
+        pd.testing.assert_frame_equal(table[keys], tables[0][keys])
+
+
+def test_nothing_changes_when_it_runs_again(clone: Clone) -> None:
+    before = runs(clone), versions(clone)
+    start = time.monotonic()
+    done = clone.run("dvc", "repro")
+    seconds = time.monotonic() - start
+    assert stages_that_ran(done.stdout) == {"publish"}
+    assert (runs(clone), versions(clone)) == before
+    assert clone.run("git", "status", "--porcelain").stdout == ""
+    print(f"dvc repro with nothing to do: {seconds:.1f} s")
+
+
+CHANGES = {
+    "params.yaml: seed": {"prepare", "masks", "augment"} | TRAININGS | EVALUATIONS | {"report"},
+    "params.yaml: tile_size": {"prepare", "masks"},
+    "params.yaml: prepare.short_sides": {"prepare"},
+    "params.yaml: masks.val": {"masks"},
+    "params.yaml: augment.copies": {"augment"},
+    "params.yaml: train.unet.steps": {"train@unet"},
+    "params.yaml: train.pix2pix.l1_weight": {"train@pix2pix"},
+    "params.yaml: evaluate.gallery": EVALUATIONS,
+    "params.yaml: publish.strict": set(),
+    "stages/pix2pix/losses.py": {"train@pix2pix"},
+    "stages/pconv/losses.py": UNET_FAMILY,
+    "stages/fitting/dataset.py": TRAININGS,
+    "stages/restoring/classical.py": CLASSICAL,
+    "stages/restoring/exported.py": TRAININGS | EVALUATIONS,
+    "stages/augment.py": {"augment"},
+    "stages/serving/logged_model.py": set(),
+    "README.md": set(),
+    "data/embedded.csv": {"prepare"},
+    "data/holes/README.md": {"masks"},
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_change_runs_the_stages_that_read_it_and_no_others(clone: Clone, change: str) -> None:
+    name, _, key = change.partition(": ")
+    path = clone.root / name
+    before = path.read_text()
+    try:
+        if key:
+            params = yaml.safe_load(before)
+            *sections, last = key.split(".")
+            section = params
+            for each in sections:
+                section = section[each]
+            value = section[last]
+            section[last] = not value if isinstance(value, bool) else value + ([50] if isinstance(value, list) else 1)
+            path.write_text(yaml.safe_dump(params, sort_keys=False))
+        else:
+            path.write_text(before + "\n")
+        status = json.loads(clone.run("dvc", "status", "--json").stdout)
+        assert {stage for stage in status if not stage.startswith("publish")} == CHANGES[change]
+    finally:
+        path.write_text(before)
+
+
+def test_a_changed_param_there_and_back_makes_no_second_run_of_the_first(clone: Clone) -> None:
+    before = runs(clone), versions(clone)
+    old = (clone.root / "params.yaml").read_text()
+    clone.change_params({"train": {"unet": {"learning_rate": 0.001}}})
+    done = clone.run("dvc", "repro")
+    assert stages_that_ran(done.stdout) == {"train@unet", "evaluate@unet", "report", "publish"}
+    changed = runs(clone), versions(clone)
+    assert len(changed[1]) == len(before[1]) + 1
+    (clone.root / "params.yaml").write_text(old)
+    done = clone.run("dvc", "repro")
+    assert stages_that_ran(done.stdout) == {"publish"}, "the run-cache has the rest"
+    assert (runs(clone), versions(clone)) == changed
+    assert clone.run("git", "status", "--porcelain").stdout == ""
+
+
+def test_a_lost_database_is_built_anew(clone: Clone) -> None:
+    assert clone.run("git", "status", "--porcelain").stdout == ""
+    (clone.root / "mlflow.db").unlink()
+    clone.run("dvc", "repro")
+    assert len(versions(clone)) == 4
+    assert {status for _, status in runs(clone)} == {"FINISHED"}
+
+
+def test_an_experiment_elsewhere_lands_in_the_main_database_without_a_version(clone: Clone) -> None:
+    before = runs(clone), versions(clone)
+    clone.run("dvc", "exp", "run", "--temp", "-S", "train.pconv.learning_rate=0.003")
+    assert len(runs(clone)) > len(before[0])
+    assert versions(clone) == before[1]
+    assert "train.pconv.learning_rate" in clone.run("dvc", "exp", "show", "--csv").stdout
+
+
+def test_the_numbers_are_where_dvc_looks_for_them(clone: Clone, tmp_path: Path) -> None:
+    metrics = json.loads(clone.run("dvc", "metrics", "show", "--json").stdout)[""]["data"]
+    assert sum("evaluation" in path for path in metrics) == 8
+    clone.run("dvc", "plots", "show", "-o", str(tmp_path))
+    page = (tmp_path / "index.html").read_text()
+    assert "vega" in page
+    changed = clone.run("dvc", "params", "diff", "--all", "--json").stdout
+    assert json.loads(changed) is not None
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    ({"prepare": {"short_side": [40]}}, r"`prepare.short_side` is not a known key; did you mean `short_sides`\?"),
+    ({"masks": {"val": -1}}, "`masks.val` is -1"),
+    ({"prepare": {"photos": "data/nothing_here"}}, "nothing_here"),
+])  # fmt: skip
+def test_a_wrong_setting_stops_the_pipeline_with_one_message(
+    clone: Clone, change: dict[str, object], message: str
+) -> None:
+    old = (clone.root / "params.yaml").read_text()
+    try:
+        clone.change_params(change)
+        done = clone.run("dvc", "repro", check=False)
+        assert done.returncode != 0
+        assert re.search(message, done.stderr)
+        assert "Traceback" not in done.stderr
+    finally:
+        (clone.root / "params.yaml").write_text(old)
+        clone.run("git", "checkout", "-q", "--", ".")
+        clone.run("dvc", "checkout", "-q")

@@ -1,0 +1,255 @@
+"""What `publish` leaves in MLflow: all that the pipeline holds, once, and registered models with their aliases."""
+
+import json
+import os
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+
+from stages.publish.__main__ import main, publish
+from stages.publish.held import Held, PublishParams, hold
+from stages.running.errors import InputError, ParamsError, TrackingError
+from stages.tracking import registry, runs, store
+from tests.tracked import Seen, Server, free_port, write_database, write_outputs, write_record
+
+MODELS, METHODS = ["pconv"], ["mean", "biharmonic", "pconv"]
+PARAMS = PublishParams(experiment="photographs", model_name="inpaint", strict=False)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Outputs of a pipeline; export takes seconds, so it is done once."""
+    tree = tmp_path_factory.mktemp("trained")
+    write_outputs(tree)
+    return tree
+
+
+@pytest.fixture
+def tree(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
+    write_database(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.delenv("DVC_EXP_NAME", raising=False)
+    return tmp_path
+
+
+def held() -> Held:
+    return hold(Path("data"), MODELS, METHODS, PARAMS)
+
+
+def retrain(sha256: str) -> None:
+    """Leave another training of other weights, as a changed param does."""
+    write_record(Path("data/training/pconv"), sha256=sha256)
+
+
+def test_first_all_is_sent_then_nothing_is_left_to_do(tree: Path) -> None:
+    assert publish(held(), registering=True) == [
+        "pconv: run logged",
+        "pconv: registered as inpaint-pconv version 1, champion",
+        "comparison of 3 methods: logged with the report",
+    ]
+    before = (tree / "mlflow.db").read_bytes()
+    start = time.monotonic()
+    assert publish(held(), registering=True) == []
+    assert time.monotonic() - start < 0.5
+    assert (tree / "mlflow.db").read_bytes() == before
+
+
+def test_test_scores_are_in_the_trainings_own_run(tree: Path) -> None:
+    publish(held(), registering=False)
+    seen = Seen()
+    run = seen.run()
+    assert run.data.metrics["test/hole_psnr"] == 22.0
+    assert run.data.metrics["val/hole_psnr"] == 21.5
+    assert seen.artifacts(run, "test") == ["by_ratio.csv"]
+    assert (
+        "| pconv | 22 | 0.9 |\n| mean | 14 | 0.7 |\n| biharmonic | 18 | 0.8 |" in run.data.tags["mlflow.note.content"]
+    )
+
+
+def test_the_comparison_has_every_method_and_the_report(tree: Path) -> None:
+    publish(held(), registering=False)
+    seen = Seen()
+    (run,) = (run for run in seen.runs() if store.RECORD not in run.data.tags)
+    assert run.data.metrics["hole_psnr/biharmonic"] == 18.0
+    assert seen.artifacts(run, "report") == ["gallery.png", "index.html", "methods.csv"]
+    table = Path(seen.client.download_artifacts(run.info.run_id, "report/methods.csv", str(tree))).read_text()
+    assert table.splitlines()[:2] == ["method,hole_psnr,ssim,hole_psnr_10", "mean,14.0,0.7,15.0"]
+
+
+def test_other_scores_of_the_same_training_replace_the_old_ones(tree: Path) -> None:
+    publish(held(), registering=False)
+    Path("data/evaluation/pconv/summary.json").write_text('{"hole_psnr": 19.5}')
+    assert publish(held(), registering=False)[0] == "pconv: run logged"
+    assert Seen().run().data.metrics["test/hole_psnr"] == 19.5
+
+
+def test_a_deleted_database_is_built_again(tree: Path) -> None:
+    done = publish(held(), registering=True)
+    write_database(tree)
+    assert publish(held(), registering=True) == done
+    assert Seen().run().info.status == "FINISHED"
+
+
+def test_a_changed_param_and_back_leaves_two_runs_and_two_versions(tree: Path) -> None:
+    publish(held(), registering=True)
+    shutil.copytree("data", "before")
+    retrain(sha256="1" * 64)
+    assert publish(held(), registering=True)[:2] == [
+        "pconv: run logged",
+        "pconv: registered as inpaint-pconv version 2, challenger",
+    ]
+    shutil.rmtree("data")
+    Path("before").rename("data")
+    assert publish(held(), registering=True) == []
+    assert len([run for run in Seen().runs() if store.RECORD in run.data.tags]) == 2
+    assert [version.aliases for version in Seen().versions("inpaint-pconv")] == [["champion"], ["challenger"]]
+
+
+def test_a_champion_stays_and_the_newest_is_the_challenger(tree: Path) -> None:
+    for number in range(3):
+        retrain(sha256=str(number) * 64)
+        publish(held(), registering=True)
+    assert [version.aliases for version in Seen().versions("inpaint-pconv")] == [["champion"], [], ["challenger"]]
+
+
+def test_another_clone_with_the_same_weights_adds_its_run_and_no_version(tree: Path) -> None:
+    publish(held(), registering=True)
+    retrain(sha256=held().records["pconv"].model_sha256)
+    assert publish(held(), registering=True) == ["pconv: run logged"]
+    assert len(Seen().versions("inpaint-pconv")) == 1
+
+
+def test_a_version_left_without_its_alias_gets_it(tree: Path) -> None:
+    publish(held(), registering=True)
+    seen = Seen()
+    seen.client.delete_registered_model_alias("inpaint-pconv", registry.CHAMPION)
+    seen.client.delete_model_version_tag("inpaint-pconv", "1", store.PUBLISHED)
+    assert publish(held(), registering=True) == ["pconv: registered as inpaint-pconv version 1, champion"]
+    assert [version.aliases for version in seen.versions("inpaint-pconv")] == [["champion"]]
+
+
+def test_a_version_says_what_it_is(tree: Path) -> None:
+    publish(held(), registering=True)
+    record = held().records["pconv"]
+    seen = Seen()
+    (version,) = seen.versions("inpaint-pconv")
+    assert version.run_id == seen.run().info.run_id
+    assert version.tags["model_sha256"] == record.model_sha256
+    assert version.tags["git_commit"] == "d" * 40
+    assert version.tags["data.data/prepared/train"] == "a" * 64
+    assert version.tags["test.hole_psnr"] == "22.0000"
+    assert version.description.startswith(
+        "**pconv**, trained for 30 steps in 2 min on 40 tiles of data/prepared/train, on Abacus 2. On the test pairs:\n"
+    )
+    about = seen.client.get_registered_model("inpaint-pconv").description
+    assert 'load_model("models:/inpaint-pconv@champion")' in about
+
+
+def test_an_experiment_of_dvc_is_logged_and_registers_nothing(
+    tree: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DVC_EXP_NAME", "brave-otter")
+    main()
+    assert Seen().run().info.status == "FINISHED"
+    assert Seen().client.search_registered_models() == []
+    assert "registered" not in capsys.readouterr().out
+    main()
+    assert "has all 1 trainings" in capsys.readouterr().out
+
+
+def test_a_server_that_is_away_is_said_and_does_no_harm(
+    tree: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    uri = f"http://127.0.0.1:{free_port()}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    main()
+    said = capsys.readouterr().out
+    assert said.startswith(f"publish: MLflow at {uri} cannot be used: ")
+    assert "the next dvc repro sends what is missing" in said
+
+    text = Path("params.yaml").read_text()
+    Path("params.yaml").write_text(text.replace("strict: false", "strict: true"))
+    with pytest.raises(TrackingError, match="cannot be used"):
+        main()
+
+
+def test_a_deleted_version_and_a_deleted_run_come_back(tree: Path) -> None:
+    publish(held(), registering=True)
+    seen = Seen()
+    seen.client.delete_model_version("inpaint-pconv", "1")
+    assert publish(held(), registering=True) == ["pconv: registered as inpaint-pconv version 2, champion"]
+    seen.client.delete_run(seen.run().info.run_id)
+    assert publish(held(), registering=True) == ["pconv: run logged"]
+
+
+def test_a_run_left_running_is_settled(tree: Path) -> None:
+    publish(held(), registering=True)
+    write_record(tree / "died", status="running")
+    with store.reached():
+        runs.Mirror(tree / "died", "photographs").update(f"{os.uname().nodename} 1 1")
+    assert publish(held(), registering=True) == ["1 abandoned run: marked as killed"]
+    assert publish(held(), registering=True) == []
+
+
+@pytest.mark.slow
+def test_a_server_killed_half_way_is_caught_up_with_when_it_is_back(
+    tree: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_record(tree / "growing", status="running", id=held().records["pconv"].id)
+    (tree / "growing/history.csv").write_text("step,seconds,loss\n1,2.5,1.0\n2,5.0,0.5\n")
+    server = Server(tree)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
+    with server:
+        run_id = runs.bring_up_to_date(tree / "growing", "photographs")
+    main()
+    assert "cannot be used" in capsys.readouterr().out
+    with server:
+        assert len(publish(held(), registering=True)) == 3
+        assert publish(held(), registering=True) == []
+        seen = Seen()
+        run = seen.run()
+        assert (run.info.run_id, run.info.status) == (run_id, "FINISHED")
+        assert run.info.artifact_uri.startswith("mlflow-artifacts:")
+        assert [step for step, _, _ in seen.curve(run, "train/loss")] == list(range(1, 31))
+        assert len(seen.artifacts(run, "images")) == 6
+        assert [version.aliases for version in seen.versions("inpaint-pconv")] == [["champion"]]
+    assert not (tree / "mlartifacts").exists()
+
+
+def test_a_model_that_is_not_scored_is_named(tree: Path) -> None:
+    with pytest.raises(ParamsError, match=r"`models\.unet` is no row of `methods`.*add `unet: \{filled_by: "):
+        hold(Path("data"), ["pconv", "unet"], METHODS, PARAMS)
+
+
+def test_an_unfinished_training_is_named(tree: Path) -> None:
+    write_record(Path("data/training/pconv"), status="running")
+    with pytest.raises(InputError, match="training in data/training/pconv is not finished; run dvc repro"):
+        held()
+
+
+@pytest.mark.parametrize(
+    ("path", "content", "message"),
+    [
+        ("evaluation/mean/summary.json", None, "is missing; run dvc repro"),
+        ("evaluation/mean/summary.json", "[1]", "should hold a JSON object of scores"),
+        ("report/index.html", None, "is missing; run dvc repro"),
+    ],
+)
+def test_what_is_missing_or_damaged_is_named(tree: Path, path: str, content: str | None, message: str) -> None:
+    file = tree / "data" / path
+    file.unlink()
+    if content is not None:
+        file.write_text(content)
+    with pytest.raises(InputError, match=rf"{file.name} {message}"):
+        publish(held(), registering=True)
+
+
+def test_scores_that_are_no_finite_numbers_are_left_out(tree: Path) -> None:
+    scores = {"hole_psnr": 20, "ssim": None, "method": "pconv", "exact": True, "l1_percent": float("inf")}
+    Path("data/evaluation/pconv/summary.json").write_text(json.dumps(scores))
+    assert held().scores["pconv"] == {"hole_psnr": 20.0}

@@ -1,0 +1,244 @@
+"""A small working tree as the pipeline leaves it: one trained model, two classical methods, a report."""
+
+import csv
+import hashlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+import uuid
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from stages.restoring import exported
+from stages.tracking import store
+
+STARTED_MS = 1_700_000_000_000
+PARAMS = """\
+models:
+  pconv: {code: pconv, tiles: data/prepared/train}
+methods:
+  mean: {filled_by: stages/restoring/classical.py}
+  biharmonic: {filled_by: stages/restoring/classical.py}
+  pconv: {filled_by: data/models/pconv/model.pt2}
+publish:
+  experiment: photographs
+  model_name: inpaint
+  strict: false
+"""
+
+
+class Blur(nn.Module):
+    """Answers with a blur of the image through a learnt-like kernel, so that an answer depends on every pixel near."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        self.mix = nn.Conv2d(4, 3, 5, padding=2, stride=1)
+        generator = torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            self.mix.weight.copy_(torch.rand(self.mix.weight.shape, generator=generator) / 50)
+            self.mix.bias.zero_()
+
+    def forward(self, image: Tensor, hole: Tensor) -> Tensor:
+        small = nn.functional.avg_pool2d(torch.cat([image, hole], dim=1), 4)
+        return self.mix(nn.functional.interpolate(small, scale_factor=4.0))
+
+
+def write_model(path: Path, seed: int = 0) -> str:
+    """Export a small network as `model.pt2`; return its SHA-256."""
+    exported.save(Blur(seed), path, levels=2, facts={"key": "pconv"})
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def write_record(folder: Path, status: str = "finished", sha256: str = "0" * 64, **changes: Any) -> dict[str, Any]:
+    """Write a training's record with 30 lines of history, 3 validations, 4 looks at the machine, 3 pictures."""
+    content = {
+        "id": uuid.uuid4().hex,
+        "key": "pconv",
+        "stage": "train@pconv",
+        "experiment_name": "",
+        "fingerprint": "f" * 64,
+        "status": status,
+        "started_ms": STARTED_MS,
+        "ended_ms": STARTED_MS + 90_000 if status == "finished" else None,
+        "params": {"seed": 3, "steps": 30, "learning_rate": 2e-3, "partial": True, "tiles": "data/prepared/train"},
+        "inputs": {
+            "data/prepared/train": {"digest": "a" * 64, "tiles": 40},
+            "data/prepared/val": {"digest": "b" * 64, "tiles": 8},
+            "data/masks/train.npy": {"digest": "c" * 64},
+        },
+        "commit": "d" * 40,
+        "dirty": True,
+        "machine": {"host": "studio", "cores": 2, "processor": "Abacus 2", "gpu": ""},
+        "packages": {"torch": "2.14.1", "numpy": "2.4.0"},
+        "model_sha256": sha256 if status == "finished" else "",
+        "summary": {"val_hole_psnr": 21.5, "steps": 30} if status == "finished" else {},
+        **changes,
+    }
+    (folder / "pictures").mkdir(parents=True, exist_ok=True)
+    (folder / "record.json").write_text(json.dumps(content))
+    write_table(folder / "history.csv", [{"step": s, "seconds": s * 2.5, "loss": 1 / s, "lr": ""} for s in steps(30)])
+    write_table(
+        folder / "validation.csv", [{"step": s, "seconds": s * 2.5, "val_hole_psnr": 20 + s / 20} for s in (10, 20, 30)]
+    )
+    write_table(folder / "system.csv", [{"seconds": s, "cpu_percent": 90 + s, "gpu_percent": ""} for s in range(4)])
+    for step in (10, 20, 30):
+        Image.fromarray(np.full((24, 40, 3), step, np.uint8)).save(folder / "pictures" / f"step_{step:06d}.png")
+    return content
+
+
+def steps(last: int) -> range:
+    """Return 1 to `last`."""
+    return range(1, last + 1)
+
+
+def write_table(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Write a CSV file as a training does."""
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def write_outputs(tree: Path, seed: int = 0) -> dict[str, Any]:
+    """Write params.yaml and all of data/ that `publish` reads; return the record."""
+    (tree / "params.yaml").write_text(PARAMS)
+    data = tree / "data"
+    (data / "models/pconv").mkdir(parents=True, exist_ok=True)
+    sha256 = write_model(data / "models/pconv/model.pt2", seed)
+    for number, method in enumerate(("mean", "biharmonic", "pconv")):
+        folder = data / "evaluation" / method
+        folder.mkdir(parents=True, exist_ok=True)
+        summary = {"hole_psnr": 14.0 + 4 * number, "ssim": 0.7 + number / 10, "hole_psnr_10": 15.0 + number}
+        (folder / "summary.json").write_text(json.dumps(summary))
+        (folder / "by_ratio.csv").write_text("holes,hole_psnr\n0-10 %,15\n")
+    (data / "report").mkdir(exist_ok=True)
+    (data / "report/index.html").write_text(f"<h1>Report {seed}</h1>")
+    Image.new("RGB", (40, 24)).save(data / "report/gallery.png")
+    return write_record(data / "training/pconv", sha256=sha256)
+
+
+@cache
+def _empty_database() -> bytes:
+    """MLflow's tables; to make them takes MLflow seconds."""
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DVC_ROOT", folder)
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        with store.reached():
+            store.connect()
+        return Path(folder, "mlflow.db").read_bytes()
+
+
+def write_database(tree: Path) -> None:
+    """Put MLflow's database, without a run in it, where the project keeps it."""
+    (tree / "mlflow.db").write_bytes(_empty_database())
+
+
+class Seen:
+    """What a person sees in MLflow at the store that is set now."""
+
+    def __init__(self) -> None:
+        with store.reached():
+            self.client = store.connect()
+
+    def runs(self) -> list[Any]:
+        """All runs that are not deleted, the oldest first."""
+        with store.reached():
+            experiments = [experiment.experiment_id for experiment in self.client.search_experiments()]
+            return list(self.client.search_runs(experiments, order_by=["attributes.start_time ASC"]))
+
+    def run(self) -> Any:
+        """The one run of a training."""
+        (run,) = (run for run in self.runs() if store.RECORD in run.data.tags)
+        return run
+
+    def curve(self, run: Any, name: str) -> list[tuple[int, int, float]]:
+        """Every value that was logged under a name: step, milliseconds since the training's start, value."""
+        with store.reached():
+            history = self.client.get_metric_history(run.info.run_id, name)
+        return sorted((metric.step, metric.timestamp - STARTED_MS, metric.value) for metric in history)
+
+    def artifacts(self, run: Any, folder: str = "") -> list[str]:
+        """The names of what lies in an artifact folder."""
+        with store.reached():
+            return sorted(Path(artifact.path).name for artifact in self.client.list_artifacts(run.info.run_id, folder))
+
+    def versions(self, name: str) -> list[Any]:
+        """All versions of a registered model, the oldest first, whole."""
+        with store.reached():
+            found = self.client.search_model_versions(f"name = '{name}'")
+            numbers = sorted(int(version.version) for version in found)
+            return [self.client.get_model_version(name, str(number)) for number in numbers]
+
+
+class Server:
+    """A real `mlflow server` over a database, on a free port of this machine.
+
+    with Server(tmp_path) as server:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.port = free_port()
+        self.uri = f"http://127.0.0.1:{self.port}"
+
+    def __enter__(self) -> "Server":
+        if not (self._folder / "server.db").exists():
+            (self._folder / "server.db").write_bytes(_empty_database())
+        words = ["--host", "127.0.0.1", "--port", str(self.port), "--workers", "1"]
+        words += ["--backend-store-uri", f"sqlite:///{self._folder}/server.db"]
+        words += ["--artifacts-destination", str(self._folder / "served")]
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
+        with (self._folder / "server.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "mlflow", "server", *words],
+                env=environment | {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        wait_for(lambda: answers(f"{self.uri}/health"), 120)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+
+def free_port() -> int:
+    """Return a port on which nobody listens."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def answers(url: str) -> bool:
+    """Say whether a page is there."""
+    try:
+        with urllib.request.urlopen(url, timeout=2):
+            return True
+    except OSError:
+        return False
+
+
+def wait_for(condition: Callable[[], bool], seconds: float) -> None:
+    """Wait until something is so; fail when it takes too long."""
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until, f"waited {seconds} s in vain"
+        time.sleep(0.1)
