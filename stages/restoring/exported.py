@@ -61,17 +61,21 @@ def save(network: nn.Module, path: str | Path, levels: int, facts: dict[str, Any
     with torch.no_grad():
         program = torch.export.export(restorer, (example,), dynamic_shapes=({0: n, 2: multiple * h, 3: multiple * w},))
         _check(restorer, program.module(), multiple)
-    _forget_paths(program)
+    _make_reproducible(program)
     with atomic_write(path) as file:
         torch.export.save(program, file, extra_files={_FACTS: json.dumps({**facts, "multiple": multiple})})
 
 
-def _forget_paths(program: torch.export.ExportedProgram) -> None:
-    """Drop the source lines kept with each operation: they name this machine's folders, so the bytes would too."""
+def _make_reproducible(program: torch.export.ExportedProgram) -> None:
+    """Take out what would make the bytes depend on the folder of the project or on the process."""
     for module in program.graph_module.modules():
         if isinstance(module, torch.fx.GraphModule):
             for node in module.graph.nodes:
-                node.meta.pop("stack_trace", None)
+                node.meta.pop("stack_trace", None)  # source lines with the paths of their files
+    ranges = program.range_constraints  # of the sizes; their order comes from a set
+    ordered = sorted(ranges.items(), key=lambda item: str(item[0]))
+    ranges.clear()
+    ranges.update(ordered)
 
 
 def _example(n: int, h: int, w: int) -> Tensor:

@@ -26,6 +26,7 @@ import pandas as pd
 import torch
 from mlflow.pyfunc.model import PythonModel
 from PIL import Image
+from torch.export.passes import move_to_device_pass
 
 HOLE_THRESHOLD = 128
 MAX_PIXELS = 80_000_000  # Pillow itself warns from 89 million
@@ -44,7 +45,7 @@ class LoggedModel(PythonModel):
         program = torch.export.load(context.artifacts["model"], extra_files=extra)
         self._multiple: int = json.loads(extra[_FACTS])["multiple"]
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
-        self._network = program.module().to(self._device)
+        self._network = move_to_device_pass(program, self._device).module()
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: Any = None) -> pd.DataFrame:  # noqa: ARG002
         """Answer each row with a `composite`: known pixels of `image`, the network's where `hole` is white.
