@@ -84,7 +84,7 @@ class Course(Callback):
         self._optimizers: list[dict[str, Any]] = []
         self._sums: dict[str, Tensor] = {}
         self._since = self._saved = self._sampled = self._ended = time.monotonic()
-        self._waited = 0.0
+        self._waited, self._summed = 0.0, 0
 
     def restore(self, module: InpaintingModule, state: dict[str, Any]) -> None:
         """Put a module, and this course, where a checkpoint says; optimisers follow when the training starts."""
@@ -126,10 +126,11 @@ class Course(Callback):
         self._bar.update()
         for name, term in module.terms.items():
             self._sums[name] = self._sums.get(name, 0.0) + term
-        if module.step % HISTORY_EVERY == 0:
+        self._summed += 1
+        at_end = module.step == self._settings.total_steps
+        if at_end or module.step % HISTORY_EVERY == 0:
             self._write_history(module)
-        at_validation = module.step % self._settings.validate_every == 0
-        if not at_validation and module.step < self._settings.total_steps:
+        if not at_end and module.step % self._settings.validate_every:  # at a validation, only after it
             self._save_when_due(module)
         self._ended = time.monotonic()
 
@@ -157,7 +158,7 @@ class Course(Callback):
     def _write_history(self, module: InpaintingModule) -> None:
         now = time.monotonic()
         names = list(self._sums)
-        means = dict(zip(names, (torch.stack(list(self._sums.values())) / HISTORY_EVERY).tolist(), strict=True))
+        means = dict(zip(names, (torch.stack(list(self._sums.values())) / self._summed).tolist(), strict=True))
         if not all(map(math.isfinite, means.values())):
             raise InpaintError(
                 f"the loss stopped being a number before step {module.step} ({means}); lower the learning rate, or "
@@ -167,13 +168,13 @@ class Course(Callback):
         row = {"step": module.step, "seconds": round(self._record.seconds, 1)}
         row |= {"loss" if name == "loss" else f"loss_{name}": value for name, value in means.items()}
         row["lr"] = module.learning_rate_at(module.step - 1)
-        row["tiles_per_s"] = round(HISTORY_EVERY * self._settings.batch_size / elapsed, 1)
+        row["tiles_per_s"] = round(self._summed * self._settings.batch_size / elapsed, 1)
         row["data_wait"] = round(self._waited / elapsed, 4)
         self._record.add("history", row)
         if now - self._sampled > SYSTEM_EVERY_S:
             self._record.add_system()
             self._sampled = now
-        self._sums, self._waited, self._since = {}, 0.0, now
+        self._sums, self._summed, self._waited, self._since = {}, 0, 0.0, now
 
     def _save_when_due(self, module: InpaintingModule) -> None:
         if time.monotonic() - self._saved < self._settings.checkpoint_every_s:
