@@ -19,11 +19,12 @@ export DVC_NO_ANALYTICS := 1
 .PHONY: repro test check bench ui lock clean
 
 repro: $(VENV)/.run
+	@command -v git >/dev/null || { echo "make repro: git is missing, which DVC needs; install it" >&2; exit 2; }
 	@git rev-parse --is-inside-work-tree >/dev/null 2>&1 || { echo "make repro: $(CURDIR) is no git repository, which DVC needs: clone the project, or run git init here" >&2; exit 2; }
 	@$(BIN)/dvc repro --quiet
 
 test: $(VENV)/.test
-	@$(BIN)/python -m pytest --cov --cov-report=term
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --cov --cov-report=term
 
 check: $(VENV)/.test
 	@$(BIN)/ruff format --check

@@ -5,6 +5,7 @@ training depends on, so the same inputs resume, and any changed input starts cle
 """
 
 import hashlib
+import io
 import json
 import sys
 from collections.abc import Mapping
@@ -41,8 +42,18 @@ def save(where: Path, module: InpaintingModule, extra: Mapping[str, Any]) -> Non
         "optimizers": [optimizer.state_dict() for optimizer in module.trainer.optimizers],
         "extra": dict(extra),
     }
-    with atomic_write(where / _FILE) as file:
-        torch.save(state, file)
+    write_state(where / _FILE, state)
+
+
+def write_state(path: Path, state: Mapping[str, Any]) -> None:
+    """Write tensors and plain values as torch does, atomically.
+
+    By way of memory: torch's own writer turns a full disk into an error that does not say so.
+    """
+    memory = io.BytesIO()
+    torch.save(state, memory)
+    with atomic_write(path) as file:
+        file.write(memory.getbuffer())
 
 
 def load(where: Path) -> dict[str, Any] | None:

@@ -18,7 +18,7 @@ from stages.fitting.settings import FitSettings, ModelEntry
 from stages.pictures import shards
 from stages.restoring import exported
 from stages.running.errors import ParamsError
-from stages.running.files import atomic_write, fresh_folder, sha256, write_json
+from stages.running.files import fresh_folder, sha256, write_json
 from stages.running.params import read, read_seed
 from stages.running.say import say
 
@@ -106,8 +106,7 @@ def _write(key: str, module: InpaintingModule, settings: FitSettings, progress: 
         model = folder / "model.pt2"
         exported.save(network, model, settings.levels, {"key": key, "settings": settings.model_dump(mode="json")})
         write_json(folder / "settings.json", settings.model_dump(mode="json"))
-        with atomic_write(folder / "weights.pt") as file:  # of the whole module, for fine-tuning
-            torch.save(module.cpu().state_dict(), file)
+        checkpoint.write_state(folder / "weights.pt", module.cpu().state_dict())  # all of it, for fine-tuning
         digest = sha256(model)
     summary = {
         "val_hole_psnr": progress.best_score,

@@ -1,6 +1,6 @@
 """Trained models as versions of registered models: one version for each set of weights, named by aliases.
 
-    register(Version(name="inpaint-pconv", run_id=run_id, ...), model_name_note="...")
+    number, alias = register(Candidate(name="inpaint-pconv", run_id=run_id, ...))
 
 The first version of a registered model becomes its `champion`, every later one `challenger`; a champion is never moved
 here.

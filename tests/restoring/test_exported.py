@@ -181,3 +181,15 @@ def test_a_truncated_file_is_refused(model_path, tmp_path):
     path.write_bytes(model_path.read_bytes()[:-500])
     with pytest.raises(InputError, match="is not a model that this project can load"):
         exported.load(path)
+
+
+class Dropping(nn.Module):
+    def forward(self, image, hole):
+        return nn.functional.dropout(image + hole, 0.5, training=True)
+
+
+def test_a_network_that_drops_out_at_test_time_is_compared_on_the_same_draws(tmp_path):
+    exported.save(Dropping().eval(), tmp_path / "model.pt2", levels=2, facts={})
+    model = exported.load(tmp_path / "model.pt2")
+    image, hole = torch.rand(1, 3, 8, 12), torch.zeros(1, 1, 8, 12)
+    assert not torch.equal(model(image, hole), model(image, hole))
