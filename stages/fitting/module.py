@@ -8,6 +8,7 @@ from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
+from stages.fitting.centred import Centred
 from stages.fitting.dataset import Batch, to_float
 from stages.restoring.composite import composite
 
@@ -53,7 +54,7 @@ class InpaintingModule(lightning.LightningModule):
         self.network = network
         self.average: nn.Module | None = None
         if average_decay:
-            self.average = AveragedModel(network, multi_avg_fn=moving_average(average_decay), use_buffers=True)
+            self.average = AveragedModel(self.network, multi_avg_fn=moving_average(average_decay), use_buffers=True)
         self.seed = 0
         self.step = 0
         self.terms: dict[str, Tensor] = {}
@@ -61,6 +62,11 @@ class InpaintingModule(lightning.LightningModule):
         self.samples: tuple[Tensor, Tensor, Tensor] | None = None
         self._mse: list[Tensor] = []
         self._l1: list[Tensor] = []
+
+    @property
+    def inner(self) -> nn.Module:
+        """The network itself, without what is around it."""
+        return self.network.inner if isinstance(self.network, Centred) else self.network
 
     @property
     def trained(self) -> nn.Module:

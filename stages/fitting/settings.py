@@ -23,6 +23,7 @@ class FitSettings(Settings):
     batch_size: int = Field(ge=2, le=4096)
     steps: int = Field(ge=1)
     learning_rate: float = Field(gt=0, le=1)
+    centred: bool
     average_decay: float = Field(ge=0, lt=1)
     validate_every: int = Field(ge=1)
     patience: int = Field(ge=0)

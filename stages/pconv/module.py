@@ -6,6 +6,7 @@ import torch
 from pydantic import Field, model_validator
 from torch.optim import Adam
 
+from stages.fitting.centred import Centred
 from stages.fitting.dataset import Batch
 from stages.fitting.module import InpaintingModule
 from stages.fitting.settings import FitSettings
@@ -51,11 +52,10 @@ class PConvModule(InpaintingModule):
         settings: of this training.
     """
 
-    network: PConvUNet
-
     def __init__(self, settings: PConvSettings) -> None:
         network = PConvUNet(settings.width, settings.levels, settings.partial)
-        super().__init__(network.to(memory_format=torch.channels_last), settings.average_decay)
+        network = network.to(memory_format=torch.channels_last)
+        super().__init__(Centred(network, level=0.0) if settings.centred else network, settings.average_decay)
         self.settings = settings
         needs_features = settings.perceptual_weight or settings.style_weight
         # In a list, so that its weights, which never change, stay out of every checkpoint.
@@ -67,8 +67,9 @@ class PConvModule(InpaintingModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002 - the signature is Lightning's
         """Go down the weighted sum of the loss terms."""
-        if self.step >= self.settings.steps and not self.network.encoder_frozen:
-            self.network.freeze_encoder()
+        unet: Any = self.inner
+        if self.step >= self.settings.steps and not unet.encoder_frozen:
+            unet.freeze_encoder()
         image, hole, target = self.begin_step(batch)
         extractor = self._features[0].to(image.device) if self._features else None
         terms = loss_terms(self.network(image, hole), target, hole, self.settings.weights, extractor)

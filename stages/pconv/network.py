@@ -23,6 +23,7 @@ from torch import Tensor, nn
 ENCODER_KERNELS = (7, 5, 5)  # of the first levels; 3 below them
 MAX_WIDENING = 8  # deeper levels have at most this many times the first one's channels
 DECODER_SLOPE = 0.2
+LAST_GAIN = 0.1  # of the last layer's first weights, against He's
 
 
 class Coverage(NamedTuple):
@@ -133,6 +134,8 @@ class PConvUNet(nn.Module):
                 for i in reversed(range(levels))
             )
         )
+        with torch.no_grad():  # answers start near zero: near the mean colour, where pictures are centred
+            self.decoder[-1].conv.weight.mul_(LAST_GAIN)  # type: ignore[union-attr,operator]
         self._windows = list(zip(channels, kernels, strict=False))  # of the encoder: channels in, side of the kernel
         self._groups = [(channels[i + 1], channels[i]) for i in reversed(range(levels))]
 

@@ -6,6 +6,7 @@ import torch
 from pydantic import Field, model_validator
 from torch.optim import Adam
 
+from stages.fitting.centred import Centred
 from stages.fitting.dataset import Batch
 from stages.fitting.module import InpaintingModule
 from stages.fitting.settings import FitSettings
@@ -42,12 +43,11 @@ class Pix2PixModule(InpaintingModule):
         settings: of this training.
     """
 
-    network: Generator
-
     def __init__(self, settings: Pix2PixSettings) -> None:
         network = Generator(settings.width, settings.levels, settings.norm)
         network.set_test_time(settings.infer_norm == "batch", settings.infer_dropout)
-        super().__init__(network.to(memory_format=torch.channels_last), settings.average_decay)
+        network = network.to(memory_format=torch.channels_last)
+        super().__init__(Centred(network, level=0.5) if settings.centred else network, settings.average_decay)
         self.settings = settings
         discriminator = PatchDiscriminator(settings.discriminator_width, settings.discriminator_layers, settings.norm)
         self.discriminator = discriminator.to(memory_format=torch.channels_last)
