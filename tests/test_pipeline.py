@@ -146,7 +146,7 @@ def test_a_lost_database_is_built_anew(clone: Clone) -> None:
 
 def test_an_experiment_elsewhere_lands_in_the_main_database_without_a_version(clone: Clone) -> None:
     before = runs(clone), versions(clone)
-    clone.run("dvc", "exp", "run", "--temp", "-S", "train.pconv.learning_rate=0.003")
+    clone.run("dvc", "exp", "run", "--temp", "-S", "train.pconv.learning_rate=0.004")
     assert len(runs(clone)) > len(before[0])
     assert versions(clone) == before[1]
     assert "train.pconv.learning_rate" in clone.run("dvc", "exp", "show", "--csv").stdout

@@ -157,7 +157,7 @@ def test_an_experiment_of_dvc_is_logged_and_registers_nothing(
     main()
     assert Seen().run().info.status == "FINISHED"
     assert Seen().client.search_registered_models() == []
-    assert "registered" not in capsys.readouterr().out
+    assert "registered as" not in capsys.readouterr().out
     main()
     assert "has all 1 trainings" in capsys.readouterr().out
 

@@ -69,8 +69,6 @@ def main() -> None:
 
 
 def _cutting(params: PrepareParams, tile_size: int, seed: int) -> Cutting:
-    if seed < 0:
-        raise ParamsError(f"params.yaml: `seed` should be at least 0, but is {seed}")
     if tile_size < 8:
         raise ParamsError(f"params.yaml: `tile_size` should be at least 8, but is {tile_size}")
     if min(params.short_sides) < tile_size:
