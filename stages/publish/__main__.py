@@ -20,10 +20,6 @@ from stages.running.project import experiment
 from stages.running.say import say
 from stages.tracking import additions, live, registry, runs, store
 
-WHERE_TO_LOOK = """
-    data/report/index.html   the report, for any browser
-    make ui                  MLflow: runs side by side, registered models
-    dvc metrics show         all scores (with .venv/bin on the path)"""
 SERVED_BY = Path(__file__).parents[1] / "serving" / "logged_model.py"
 
 
@@ -126,7 +122,6 @@ def main() -> None:
         say(f"publish: {error}. Nothing is lost: the next dvc repro sends what is missing.")
     else:
         say("\n".join(done) or f"MLflow at {store.uri()} has all {len(models)} trainings.")
-    say(WHERE_TO_LOOK)
 
 
 if __name__ == "__main__":
