@@ -54,7 +54,7 @@ class InpaintingModule(lightning.LightningModule):
         self.network = network
         self.average: nn.Module | None = None
         if average_decay:
-            self.average = AveragedModel(self.network, multi_avg_fn=moving_average(average_decay), use_buffers=True)
+            self.average = AveragedModel(network, multi_avg_fn=moving_average(average_decay), use_buffers=True)
         self.seed = 0
         self.step = 0
         self.terms: dict[str, Tensor] = {}

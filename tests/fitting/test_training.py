@@ -85,6 +85,7 @@ def test_a_killed_training_goes_on_and_ends_the_same(
     subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
     wanted = sha256(f"data/models/{key}/model.pt2")
     wanted_steps = pd.read_csv(f"data/training/{key}/history.csv")["step"].tolist()
+    assert wanted_steps[:4] == [25, 50, 75, 100]
 
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     wait_for(lambda: any(project.glob(".resume/*/checkpoint.pt")), process)

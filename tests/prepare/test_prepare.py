@@ -221,7 +221,7 @@ def test_a_list_decides_the_splits(project):
         ({"photos": ""}, "`prepare.photos` is ''"),
         ({"photos": "absent"}, "`prepare.photos` in params.yaml is 'absent', which does not exist"),
         ({"tile_size": 4}, "`tile_size` should be at least 8"),
-        ({"seed": -1}, "`seed` is -1"),
+        ({"seed": -1}, "`seed` is -1: Input should be greater than or equal to 0"),
         ({"shot_sides": [20]}, "`prepare.shot_sides` is not a known key; did you mean `short_sides`?"),
     ],
 )
