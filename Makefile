@@ -59,4 +59,4 @@ lock:
 	uv pip compile pyproject.toml --extra test -c requirements.lock --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet -o requirements-test.lock
 
 clean:
-	rm -rf $(VENV) .locks .resume
+	rm -rf $(VENV) .locks .resume .remembered
