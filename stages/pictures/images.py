@@ -5,7 +5,7 @@
 
 Outside the pipeline a picture is RGB uint8 (H, W, 3); inside float32 (N, 3, H, W) in [0, 1]. Pillow decodes, because it
 is the only common decoder that refuses a truncated file; what it would get wrong (rotation, colour profiles, 16 bits,
-transparency) is put right here.
+transparency, damaged JPEG data) is put right here.
 """
 
 import os
@@ -23,6 +23,7 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from stages.pictures.appearance import orientation, to_srgb, turn
+from stages.pictures.jpeg import complaint
 from stages.running.errors import InputError
 from stages.running.files import atomic_write
 
@@ -31,9 +32,7 @@ MOST_MEGAPIXELS = 178  # beyond, Pillow itself refuses
 WHITE_FROM = 128
 
 _HOLE_MEGAPIXELS = 100
-_DRAFT_GAP = (
-    2  # a JPEG decoded at 1/2, 1/4 or 1/8 keeps this many times the short side that is needed, as thumbnails do
-)
+_DRAFT_GAP = 2  # a JPEG decoded at 1/2, 1/4 or 1/8 keeps so many times the side that is needed, as in thumbnails
 _MODES = {"1": "one_bit", "L": "grey", "LA": "grey", "La": "grey", "P": "palette", "PA": "palette"}
 _UNCHANGED = ("RGB", "RGBA", "RGBX", "RGBa")
 
@@ -152,11 +151,6 @@ def open_picture(path: str | Path) -> Iterator[BufferedReader]:
             raise BadImageError("changed", "the file was written to while it was read")
 
 
-def decode_image(file: BinaryIO, max_megapixels: float) -> Pixels:
-    """Decode a picture from an open file or `BytesIO`; the rest as `load_image`."""
-    return decode(file, max_megapixels).pixels
-
-
 def decode(file: BinaryIO, max_megapixels: float, short_side: int | None = None) -> Decoded:
     """Decode a picture from an open file or `BytesIO`, and say what was done to it.
 
@@ -179,12 +173,19 @@ def decode(file: BinaryIO, max_megapixels: float, short_side: int | None = None)
             if short_side:
                 picture.draft(picture.mode, (short_side * _DRAFT_GAP,) * 2)
             picture.load()  # before all that swallows errors: a second attempt can succeed with half a picture
+            if kind in ("JPEG", "MPO") and (damage := complaint(file, size[0] * size[1])):
+                raise BadImageError("corrupt", damage)
             still = orientation(picture)
             changes += ["turned"] * (max(said, still) > 1)
             pixels = np.array(_to_rgb(turn(picture, still), changes))  # a copy: Pillow's own memory is read-only
             with suppress(Exception):  # what follows the first frame may be damaged; that one is all that is wanted
                 changes += ["first_frame"] * bool(getattr(picture, "is_animated", False))
             return Decoded(pixels, size if still >= 5 else size[::-1], kind, tuple(changes))
+
+
+def decode_image(file: BinaryIO, max_megapixels: float) -> Pixels:
+    """Decode a picture from an open file or `BytesIO`; the rest as `load_image`."""
+    return decode(file, max_megapixels).pixels
 
 
 @contextmanager

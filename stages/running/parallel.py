@@ -21,6 +21,7 @@ from stages.running.errors import InputError
 
 BACKENDS = ("loky", "dask")
 
+_PATIENCE_S = 10  # for a scheduler to answer
 _MOST_DEATHS = 3  # in a row, without a result between: then it is the items that kill
 
 Item = TypeVar("Item")
@@ -89,7 +90,7 @@ def _dask() -> Iterator[None]:
     address = os.environ.get("INPAINT_SCHEDULER")
     place: dict[str, Any] = {"n_workers": machine.workers(), "threads_per_worker": 1, "dashboard_address": None}
     try:
-        client: Any = Client(address, timeout=20) if address else Client(**place)  # type: ignore[no-untyped-call]
+        client: Any = Client(address, timeout=_PATIENCE_S) if address else Client(**place)  # type: ignore[no-untyped-call]
     except (OSError, TimeoutError, ValueError) as error:
         raise InputError(f"INPAINT_SCHEDULER is {address}, where no Dask scheduler answers ({error})") from None
     with client, joblib.parallel_config(backend="dask", n_jobs=-1):
