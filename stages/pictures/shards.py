@@ -120,10 +120,10 @@ class Tiles:
         return out
 
 
-def places(folder: str | Path) -> list[tuple[str, int]]:
-    """Return for every tile of the folder, in order, its shard's file name and its row there."""
-    shards = _read_record(Path(folder))["shards"]
-    return [(shard["file"], row) for shard in shards for row in range(shard["tiles"])]
+def entries(folder: str | Path) -> list[dict[str, Any]]:
+    """Return of each shard of the folder, in order, its `file` name, its number of `tiles` and its `sha256`."""
+    shards: list[dict[str, Any]] = _read_record(Path(folder))["shards"]
+    return shards
 
 
 def summary(folder: str | Path) -> dict[str, Any]:

@@ -3,7 +3,8 @@
     python -m stages.prepare
 
 It writes shards of tiles in `train/`, `val/` and `test/`; `manifest.parquet`, a row a tile (the box is in the photo's
-own pixels, `scale` what they were multiplied by); `rejects.csv`, a row a file that is not used; and `summary.json`.
+own pixels, `scale` what they were multiplied by); `rejects.csv`, a row a file that is not used; `summary.json`, the
+counts; and `look.html`, all of it for the eye.
 """
 
 import sys
@@ -21,6 +22,7 @@ from stages.pictures.images import MOST_MEGAPIXELS
 from stages.pictures.shards import SHARD_BYTES, close_folder
 from stages.pictures.splits import SPLITS
 from stages.prepare.found import Found
+from stages.prepare.look import look
 from stages.prepare.manifest import write_manifest
 from stages.prepare.photos import Reject
 from stages.prepare.selection import Selection, check_rejects, check_splits, select
@@ -29,7 +31,7 @@ from stages.prepare.sources import find_sources
 from stages.prepare.tiling import Cutting
 from stages.running import guard
 from stages.running.errors import ParamsError
-from stages.running.files import fresh_folder, write_csv, write_json
+from stages.running.files import fresh_folder, write_csv, write_json, write_text
 from stages.running.parallel import map_ordered
 from stages.running.params import Settings, read, read_seed
 from stages.running.remembered import fingerprint, remembered
@@ -71,6 +73,7 @@ def main() -> None:
         write_csv(folder / "rejects.csv", _table_of_rejects(rejects))
         summary = summarise(selection, rejects)
         write_json(folder / "summary.json", summary)
+        write_text(folder / "look.html", look(folder, selection, rejects, summary))
         found.keep((photo.sha256 for photo in photos), (shard.name for shard in shards))
     _tell(summary)
 
@@ -161,6 +164,7 @@ def _tell(summary: dict[str, Any]) -> None:
         say(f"prepare: left out {gone} photos that look like others in a stronger split (test before val before train)")
     fates = ", ".join(f"{summary[fate]} {fate}" for fate in ("kept", "converted", "duplicates", "rejected"))
     say(f"prepare: {summary['files']} files: {fates}; {PREPARED}/rejects.csv says why")
+    say(f"prepare: a look at the data: {PREPARED}/look.html")
 
 
 if __name__ == "__main__":

@@ -73,7 +73,9 @@ def test_only_the_outputs_are_left(project):
     main()
     shards = [f"{row.split}/{row.shard}" for row in manifest().drop_duplicates("shard").itertuples()]
     records = [f"{split}/shards.json" for split in SPLITS]
-    assert sorted(contents()) == sorted(["manifest.parquet", "rejects.csv", "summary.json", *shards, *records])
+    assert sorted(contents()) == sorted(
+        ["look.html", "manifest.parquet", "rejects.csv", "summary.json", *shards, *records]
+    )
     assert [path.name for path in Path("data").iterdir()] == ["prepared"]
     assert Path("data/prepared/rejects.csv").read_text() == "path,reason,detail\n"
 
@@ -161,6 +163,22 @@ def test_near_duplicates_never_stand_in_two_splits(project, capsys):
             rf"looks like {kept}( again.jpg|.png), which is in (val|test), and would be in \w+", row.detail
         )
     assert f"left out {len(left_out)} photos that look like others in a stronger split" in capsys.readouterr().out
+
+
+def test_the_page_shows_what_became_of_the_files_and_what_looks_alike(project, capsys):
+    Image.fromarray(photo(3)).save("photos/like 03.jpg", quality=85)
+    Path("photos/a <b>.txt").write_text("text")
+    Image.fromarray(photo(20)).convert("L").save("photos/grey.png")
+    main()
+    page = Path("data/prepared/look.html").read_text()
+    assert "15 files: 1" in page
+    assert "converted: grey" in page
+    assert "rejected: not an image" in page
+    assert "a &lt;b&gt;.txt" in page
+    for name in ("03.png", "like 03.jpg"):
+        assert re.search(rf"<figcaption>{name}: (train|val|test)", page)
+    assert page.count("<img") == 3 + 2
+    assert "a look at the data: data/prepared/look.html" in capsys.readouterr().out
 
 
 def refused(message: str, kind: type[Exception] = InputError) -> None:
