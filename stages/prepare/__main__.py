@@ -3,8 +3,8 @@
     python -m stages.prepare
 
 It writes shards of tiles in `train/`, `val/` and `test/`; `manifest.parquet`, a row a tile (the box is in the photo's
-own pixels, `scale` what they were multiplied by); `rejects.csv`, a row a file that is not used; `summary.json`, the
-counts; and `look.html`, all of it for the eye.
+own pixels, `scale` what they were multiplied by); `rejects.csv`, a row a file that is not used;
+`near_duplicates.csv`, a row a pair; `summary.json`, the counts; and `look.html`, all of it for the eye.
 """
 
 import sys
@@ -25,7 +25,7 @@ from stages.prepare.found import Found
 from stages.prepare.look import look
 from stages.prepare.manifest import write_manifest
 from stages.prepare.photos import Reject
-from stages.prepare.selection import Selection, check_rejects, check_splits, select
+from stages.prepare.selection import Pair, Selection, check_rejects, check_splits, select
 from stages.prepare.sharding import Order, Shard, deal, write_shard
 from stages.prepare.sources import find_sources
 from stages.prepare.tiling import Cutting
@@ -71,6 +71,7 @@ def main() -> None:
         write_manifest(folder / "manifest.parquet", shards, cutting)
         rejects += selection.left_out
         write_csv(folder / "rejects.csv", _table_of_rejects(rejects))
+        write_csv(folder / "near_duplicates.csv", _table_of_pairs(selection.pairs))
         summary = summarise(selection, rejects)
         write_json(folder / "summary.json", summary)
         write_text(folder / "look.html", look(folder, selection, rejects, summary))
@@ -127,6 +128,11 @@ def _write_shards(folder: Path, shards: Sequence[Shard], found: Found) -> None:
 def _table_of_rejects(rejects: Sequence[Reject]) -> pd.DataFrame:
     rows = sorted((reject.path, reject.reason, reject.detail) for reject in rejects)
     return pd.DataFrame(rows, columns=["path", "reason", "detail"])
+
+
+def _table_of_pairs(pairs: Sequence[Pair]) -> pd.DataFrame:
+    rows = [(p.one.source.name, p.split_of_one, p.other.source.name, p.split_of_other, p.bits) for p in pairs]
+    return pd.DataFrame(rows, columns=["path", "split", "near", "split_of_near", "bits"])
 
 
 def summarise(selection: Selection, rejects: Sequence[Reject]) -> dict[str, Any]:

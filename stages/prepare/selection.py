@@ -27,10 +27,7 @@ class Placed:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Two near duplicates, the split of each (and whether it is left out there), and in how many bits they differ.
-
-    The bits are those of the photos as they stand: where flips and rotations are compared, more than the limit.
-    """
+    """Two near duplicates, the split of each (and whether it is left out there), and in how many bits they differ."""
 
     one: Photo
     other: Photo
@@ -116,7 +113,8 @@ def _drop_duplicates(photos: Sequence[Photo], wished: Mapping[Path, str]) -> tup
 
 def _pair(photos: Sequence[Photo], splits: Sequence[str], gone: Sequence[bool], one: int, other: int) -> Pair:
     said = [f"{splits[each]}, left out" if gone[each] else splits[each] for each in (one, other)]
-    bits = min((a ^ b).bit_count() for a, b in zip(photos[one].look[:2], photos[other].look[:2], strict=True))
+    looks = [np.array(photos[each].look, np.uint64).reshape(-1, 2) for each in (one, other)]
+    bits = int(np.bitwise_count(looks[0][0] ^ looks[1]).min())
     return Pair(photos[one], photos[other], said[0], said[1], bits)
 
 

@@ -74,7 +74,7 @@ def test_only_the_outputs_are_left(project):
     shards = [f"{row.split}/{row.shard}" for row in manifest().drop_duplicates("shard").itertuples()]
     records = [f"{split}/shards.json" for split in SPLITS]
     assert sorted(contents()) == sorted(
-        ["look.html", "manifest.parquet", "rejects.csv", "summary.json", *shards, *records]
+        ["look.html", "manifest.parquet", "near_duplicates.csv", "rejects.csv", "summary.json", *shards, *records]
     )
     assert [path.name for path in Path("data").iterdir()] == ["prepared"]
     assert Path("data/prepared/rejects.csv").read_text() == "path,reason,detail\n"
@@ -157,6 +157,11 @@ def test_near_duplicates_never_stand_in_two_splits(project, capsys):
     assert set(left_out["reason"]) == {"near_duplicate"}
     assert len(left_out) == 24 - len(splits) == summary()["rejected_near_duplicate"] > 0
     assert summary()["near_duplicates"] == 24
+    pairs = pd.read_csv("data/prepared/near_duplicates.csv")
+    assert len(pairs) == 12
+    assert (pairs["path"].str[:2] == pairs["near"].str[:2]).all()
+    assert pairs["bits"].between(0, 6).all()
+    assert pairs[["split", "split_of_near"]].stack().str.contains("left out").sum() == len(left_out)
     for row in left_out.itertuples():
         kept = row.path[:2]
         assert re.fullmatch(
