@@ -167,7 +167,8 @@ def _pick_kind(recipe: Recipe, wanted: Wanted, rng: np.random.Generator) -> str:
             f"that {'touches' if wanted.border else 'keeps off'} the border, which every bank needs; give strokes, "
             f"blobs or boxes a share (for `files`, see also that `masks.files_hole_is` names the right colour)"
         )
-    return str(rng.choice(list(able), p=np.array(list(able.values())) / sum(able.values())))
+    limits = np.cumsum(list(able.values()))
+    return list(able)[int(np.searchsorted(limits / limits[-1], rng.random(), side="right"))]
 
 
 def _can_serve(kind: str, recipe: Recipe, wanted: Wanted) -> bool:

@@ -77,7 +77,7 @@ def paint_strokes(strokes: Strokes, shape: Shape) -> Pixels:
         cv2.line(hole, (x0, y0), (x1, y1), 1, width)
         missing_at_most += area
         if missing_at_most >= enough:
-            missing_at_most = float(np.count_nonzero(hole))
+            missing_at_most = float(cv2.countNonZero(hole))
             if missing_at_most >= enough:
                 break
     return hole
