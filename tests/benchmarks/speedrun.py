@@ -4,10 +4,10 @@
     python -m tests.benchmarks.speedrun folder --minutes 5 --set width=48 --set learning_rate=2e-3
 
 Photographs are scaled to 80 pixels on the short side and cut at random into tiles of 64; one in nine is kept for
-scoring, by its content. Training is the pipeline's own, with `train.pconv` of params.yaml but for what `--set` says; how
-many steps fill the time is measured first. The score is the hole PSNR of the composite, on 300 pairs of held-out crop
-and hole (strokes and boxes in turn, 5 to 50 % missing), less that of biharmonic inpainting on the same pairs. A recipe
-that scores higher in the same time on the same machine is a better recipe.
+scoring, by its content. Training is the pipeline's own, with `train.pconv` of params.yaml but for what `--set` says;
+how many steps fill the time is measured first. The score is the hole PSNR of the composite, on 300 pairs of held-out
+crop and hole (strokes and boxes in turn, 5 to 50 % missing), less that of biharmonic inpainting on the same pairs. A
+recipe that scores higher in the same time on the same machine is a better recipe.
 """
 
 import argparse
@@ -96,7 +96,7 @@ def hole_psnr(filled: np.ndarray[Any, Any], targets: Pixels, holes: Pixels) -> n
 
 
 def train(folder: Path, photos: list[Pixels], settings: dict[str, Any]) -> float:
-    """Train and export as the pipeline does, and return how many seconds it took."""
+    """Train and export as the pipeline does, and return how many seconds it took, without preparation."""
     folder.mkdir()
     make_project(folder, photos, settings)
     os.environ["DVC_ROOT"] = str(folder)
