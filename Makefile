@@ -3,6 +3,7 @@
 # make check   format, lint, types, import rules
 # make bench   what is measured rather than asserted
 # make speedrun PHOTOS=folder MINUTES=5   how good a model gets in so many minutes
+# make traps   whether the tests notice the mistakes that public code makes
 # make ui      MLflow's pages on this machine
 # make lock    requirements*.lock anew from pyproject.toml
 
@@ -18,7 +19,7 @@ export NO_ALBUMENTATIONS_UPDATE := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 export DVC_NO_ANALYTICS := 1
 
-.PHONY: repro test check bench speedrun ui lock clean
+.PHONY: repro test check bench speedrun traps ui lock clean
 
 repro: $(VENV)/.run
 	@command -v git >/dev/null || { echo "make repro: git is missing, which DVC needs; install it" >&2; exit 2; }
@@ -43,6 +44,9 @@ bench: $(VENV)/.test
 
 speedrun: $(VENV)/.test
 	@$(BIN)/python -m tests.benchmarks.speedrun "$(PHOTOS)" --minutes $(MINUTES)
+
+traps: $(VENV)/.test
+	@$(BIN)/python -m tests.traps
 
 ui: $(VENV)/.run
 	@echo "MLflow: http://127.0.0.1:$(PORT) (Ctrl-C ends it)"
