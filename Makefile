@@ -4,6 +4,7 @@
 # make bench   what is measured rather than asserted
 # make speedrun PHOTOS=folder MINUTES=5   how good a model gets in so many minutes
 # make traps   whether the tests notice the mistakes that public code makes
+# make cluster what map-like stages need to run on many machines
 # make ui      MLflow's pages on this machine
 # make lock    requirements*.lock anew from pyproject.toml
 
@@ -19,7 +20,7 @@ export NO_ALBUMENTATIONS_UPDATE := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 export DVC_NO_ANALYTICS := 1
 
-.PHONY: repro test check bench speedrun traps ui lock clean
+.PHONY: repro test check bench speedrun traps cluster ui lock clean
 
 repro: $(VENV)/.run
 	@command -v git >/dev/null || { echo "make repro: git is missing, which DVC needs; install it" >&2; exit 2; }
@@ -64,9 +65,14 @@ $(VENV)/.test: requirements-test.lock $(VENV)/.run
 	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet --require-hashes -r $<
 	@touch $@
 
+# What machines need to work on the stages together: the README's section "Beyond one machine".
+cluster: $(VENV)/.run
+	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet --require-hashes -r requirements-cluster.lock
+
 lock:
 	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet -o requirements.lock
-	uv pip compile pyproject.toml --extra test -c requirements.lock --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet -o requirements-test.lock
+	uv pip compile pyproject.toml --extra cluster -c requirements.lock --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet -o requirements-cluster.lock
+	uv pip compile pyproject.toml --extra test --extra cluster -c requirements.lock --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet -o requirements-test.lock
 
 clean:
-	rm -rf $(VENV) .locks .resume
+	rm -rf $(VENV) .locks .resume .remembered

@@ -90,7 +90,7 @@ CHANGES = {
     "stages/fitting/dataset.py": TRAININGS,
     "stages/restoring/classical.py": CLASSICAL,
     "stages/restoring/exported.py": TRAININGS | EVALUATIONS,
-    "stages/augment.py": {"augment"},
+    "stages/augment/__main__.py": {"augment"},
     "stages/serving/logged_model.py": set(),
     "README.md": set(),
     "data/embedded.csv": {"prepare"},

@@ -62,8 +62,8 @@ def load(name: str) -> Features:
 
     Args:
         name: "efficientnet_lite0" (from its wheel: maps of 24, 40 and 112 channels at a quarter, an eighth and a
-            sixteenth of the size) or "vgg16" (pool1 to pool3, the paper's; from the file that INPAINT_VGG16 names, or downloaded
-            at the first use).
+            sixteenth of the size) or "vgg16" (the paper's: pool1 to pool3, from the file that INPAINT_VGG16 names or
+            downloaded at the first use).
 
     Raises:
         InputError: the weights are not what was expected, or cannot be had.
@@ -116,8 +116,7 @@ def _vgg16_weights() -> dict[str, Tensor]:
     try:
         if said is None:
             url = f"https://download.pytorch.org/models/vgg16-{_VGG_SHA256}.pth"
-            weights: dict[str, Tensor] = torch.hub.load_state_dict_from_url(url, check_hash=True, weights_only=True)
-            return weights
+            return dict(torch.hub.load_state_dict_from_url(url, check_hash=True, weights_only=True))
         digest = sha256(said)
     except (OSError, RuntimeError) as error:
         raise InputError(
@@ -126,4 +125,4 @@ def _vgg16_weights() -> dict[str, Tensor]:
         ) from None
     if not digest.startswith(_VGG_SHA256):
         raise InputError(f"INPAINT_VGG16: {said} should have a sha256 that begins with {_VGG_SHA256}, but has {digest}")
-    return torch.load(said, map_location="cpu", weights_only=True)
+    return dict(torch.load(said, map_location="cpu", weights_only=True))
