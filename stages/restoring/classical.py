@@ -5,6 +5,7 @@
 | `mean` | the mean colour of the known pixels |
 | `telea` | weighted means of the nearest known pixels, from the edge of the hole inwards (Telea 2004) |
 | `navier_stokes` | lines of equal brightness, prolonged into the hole as a fluid would flow (Bertalmio et al. 2001) |
+| `harmonic` | a membrane over the known pixels: each pixel the mean of its neighbours (Laplace's equation) |
 | `biharmonic` | the smoothest surface that meets the known pixels (Damelin and Hoang 2018) |
 
     filled = fill("telea", image, hole)
@@ -16,6 +17,9 @@ from typing import Any
 import cv2
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import laplacian
+from scipy.sparse.linalg import spsolve
 from skimage.restoration import inpaint_biharmonic
 
 Pixels = npt.NDArray[np.uint8]
@@ -64,6 +68,18 @@ def _navier_stokes(image: Pixels, missing: npt.NDArray[np.bool_]) -> npt.NDArray
     return np.asarray(cv2.inpaint(image, missing.astype(np.uint8), RADIUS_PX, cv2.INPAINT_NS)) / 255
 
 
+def _harmonic(image: Pixels, missing: npt.NDArray[np.bool_]) -> npt.NDArray[Any]:
+    pixel = np.arange(missing.size).reshape(missing.shape)
+    across, down = (pixel[:, :-1], pixel[:, 1:]), (pixel[:-1], pixel[1:])
+    neighbours = np.concatenate([np.stack(pairs).reshape(2, -1) for pairs in (across, down)], axis=1)
+    grid = coo_array((np.ones(neighbours.shape[1]), tuple(neighbours)), shape=(missing.size, missing.size))
+    equations = laplacian(grid + grid.T, form="array").tocsr()[missing.ravel()]
+    known = equations[:, ~missing.ravel()] @ (image[~missing] / 255)
+    filled = image / 255
+    filled[missing] = spsolve(equations[:, missing.ravel()].tocsc(), -known).reshape(-1, 3)
+    return filled
+
+
 def _biharmonic(image: Pixels, missing: npt.NDArray[np.bool_]) -> npt.NDArray[Any]:
     filled: npt.NDArray[Any] = inpaint_biharmonic(image, missing, channel_axis=2)
     return filled.clip(0, 1)
@@ -73,5 +89,6 @@ METHODS: dict[str, Callable[[Pixels, npt.NDArray[np.bool_]], npt.NDArray[Any]]] 
     "mean": _mean,
     "telea": _telea,
     "navier_stokes": _navier_stokes,
+    "harmonic": _harmonic,
     "biharmonic": _biharmonic,
 }
