@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stages.pictures.look.page import Count, Histogram, Page, Picture, Section, render
-from stages.pictures.look.sheets import Pixels, contact_sheet, spread
+from stages.pictures.look.sheets import Pixels, contact_sheet, some_of, spread
 from stages.pictures.shards import Tiles
 
 _SHOWN, _ROWS = 48, 16
@@ -61,8 +61,7 @@ def _sheet(originals: Tiles, altered: Tiles, copies: int) -> Picture:
 
 def _measures(originals: Tiles, altered: Tiles) -> list[Histogram]:
     measured = {
-        name: _measure(tiles.gather(spread(len(tiles), _MEASURED)))
-        for name, tiles in (("originals", originals), ("copies", altered))
+        name: _measure(some_of(tiles, _MEASURED)) for name, tiles in (("originals", originals), ("copies", altered))
     }
     titles = {"brightness of a tile, mean of 0 to 255": 255, "contrast of a tile, deviation": 100}
     return [

@@ -79,7 +79,7 @@ class Found:
         verdicts = list(self._known(sources))
         new = [number for number, verdict in enumerate(verdicts) if verdict is None]
         for number, record in zip(new, self._take([sources[number] for number in new]), strict=True):
-            check_listed(sources[number], record["sha256"])
+            _check_listed(sources[number], record["sha256"])
             verdicts[number] = as_found(sources[number], record)
         return (
             [verdict for verdict in verdicts if isinstance(verdict, Photo)],
@@ -93,7 +93,7 @@ class Found:
         chunks = [sources[start : start + _HASHED_AT_ONCE] for start in range(0, len(sources), _HASHED_AT_ONCE)]
         for chunk, hashes in zip(chunks, map_ordered(hash_files, chunks, "prepare: known files"), strict=True):
             for source, sha256 in zip(chunk, hashes, strict=True):
-                check_listed(source, sha256)
+                _check_listed(source, sha256)
                 yield as_found(source, json.loads(self._records[sha256])) if sha256 in self._records else None
 
     def _take(self, sources: Sequence[Source]) -> Iterator[dict[str, Any]]:
@@ -132,3 +132,8 @@ class Found:
             if path.name not in wanted:
                 path.unlink()
         shutil.rmtree(self._chunks)
+
+
+def _check_listed(source: Source, sha256: str) -> None:
+    if sha256:  # else it could not be read, and ends among the rejects
+        check_listed(source, sha256)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from stages.pictures.images import BadImageError, decode, open_picture
 from stages.pictures.look.page import Count, Histogram, Page, Picture, Section, render
-from stages.pictures.look.sheets import Pixels, contact_sheet, data_uri, fit, spread
+from stages.pictures.look.sheets import Pixels, contact_sheet, data_uri, fit, some_of
 from stages.pictures.shards import Tiles
 from stages.pictures.splits import SPLITS
 from stages.prepare.photos import Photo, Reject
@@ -76,7 +76,7 @@ def _fates(summary: Mapping[str, Any], rejects: Sequence[Reject]) -> list[Count]
 def _sheets(tiles: Mapping[str, Tiles]) -> list[Picture]:
     return [
         Picture(
-            contact_sheet(list(some.gather(spread(len(some), _ON_A_SHEET))), _COLUMNS, max(_TILE_PX, some.size // 4)),
+            contact_sheet(list(some_of(some, _ON_A_SHEET)), _COLUMNS, max(_TILE_PX, some.size // 4)),
             f"{split}, {min(len(some), _ON_A_SHEET)} of {len(some):,} tiles",
         )
         for split, some in tiles.items()
@@ -96,7 +96,7 @@ def _sizes(selection: Selection) -> list[Histogram]:
 
 
 def _colours(tiles: Mapping[str, Tiles]) -> list[Histogram]:
-    measured = {split: _measure(some.gather(spread(len(some), _MEASURED))) for split, some in tiles.items()}
+    measured = {split: _measure(some_of(some, _MEASURED)) for split, some in tiles.items()}
     names = ("brightness of a tile, mean of 0 to 255", "contrast of a tile, deviation", "colourfulness of a tile")
     return [
         Histogram(name, {split: columns[:, number] for split, columns in measured.items()}, 0, high)

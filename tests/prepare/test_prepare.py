@@ -19,7 +19,7 @@ from stages.pictures.images import load_image, save_png
 from stages.pictures.shards import Tiles
 from stages.pictures.splits import SPLITS, split_of
 from stages.prepare.__main__ import main
-from stages.running.errors import InputError, ParamsError
+from stages.running.errors import InputError
 from tests.prepare.photographs import contents, photo, write_params
 
 ROOT = Path(__file__).parents[2]
@@ -228,28 +228,6 @@ def test_a_list_decides_the_splits(project):
     refused("2 photos can be used, and none of them is in test; give the list a line for each split")
     Path("list.csv").write_text(f"package,file,split,sha256\n,photos/00.png,test,{'0' * 64}\n")
     refused("photos/00.png is not the file that was listed: its sha256 is")
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"short_sides": [15, 40]}, r"`prepare.short_sides` \[15, 40\] should not be below `tile_size` 16"),
-        ({"short_sides": []}, "`prepare.short_sides` is .*at least 1 item"),
-        ({"val_share": 0.5, "test_share": 0.5}, "leave no photos for training; their sum should be below 1"),
-        ({"val_share": 0}, "`prepare.val_share` is 0: Input should be greater than 0"),
-        ({"max_megapixels": 500}, "`prepare.max_megapixels` is 500: Input should be less than or equal to 178"),
-        ({"near_duplicate_bits": 64}, "`prepare.near_duplicate_bits` is 64"),
-        ({"max_tiles_per_photo": 0}, "`prepare.max_tiles_per_photo` is 0"),
-        ({"photos": ""}, "`prepare.photos` is ''"),
-        ({"photos": "absent"}, "`prepare.photos` in params.yaml is 'absent', which does not exist"),
-        ({"tile_size": 4}, "`tile_size` should be at least 8"),
-        ({"seed": -1}, "`seed` is -1: Input should be greater than or equal to 0"),
-        ({"shot_sides": [20]}, "`prepare.shot_sides` is not a known key; did you mean `short_sides`?"),
-    ],
-)
-def test_wrong_params_are_named(change, message, project):
-    write_params(**change)
-    refused(message, ParamsError)
 
 
 def test_of_near_duplicates_that_a_list_parts_those_in_the_test_split_stay(project):

@@ -12,10 +12,13 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from stages.pictures.shards import Tiles
+
 Pixels = npt.NDArray[np.uint8]
 
 _GAP_PX = 3
 _PAPER = 255
+_MOST_BYTES = 24 * 2**20
 _QUALITY = 88
 
 
@@ -59,6 +62,12 @@ def data_uri(pixels: Pixels) -> str:
     options = {"optimize": True} if is_line_art else {"quality": _QUALITY}
     Image.fromarray(pixels).save(file := BytesIO(), kind, **options)
     return f"data:image/{kind};base64,{base64.b64encode(file.getvalue()).decode('ascii')}"
+
+
+def some_of(tiles: Tiles, wanted: int) -> Pixels:
+    """Return tiles evenly spread over all, no more than are wanted and than fit into some megabytes."""
+    fitting = max(1, _MOST_BYTES // (3 * tiles.size**2))
+    return tiles.gather(spread(len(tiles), min(wanted, fitting)))
 
 
 def spread(count: int, wanted: int) -> npt.NDArray[np.intp]:
