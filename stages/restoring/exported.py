@@ -21,7 +21,7 @@ from torch.export.passes import move_to_device_pass
 from stages.running.errors import InputError
 from stages.running.files import atomic_write
 
-_FACTS = "facts.json"
+FACTS = "facts.json"
 
 
 class Restorer(nn.Module):
@@ -57,14 +57,13 @@ def save(network: nn.Module, path: str | Path, levels: int, facts: dict[str, Any
     """
     restorer = Restorer(network).eval()
     multiple = 2**levels
-    n, h, w = (torch.export.Dim(name, min=low) for name, low in (("n", 1), ("h", 2), ("w", 2)))
-    example = _example(2, 2 * multiple, 3 * multiple)
+    inputs = (example(2, 2 * multiple, 3 * multiple),)
     with torch.no_grad():
-        program = torch.export.export(restorer, (example,), dynamic_shapes=({0: n, 2: multiple * h, 3: multiple * w},))
+        program = torch.export.export(restorer, inputs, dynamic_shapes=(input_shapes(multiple),))
         _check(restorer, program.module(), multiple)
     _make_reproducible(program)
     memory = io.BytesIO()  # torch's own writer turns a full disk into an error that does not say so
-    torch.export.save(program, memory, extra_files={_FACTS: json.dumps({**facts, "multiple": multiple})})
+    torch.export.save(program, memory, extra_files={FACTS: json.dumps({**facts, "multiple": multiple})})
     with atomic_write(path) as file:
         file.write(memory.getbuffer())
 
@@ -81,7 +80,14 @@ def _make_reproducible(program: torch.export.ExportedProgram) -> None:
     ranges.update(ordered)
 
 
-def _example(n: int, h: int, w: int) -> Tensor:
+def input_shapes(multiple: int) -> dict[int, Any]:
+    """Return which dimensions of the input are free, as `torch.export` takes it."""
+    n, h, w = (torch.export.Dim(name, min=low) for name, low in (("n", 1), ("h", 2), ("w", 2)))
+    return {0: n, 2: multiple * h, 3: multiple * w}
+
+
+def example(n: int, h: int, w: int) -> Tensor:
+    """Draw an input (N, 4, H, W) to export and to check by, always the same."""
     generator = torch.Generator().manual_seed(0)
     image = torch.rand(n, 3, h, w, generator=generator)
     hole = (torch.rand(n, 1, h // 8, w // 8, generator=generator) < 0.4).float()
@@ -91,7 +97,7 @@ def _example(n: int, h: int, w: int) -> Tensor:
 
 def _check(restorer: nn.Module, exported: nn.Module, multiple: int) -> None:
     for n, h, w in ((1, 2, 2), (3, 4, 3), (2, 2, 5)):
-        holed = _example(n, h * multiple, w * multiple)
+        holed = example(n, h * multiple, w * multiple)
         wanted, got = _answer(restorer, holed), _answer(exported, holed)
         if not torch.isfinite(got).all():
             raise InputError(f"the exported model answers {tuple(holed.shape)} with numbers that are not finite")
@@ -157,10 +163,10 @@ def load(path: str | Path, device: str = "cpu") -> ExportedModel:
         InputError: the file is missing, no exported model, or tries to bring code along.
     """
     os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
-    extra: dict[str, Any] = {_FACTS: ""}
+    extra: dict[str, Any] = {FACTS: ""}
     try:
         program = torch.export.load(path, extra_files=extra)
-        facts = json.loads(extra[_FACTS])
+        facts = json.loads(extra[FACTS])
     except FileNotFoundError:
         raise InputError(f"{path} is missing; run dvc repro, or dvc pull where a remote holds it") from None
     except Exception as error:
