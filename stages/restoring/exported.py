@@ -12,7 +12,7 @@ import io
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +21,7 @@ from torch.export.passes import move_to_device_pass
 from stages.running.errors import InputError
 from stages.running.files import atomic_write
 
-FACTS = "facts.json"
+_FACTS = "facts.json"
 
 
 class Restorer(nn.Module):
@@ -43,7 +43,14 @@ class Restorer(nn.Module):
         return filled.clamp(0, 1)
 
 
-def save(network: nn.Module, path: str | Path, levels: int, facts: dict[str, Any]) -> None:
+class Saved(NamedTuple):
+    """What was written: the program, and the facts with `multiple`."""
+
+    program: torch.export.ExportedProgram
+    facts: dict[str, Any]
+
+
+def save(network: nn.Module, path: str | Path, levels: int, facts: dict[str, Any]) -> Saved:
     """Export a network by the contract, check the export against it on three sizes, then write it.
 
     Args:
@@ -57,15 +64,18 @@ def save(network: nn.Module, path: str | Path, levels: int, facts: dict[str, Any
     """
     restorer = Restorer(network).eval()
     multiple = 2**levels
+    n, h, w = (torch.export.Dim(name, min=low) for name, low in (("n", 1), ("h", 2), ("w", 2)))
     inputs = (example(2, 2 * multiple, 3 * multiple),)
     with torch.no_grad():
-        program = torch.export.export(restorer, inputs, dynamic_shapes=(input_shapes(multiple),))
+        program = torch.export.export(restorer, inputs, dynamic_shapes=({0: n, 2: multiple * h, 3: multiple * w},))
         _check(restorer, program.module(), multiple)
     _make_reproducible(program)
+    facts = {**facts, "multiple": multiple}
     memory = io.BytesIO()  # torch's own writer turns a full disk into an error that does not say so
-    torch.export.save(program, memory, extra_files={FACTS: json.dumps({**facts, "multiple": multiple})})
+    torch.export.save(program, memory, extra_files={_FACTS: json.dumps(facts)})
     with atomic_write(path) as file:
         file.write(memory.getbuffer())
+    return Saved(program, facts)
 
 
 def _make_reproducible(program: torch.export.ExportedProgram) -> None:
@@ -78,12 +88,6 @@ def _make_reproducible(program: torch.export.ExportedProgram) -> None:
     ordered = sorted(ranges.items(), key=lambda item: str(item[0]))
     ranges.clear()
     ranges.update(ordered)
-
-
-def input_shapes(multiple: int) -> dict[int, Any]:
-    """Return which dimensions of the input are free, as `torch.export` takes it."""
-    n, h, w = (torch.export.Dim(name, min=low) for name, low in (("n", 1), ("h", 2), ("w", 2)))
-    return {0: n, 2: multiple * h, 3: multiple * w}
 
 
 def example(n: int, h: int, w: int) -> Tensor:
@@ -163,10 +167,10 @@ def load(path: str | Path, device: str = "cpu") -> ExportedModel:
         InputError: the file is missing, no exported model, or tries to bring code along.
     """
     os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
-    extra: dict[str, Any] = {FACTS: ""}
+    extra: dict[str, Any] = {_FACTS: ""}
     try:
         program = torch.export.load(path, extra_files=extra)
-        facts = json.loads(extra[FACTS])
+        facts = json.loads(extra[_FACTS])
     except FileNotFoundError:
         raise InputError(f"{path} is missing; run dvc repro, or dvc pull where a remote holds it") from None
     except Exception as error:

@@ -1,8 +1,8 @@
-"""A network as `model.onnx`: the contract of `model.pt2` for machines without torch.
+"""An exported model as `model.onnx`: the same contract for machines without torch.
 
-    export(network, "model.onnx", levels=5, facts={"key": "pconv"})
+    convert(exported.save(network, "model.pt2", levels, facts), "model.onnx")
 
-Input `holed` and output `filled` are those of `exported`; what stands beside the program there stands in the metadata here.
+What stands beside the program there stands in the metadata here.
 """
 
 import json
@@ -14,7 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from stages.restoring.exported import FACTS, Restorer, example, input_shapes
+from stages.restoring.exported import Saved, example
+from stages.restoring.onnx_model import FACTS, INPUT, OUTPUT
 from stages.running.errors import InputError
 from stages.running.files import atomic_write
 
@@ -22,43 +23,33 @@ SIZES = ((1, 2, 2), (3, 4, 3), (2, 2, 5))  # batch, and height and width in mult
 TOLERANCE = 1e-4
 
 
-def export(network: nn.Module, path: str | Path, levels: int, facts: dict[str, Any]) -> None:
-    """Export a network as ONNX, compare ONNX Runtime's answers with torch's, then write the file.
+def convert(saved: Saved, path: str | Path) -> None:
+    """Convert an exported model, compare ONNX Runtime's answers with torch's, then write the file.
 
     Args:
-        network: as for `exported.save`. One that drops out at test time is exported without: answers that are drawn
-            anew each time cannot be compared.
+        saved: what stands in `model.pt2`. A network that drops out at test time is converted without: answers that are drawn anew each
+            time cannot be compared.
         path: where `model.onnx` is to stand.
-        levels: halvings in the network.
-        facts: what a reader of the file should know, JSON; `multiple` is added.
 
     Raises:
         InputError: ONNX Runtime answers otherwise than torch, or not with finite numbers.
     """
-    multiple = 2**levels
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # deprecations inside the exporter
-        program = _program(network, multiple)
-        converted = torch.onnx.export(
-            program, dynamo=True, verbose=False, input_names=["holed"], output_names=["filled"]
-        )
-    model = converted.model_proto  # type: ignore[union-attr]
-    _make_reproducible(model.graph)
-    model.metadata_props.add(key=FACTS, value=json.dumps({**facts, "multiple": multiple}))
-    content = model.SerializeToString(deterministic=True)
-    _check(program.module(), content, multiple)
-    with atomic_write(path) as file:
-        file.write(content)
-
-
-def _program(network: nn.Module, multiple: int) -> torch.export.ExportedProgram:
-    inputs = (example(2, 2 * multiple, 3 * multiple),)
-    program = torch.export.export(Restorer(network).eval(), inputs, dynamic_shapes=(input_shapes(multiple),))
+    program, facts = saved
     for node in program.graph.nodes:
         if node.target is torch.ops.aten.dropout.default:
             node.args = (*node.args[:2], False)
-    return program
+    torch_model = program.module()
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # deprecations inside the exporter
+        converted = torch.onnx.export(program, dynamo=True, verbose=False, input_names=[INPUT], output_names=[OUTPUT])
+    proto = converted.model_proto  # type: ignore[union-attr]
+    _make_reproducible(proto.graph)
+    proto.metadata_props.add(key=FACTS, value=json.dumps(facts))
+    content = proto.SerializeToString(deterministic=True)
+    _check(torch_model, content, facts["multiple"])
+    with atomic_write(path) as file:
+        file.write(content)
 
 
 def _make_reproducible(graph: Any) -> None:
@@ -81,7 +72,7 @@ def _check(torch_model: nn.Module, content: bytes, multiple: int) -> None:
         for holed in _cases(example(n, h * multiple, w * multiple), multiple):
             with torch.no_grad():
                 wanted = torch_model(holed)
-            got = torch.from_numpy(session.run(None, {"holed": holed.numpy()})[0])
+            got = torch.from_numpy(session.run(None, {INPUT: holed.numpy()})[0])
             if not torch.isfinite(got).all():
                 raise InputError(f"the ONNX model answers {tuple(holed.shape)} with numbers that are not finite")
             error = (wanted - got).abs().max().item()

@@ -17,7 +17,7 @@ import pytest
 import torch
 from PIL import Image
 
-from stages.publish.__main__ import publish
+from stages.publish.__main__ import CROPPING, publish
 from stages.publish.held import PublishParams, hold
 from stages.restoring import exported
 from stages.restoring.composite import composite
@@ -35,7 +35,7 @@ class Context:
     """What MLflow hands to `load_context`."""
 
     def __init__(self, model: Path) -> None:
-        self.artifacts = {"model": str(model)}
+        self.artifacts = {"model": str(model), "cropping": str(CROPPING)}
 
 
 @pytest.fixture(scope="module")
@@ -176,9 +176,9 @@ def environment_without_project(tree: Path) -> dict[str, str]:
 
 
 ELSEWHERE = """
-import importlib.util, sys
+import sys
 import mlflow.pyfunc, pandas
-assert importlib.util.find_spec("stages") is None
+sys.modules["stages"] = None  # whatever is installed here, an import of the project fails
 model = mlflow.pyfunc.load_model("models:/inpaint-pconv@champion")
 print(model.predict(pandas.read_json("row.json", dtype=False))["composite"][0])
 """
