@@ -110,7 +110,7 @@ def check_size(hole: GivenHole, photo: Photo) -> None:
     """
     (h, w), (hole_h, hole_w) = photo.pixels.shape[:2], hole.missing.shape
     if (h, w) != (hole_h, hole_w):
-        said = f"the photo is {w} x {h} pixels, but the hole {hole_w} x {hole_h}; both are taken upright, by their EXIF data"
+        said = f"the photo is {w} x {h} pixels, but the hole {hole_w} x {hole_h}, both turned upright"
         raise BadImageError("size_mismatch", said)
 
 

@@ -24,7 +24,13 @@ SUFFIXES = {
     ".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF", ".bmp": "BMP",
     ".gif": "GIF", ".avif": "AVIF", ".ppm": "PPM",
 }  # fmt: skip
-MEDIA_TYPES = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp", "TIFF": "image/tiff", "AVIF": "image/avif"}
+MEDIA_TYPES = {
+    "JPEG": "image/jpeg",
+    "PNG": "image/png",
+    "WEBP": "image/webp",
+    "TIFF": "image/tiff",
+    "AVIF": "image/avif",
+}
 _WRITTEN = ("JPEG", "PNG", "WEBP", "TIFF", "BMP")
 _OPTIONS: dict[str, dict[str, Any]] = {
     "JPEG": {"quality": JPEG_QUALITY, "subsampling": 0},
@@ -90,14 +96,17 @@ def _decode(file: BinaryIO, max_megapixels: float) -> Photo:
         kind, profile, mode = str(opened.format), opened.info.get("icc_profile"), opened.mode
         if mode not in ("1", "L", "LA", "P", "PA", "RGB", "RGBA"):
             return _converted(file, kind, mode, max_megapixels)
-        notes = (f"the first of {opened.n_frames} frames",) if getattr(opened, "n_frames", 1) > 1 and kind != "MPO" else ()
-        exif, picture = _exif(opened), ImageOps.exif_transpose(opened)
+        frames = getattr(opened, "n_frames", 1)
+        notes = (f"the first of {frames} frames",) if frames > 1 and kind != "MPO" else ()
+        picture, exif = _upright(opened), _exif(opened)  # in this order: the second takes the orientation away
         transparent = picture.has_transparency_data
         plain = picture.convert("RGBA" if transparent else "RGB")
     array = np.asarray(plain)
     alpha = np.ascontiguousarray(array[..., 3]) if transparent else None
     grey = mode in ("1", "L", "LA")
-    return Photo(np.ascontiguousarray(array[..., :3]), alpha, "JPEG" if kind == "MPO" else kind, profile, exif, grey, notes)
+    return Photo(
+        np.ascontiguousarray(array[..., :3]), alpha, "JPEG" if kind == "MPO" else kind, profile, exif, grey, notes
+    )
 
 
 def _converted(file: BinaryIO, kind: str, mode: str, max_megapixels: float) -> Photo:
@@ -106,12 +115,19 @@ def _converted(file: BinaryIO, kind: str, mode: str, max_megapixels: float) -> P
     return Photo(decode_image(file, max_megapixels), None, kind, notes=(f"{mode} pixels converted to sRGB of 8 bits",))
 
 
+def _upright(picture: Image.Image) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(picture)
+    except Exception:  # damaged EXIF data says nothing of the pixels
+        return picture
+
+
 def _exif(picture: Image.Image) -> bytes:
     try:
         exif = picture.getexif()
         exif.pop(ExifTags.Base.Orientation, None)
         return exif.tobytes() if exif else b""
-    except Exception:  # damaged EXIF data says nothing of the pixels
+    except Exception:  # as above
         return b""
 
 

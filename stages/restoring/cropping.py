@@ -6,8 +6,8 @@ Around each hole a crop with context is cut, clamped at the edges of the picture
 none do. A crop longer than `max_side` is filled at that size and enlarged. Of the answer only the hole is used and, on
 request, a band around it that fades into the picture; every other pixel stays what it was, to the bit.
 
-Imports nothing of the project: MLflow keeps this file beside a registered model, which so gives the same pixels where the
-project is not installed.
+Imports nothing of the project: MLflow keeps this file beside a registered model, which so gives the same pixels where
+the project is not installed.
 """
 
 import time
@@ -90,7 +90,7 @@ class Padded:
     def __call__(self, image: Pixels, missing: Missing) -> Floats:
         """Answer for every pixel of uint8 (H, W, 3) with float32 (H, W, 3) in [0, 1]."""
         h, w = missing.shape
-        # By repeating the last row and column, known or missing as they are: no edge appears that the photo does not have.
+        # By repeating the last row and column, known or missing as they are: no edge appears that is not in the photo.
         padding = [(0, self._padded(side) - side) for side in (h, w)]
         pixels = np.pad(image, [*padding, (0, 0)], mode="edge")
         absent = np.pad(missing, padding, mode="edge")
@@ -123,7 +123,7 @@ def inpaint(image: Pixels, missing: Missing, fill: Fill, settings: Settings) -> 
 
     Returns:
         the composite, like `image`; and the report: `hole_share` of the picture, holes widened; `crops` and `changed`,
-        the smallest box around all that may differ, as [left, top, right, bottom]; `scale` of the most reduced crop; `ms`.
+        the smallest box around all that may differ, as [left, top, right, bottom]; the least `scale`; `ms`.
 
     Raises:
         ValueError: `image` and `missing` differ in size, or `fill` answers with numbers that are not finite.
@@ -166,7 +166,7 @@ def weights(missing: Missing, grow: int, feather: int) -> Pixels:
 
 
 def _squared_distances(missing: Missing, reach: int) -> npt.NDArray[np.int32]:
-    """Return squared distances to the nearest missing pixel, right up to `reach`: along columns first, then along rows."""
+    """Return squared distances to the nearest missing pixel, right up to `reach`: along columns, then along rows."""
     h, w = missing.shape
     rows = np.arange(h, dtype=np.int32)[:, None]
     far = np.int32(2 * reach + h)

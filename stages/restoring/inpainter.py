@@ -132,15 +132,17 @@ def _model_file(path: Path) -> Path:
         path = next((path / name for name in names if (path / name).is_file()), path / names[0])
     if not path.is_file() or path.suffix not in (".pt2", ".onnx"):
         raise InputError(
-            f"no model at {path}: wanted is a folder with model.pt2 or model.onnx, one of these files, models:/NAME@ALIAS, "
-            f"or one of {', '.join(CLASSICAL)}; dvc repro trains models into data/models"
+            f"no model at {path}: wanted is a folder with model.pt2 or model.onnx, one of these files, "
+            f"models:/NAME@ALIAS, or one of {', '.join(CLASSICAL)}; dvc repro trains models into data/models"
         )
     return path
 
 
 def _classical(method: str) -> Inpainter:
     if find_spec("cv2") is None or find_spec("skimage") is None:
-        raise InputError(f"{method} needs packages that are not installed: pip install 'image-reconstruction[classical]'")
+        raise InputError(
+            f"{method} needs packages that are not installed: pip install 'image-reconstruction[classical]'"
+        )
     from stages.restoring import classical
 
     def fill(image: Pixels, missing: Missing) -> Floats:

@@ -27,8 +27,8 @@ def convert(saved: Saved, path: str | Path) -> None:
     """Convert an exported model, compare ONNX Runtime's answers with torch's, then write the file.
 
     Args:
-        saved: what stands in `model.pt2`. A network that drops out at test time is converted without: answers that are drawn anew each
-            time cannot be compared.
+        saved: what stands in `model.pt2`. A network that drops out at test time is converted without: answers
+            that are drawn anew each time cannot be compared.
         path: where `model.onnx` is to stand.
 
     Raises:

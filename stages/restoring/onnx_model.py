@@ -1,7 +1,7 @@
 """A loaded `model.onnx`: the contract of `exported`, by ONNX Runtime, without torch.
 
-    network = load("data/models/pconv/model.onnx")
-    filled = network(holed)                           # float32 (N, 4, H, W) to (N, 3, H, W)
+network = load("data/models/pconv/model.onnx")
+filled = network(holed)                           # float32 (N, 4, H, W) to (N, 3, H, W)
 """
 
 import json

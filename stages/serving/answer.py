@@ -1,6 +1,6 @@
 """What the server answers to one request, whoever asks: bytes in, bytes out, no HTTP.
 
-    answered = answer(asked, inpainter, max_megapixels=64)
+answered = answer(asked, inpainter, max_megapixels=64)
 """
 
 import time
@@ -109,7 +109,8 @@ def _place(at: tuple[int, int], size: tuple[int, ...], photo: Photo, what: str) 
     (left, top), (h, w), (photo_h, photo_w) = at, size, photo.pixels.shape[:2]
     if left + w > photo_w or top + h > photo_h:
         raise BadImageError(
-            "size_mismatch", f"{what} of {w} x {h} pixels at {left},{top} reaches beyond the photo of {photo_w} x {photo_h}"
+            "size_mismatch",
+            f"{what} of {w} x {h} pixels at {left},{top} reaches beyond the photo of {photo_w} x {photo_h}",
         )
     return slice(top, top + h), slice(left, left + w)
 
@@ -132,4 +133,3 @@ def _hole(asked: Asked, photo: Photo, max_megapixels: float) -> GivenHole:
         return GivenHole(whole, given.source)
     given_holes.check_size(given, photo)
     return given
-

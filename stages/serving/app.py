@@ -9,7 +9,6 @@ import json
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -17,7 +16,6 @@ import uvicorn
 from fastapi import FastAPI, File, Form, Request, UploadFile
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, Response
-from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartParser
 
@@ -28,59 +26,17 @@ from stages.running.errors import InpaintError
 from stages.running.say import say
 from stages.serving import examples
 from stages.serving.answer import AnswerFormat, Asked, answer
+from stages.serving.contract import ERRORS, PICTURE, Limits
 from stages.serving.door import Door, OneByOne, Refusal
 from stages.serving.served import Served
 
 PAGE = Path(__file__).with_name("index.html")
 MOST_PATCHES = 200
-_PAGE_POLICY = "default-src 'self' 'unsafe-inline'; img-src 'self' blob: data:; connect-src 'self'; frame-ancestors 'none'"
+_PAGE_POLICY = (
+    "default-src 'self' 'unsafe-inline'; img-src 'self' blob: data:; connect-src 'self'; frame-ancestors 'none'"
+)
 _STATUS = {"too_many_pixels": 413, "size_mismatch": 422}
 _CODES = {404: "not_found", 405: "wrong_method", 400: "bad_request", 415: "wrong_type", 422: "bad_request"}
-
-
-class ErrorAnswer(BaseModel):
-    """Why a request was not answered: a code that does not change, and words."""
-
-    error: str
-    detail: str
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What a request may cost.
-
-    Attributes:
-        max_bytes: of its body.
-        max_megapixels: of each picture in it.
-        timeout_s: for one answer, waiting included, and for sending the request.
-        queue: requests that may wait while one is answered.
-    """
-
-    max_bytes: int = 64_000_000
-    max_megapixels: float = 64
-    timeout_s: float = 60
-    queue: int = 8
-
-
-_ERRORS: dict[int | str, dict[str, Any]] = {
-    status: {"model": ErrorAnswer, "description": said}
-    for status, said in {
-        400: "not a picture, or one that is damaged",
-        403: "asked by a page of another server",
-        404: "no such model",
-        408: "sent too slowly",
-        413: "too many bytes or pixels",
-        422: "no hole, a hole of another size, a value out of range",
-        500: "the server's own fault",
-        503: "too many requests, or too long an answer; see Retry-After",
-    }.items()
-}
-_PICTURE: dict[str, Any] = {
-    "content": {
-        kind: {"schema": {"type": "string", "format": "binary"}} for kind in ("image/png", "image/jpeg", "image/webp", "image/tiff", "image/bmp")
-    },
-    "description": "The picture; X-Model-Name, X-Model-Version, X-Model-Digest and X-Inpaint-Report (JSON) say of it.",
-}
 
 
 def create_app(served: Served, limits: Limits, hosts: list[str]) -> FastAPI:
@@ -101,12 +57,12 @@ def create_app(served: Served, limits: Limits, hosts: list[str]) -> FastAPI:
     app = FastAPI(title="inpaint", description="Fills holes in photographs.", version="1", lifespan=lifespan)
     app.state.served, app.state.limits, app.state.turns = served, limits, OneByOne(limits.queue, limits.timeout_s)
     app.add_middleware(Door, hosts=hosts, max_bytes=limits.max_bytes, timeout_s=limits.timeout_s)
-    app.post("/v1/inpaint", responses={200: _PICTURE, **_ERRORS}, response_class=Response)(inpaint)
+    app.post("/v1/inpaint", responses={200: PICTURE, **ERRORS}, response_class=Response)(inpaint)
     app.get("/v1/model")(describe)
     app.get("/v1/examples")(examples.names)
-    app.get("/v1/examples/{name}", responses={404: _ERRORS[404]}, response_class=FileResponse)(example)
+    app.get("/v1/examples/{name}", responses={404: ERRORS[404]}, response_class=FileResponse)(example)
     app.get("/healthz")(alive)
-    app.get("/readyz", responses={503: _ERRORS[503]})(ready)
+    app.get("/readyz", responses={503: ERRORS[503]})(ready)
     app.get("/", include_in_schema=False)(page)
     app.exception_handler(HTTPException)(_refused)
     app.exception_handler(RequestValidationError)(_malformed)
@@ -114,16 +70,22 @@ def create_app(served: Served, limits: Limits, hosts: list[str]) -> FastAPI:
     return app
 
 
-async def inpaint(  # noqa: PLR0913 - one parameter a form field
+async def inpaint(
     request: Request,
     image: Annotated[UploadFile, File(description="The photo: JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF.")],
     hole: Annotated[UploadFile | None, File(description="A picture of the hole, of the photo's size.")] = None,
     hole_is: Annotated[Literal["white", "black"], Form(description="The colour that means missing.")] = "white",
-    hole_at: Annotated[str, Form(pattern=r"^([0-9]{1,6},[0-9]{1,6})?$", description="left,top of a smaller hole picture.")] = "",
+    hole_at: Annotated[
+        str, Form(pattern=r"^([0-9]{1,6},[0-9]{1,6})?$", description="left,top of a smaller hole picture.")
+    ] = "",
     boxes: Annotated[str, Form(description="left,top,right,bottom in pixels, separated by blanks: missing.")] = "",
     alpha: Annotated[bool, Form(description="What is transparent in the photo is missing.")] = False,
-    patches: Annotated[list[UploadFile] | None, File(description="Earlier answers of the format patch, in order.")] = None,
-    patches_at: Annotated[str, Form(pattern=r"^([0-9]{1,6},[0-9]{1,6}( [0-9]{1,6},[0-9]{1,6})*)?$", description="left,top of each patch.")] = "",
+    patches: Annotated[
+        list[UploadFile] | None, File(description="Earlier answers of the format patch, in order.")
+    ] = None,
+    patches_at: Annotated[
+        str, Form(pattern=r"^([0-9]{1,6},[0-9]{1,6}( [0-9]{1,6},[0-9]{1,6})*)?$", description="left,top of each patch.")
+    ] = "",
     model: Annotated[str, Form(description="A name of /v1/model; empty: the first.")] = "",
     grow: Annotated[int, Form(ge=0, le=MOST_GROW_PX, description="Pixels by which the hole is widened.")] = 0,
     feather: Annotated[int, Form(ge=0, le=MOST_FEATHER_PX, description="Pixels over which the answer fades.")] = 0,
@@ -134,8 +96,8 @@ async def inpaint(  # noqa: PLR0913 - one parameter a form field
 ) -> Response:
     """Fill the hole of a photo.
 
-    The answer has the photo's size, profile and transparency; what lies farther than `grow` + `feather` from the hole is
-    the photo's, to the bit (in a lossless format).
+    The answer has the photo's size, profile and transparency. What lies farther than `grow` + `feather` from the hole
+    is the photo's, to the bit (in a lossless format).
     """
     inpainter = _picked(request.app.state.served, model)
     sent = patches or []
@@ -220,7 +182,11 @@ def ready(request: Request) -> dict[str, str]:
 
 def page() -> FileResponse:
     """Send the page."""
-    headers = {"Content-Security-Policy": _PAGE_POLICY, "Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff"}
+    headers = {
+        "Content-Security-Policy": _PAGE_POLICY,
+        "Cache-Control": "no-cache",
+        "X-Content-Type-Options": "nosniff",
+    }
     return FileResponse(PAGE, media_type="text/html", headers=headers)
 
 

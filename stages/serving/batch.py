@@ -64,7 +64,7 @@ def plan(image: Path, hole: str, out: Path, wanted: Format) -> list[Job]:
 
     Args:
         image: a photo, or a folder that is searched in depth.
-        hole: a picture for all, a folder of pictures named like the photos, `alpha`, or boxes "left,top,right,bottom ...".
+        hole: a picture for all, a folder of pictures named like the photos, `alpha`, or "left,top,right,bottom ...".
         out: a file for one photo, a folder for many.
         wanted: format of the results.
 
@@ -75,7 +75,10 @@ def plan(image: Path, hole: str, out: Path, wanted: Format) -> list[Job]:
         photos = [path for path in _photos(image) if not path.is_relative_to(out)]
         if not photos:
             raise InputError(f"no photos in {image}: wanted are files that end in {', '.join(SUFFIXES)}")
-        jobs = [Job(path, _hole(hole, path.relative_to(image)), _renamed(out / path.relative_to(image), wanted)) for path in photos]
+        jobs = [
+            Job(path, _hole(hole, path.relative_to(image)), _renamed(out / path.relative_to(image), wanted))
+            for path in photos
+        ]
     else:
         if not image.exists():
             raise InputError(f"{image} does not exist; wanted is a photo or a folder of them")
@@ -94,7 +97,9 @@ def _hole(hole: str, photo: Path) -> Path | str:
     path = Path(hole)
     if not path.is_dir():
         return path
-    named_alike = sorted(each for each in (path / photo.parent).glob(f"{_literal(photo.stem)}.*") if each.suffix.lower() in SUFFIXES)
+    named_alike = sorted(
+        each for each in (path / photo.parent).glob(f"{_literal(photo.stem)}.*") if each.suffix.lower() in SUFFIXES
+    )
     same = [each for each in named_alike if each.name == photo.name]
     return (same or named_alike or [path / photo])[0]
 
@@ -105,7 +110,9 @@ def _literal(stem: str) -> str:
 
 def _renamed(out: Path, wanted: Format) -> Path:
     if wanted == "keep":
-        return out if SUFFIXES[out.suffix.lower()] in ("JPEG", "PNG", "WEBP", "TIFF", "BMP") else out.with_suffix(".png")
+        return (
+            out if SUFFIXES[out.suffix.lower()] in ("JPEG", "PNG", "WEBP", "TIFF", "BMP") else out.with_suffix(".png")
+        )
     return out.with_suffix(f".{wanted}")
 
 
@@ -158,7 +165,9 @@ def after(photo: Photo, given: GivenHole) -> Photo:
     if photo.alpha is None:
         return photo
     alpha = np.where(given.missing, np.uint8(255), photo.alpha)
-    return Photo(photo.pixels, None if (alpha == 255).all() else alpha, photo.format, photo.profile, photo.exif, photo.grey)
+    return Photo(
+        photo.pixels, None if (alpha == 255).all() else alpha, photo.format, photo.profile, photo.exif, photo.grey
+    )
 
 
 def lost(photo: Photo, kind: str) -> list[str]:
@@ -178,7 +187,9 @@ def _read(job: Job, hole_is: HoleIs) -> tuple[Photo, GivenHole]:
     if isinstance(job.hole, str):
         return photo, given_holes.boxed(given_holes.parse_boxes(job.hole), h, w)
     if not job.hole.exists():
-        raise InputError(f"{job.hole} does not exist; wanted is a picture of the hole, a folder of them, boxes or `alpha`")
+        raise InputError(
+            f"{job.hole} does not exist; wanted is a picture of the hole, a folder of them, boxes or `alpha`"
+        )
     given = given_holes.open_hole(job.hole, hole_is, MAX_MEGAPIXELS)
     given_holes.check_size(given, photo)
     return photo, given
@@ -196,7 +207,13 @@ def check(jobs: list[Job], options: Options) -> Iterator[dict[str, Any]]:
         h, w = photo.pixels.shape[:2]
         share = round(float(given.missing.mean()), 6)
         warnings = [*photo.notes, *given.warnings]
-        yield said | {"status": "done", "size": [w, h], "hole_share": share, "hole_from": given.source, "warnings": warnings}
+        yield said | {
+            "status": "done",
+            "size": [w, h],
+            "hole_share": share,
+            "hole_from": given.source,
+            "warnings": warnings,
+        }
 
 
 def summary(records: list[dict[str, Any]], inpainter: Inpainter, options: Options) -> dict[str, Any]:

@@ -12,18 +12,17 @@ import sys
 from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from stages.running.errors import InpaintError, InputError
+from stages.serving import registered
 
-if TYPE_CHECKING:
-    from stages.serving.batch import Options
-
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Fill holes in photographs.")
-model_app = typer.Typer(no_args_is_help=True, help="Registered models: list, show, promote.")
-app.add_typer(model_app, name="model")
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Fill holes in photographs."
+)
+app.add_typer(registered.app, name="model")
 
 
 class HoleIs(StrEnum):
@@ -52,8 +51,8 @@ Image = Annotated[Path, typer.Argument(help="A photo, or a folder that is search
 Hole = Annotated[
     str,
     typer.Argument(
-        help="A picture of the hole for all photos, a folder of pictures named like the photos, `alpha` (what is transparent "
-        "in the photo), or boxes 'left,top,right,bottom ...' in pixels."
+        help="A picture of the hole for all photos, a folder of pictures named like the photos, `alpha` (what is "
+        "transparent in the photo), or boxes 'left,top,right,bottom ...' in pixels."
     ),
 ]
 Model = Annotated[
@@ -66,7 +65,7 @@ DEFAULT_MODEL = "models:/inpaint-pconv@champion"
 
 
 @app.command()
-def run(  # noqa: PLR0913 - a command has as many parameters as it has options
+def run(
     image: Image,
     hole: Hole,
     out: Annotated[Path, typer.Option("--out", "-o", help="A file for one photo, a folder for many.")],
@@ -74,7 +73,9 @@ def run(  # noqa: PLR0913 - a command has as many parameters as it has options
     hole_is: White = HoleIs.WHITE,
     grow: Annotated[int, typer.Option(min=0, max=64, help="Pixels by which holes are widened.")] = 0,
     feather: Annotated[int, typer.Option(min=0, max=64, help="Pixels over which the answer fades into the photo.")] = 0,
-    context: Annotated[float, typer.Option(min=0, max=8, help="Share of the hole around it that the model sees.")] = 0.5,
+    context: Annotated[
+        float, typer.Option(min=0, max=8, help="Share of the hole around it that the model sees.")
+    ] = 0.5,
     max_side: Annotated[int, typer.Option(help="Longer crops are filled scaled down; 0: what suits the model.")] = 0,
     format_: Annotated[Kept, typer.Option("--format", help="Of the results; keep: that of each photo.")] = Kept.KEEP,
     quality: Annotated[int, typer.Option(min=1, max=100, help="Of JPEG.")] = 95,
@@ -120,7 +121,9 @@ def check(image: Image, hole: Hole, hole_is: White = HoleIs.WHITE, as_json: AsJs
     for record in records:
         if record["status"] == "done" and not as_json:
             w, h = record["size"]
-            typer.echo(f"{record['image']}: {w} x {h} pixels, {record['hole_share']:.2%} missing, by {record['hole_from']}")
+            typer.echo(
+                f"{record['image']}: {w} x {h} pixels, {record['hole_share']:.2%} missing, by {record['hole_from']}"
+            )
         _warn(record)
     failed = sum(record["status"] == "failed" for record in records)
     _end({"counts": {"failed": failed}, "files": records}, as_json, [])
@@ -129,7 +132,8 @@ def check(image: Image, hole: Hole, hole_is: White = HoleIs.WHITE, as_json: AsJs
 @app.command()
 def serve(
     model: Annotated[
-        list[str] | None, typer.Option(help="As for run, as often as wanted; by default every champion of the registry.")
+        list[str] | None,
+        typer.Option(help="As for run, as often as wanted; by default every champion of the registry."),
     ] = None,
     host: Annotated[str, typer.Option(help="0.0.0.0 lets other machines in.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535)] = 8000,
@@ -143,60 +147,20 @@ def serve(
 ) -> None:
     """Answer over HTTP, with a page where one paints the hole."""
     from stages.serving import app as http
+    from stages.serving.contract import Limits
     from stages.serving.served import Served
 
-    limits = http.Limits(max_megabytes * 1_000_000, max_megapixels, timeout_s, queue)
+    limits = Limits(max_megabytes * 1_000_000, max_megapixels, timeout_s, queue)
     served = Served(model or _all_models(), device, poll_s)
     http.serve(served, limits, host, port, allow_host or [])
 
 
-@model_app.command("list")
-def list_models(as_json: AsJson = False) -> None:
-    """List registered models and their versions."""
-    from dataclasses import asdict
-
-    versions = _versions().registered()
-    if as_json:
-        typer.echo(json.dumps([asdict(version) for version in versions], indent=2))
-        return
-    if not versions:
-        raise InputError("no models are registered; dvc repro trains and registers them")
-    for version in versions:
-        typer.echo(f"{version.name:28} {version.number:>4}  {', '.join(version.aliases):22} {version.digest[:12]}")
-
-
-@model_app.command()
-def show(model: Annotated[str, typer.Argument(help="models:/NAME@ALIAS or models:/NAME/VERSION.")]) -> None:
-    """Show what a registered model is."""
-    version = _versions().resolve(model)
-    aliases = f" ({', '.join(version.aliases)})" if version.aliases else ""
-    typer.echo(f"{version.name}, version {version.number}{aliases}, model.pt2 {version.digest}\n\n{version.description}")
-
-
-@model_app.command()
-def promote(model: Annotated[str, typer.Argument(help="models:/NAME/VERSION or models:/NAME@challenger.")]) -> None:
-    """Make a version the champion of its model: what is used where no version is named."""
-    versions = _versions()
-    version = versions.resolve(model)
-    before, new = versions.promote(version.name, version.number)
-    was = f"; it was version {before.number}" if before else ""
-    typer.echo(f"version {new.number} is the champion of {new.name}{was}")
-
-
-def _versions() -> Any:
-    try:
-        from stages.tracking import versions
-    except ModuleNotFoundError as error:
-        raise InputError(f"the registry needs {error.name}: pip install 'image-reconstruction[pipeline]'") from None
-    return versions
-
-
 def _all_models() -> list[str]:
-    champions = [version for version in _versions().registered() if "champion" in version.aliases]
+    champions = [version for version in registered.versions().registered() if "champion" in version.aliases]
     names = [f"models:/{version.name}@champion" for version in champions]
     if not names:
         raise InputError("no champions are registered: run dvc repro, or say what to serve, such as --model telea")
-    return sorted(names, key=lambda name: name != DEFAULT_MODEL) + ["telea", "biharmonic"]
+    return [*sorted(names, key=lambda name: name != DEFAULT_MODEL), "telea", "biharmonic"]
 
 
 def _checked(kind: Any, **values: Any) -> Any:
@@ -210,7 +174,9 @@ def _with_progress(records: Iterator[dict[str, Any]], total: int) -> Iterator[di
     if total == 1 or not sys.stderr.isatty():
         yield from records
         return
-    with typer.progressbar(records, length=total, label="filling", show_eta=True, show_pos=True, file=sys.stderr) as bar:
+    with typer.progressbar(
+        records, length=total, label="filling", show_eta=True, show_pos=True, file=sys.stderr
+    ) as bar:
         yield from bar
 
 

@@ -86,7 +86,9 @@ class Door:
             try:
                 message = await asyncio.wait_for(receive(), max(0.0, ends - time.monotonic()))
             except TimeoutError:
-                raise Refusal(408, "too_slow", f"the request took longer than {self._timeout_s:g} s to arrive") from None
+                raise Refusal(
+                    408, "too_slow", f"the request took longer than {self._timeout_s:g} s to arrive"
+                ) from None
             size += len(message.get("body", b""))
             whole = not message.get("more_body", False)
             if size > self._max_bytes:

@@ -43,7 +43,7 @@ class LoggedModel(PythonModel):
     """Fills the holes of pictures of any size with an exported network."""
 
     def load_context(self, context: Any) -> None:
-        """Load the artifacts: `model`, an exported program whose own code is never run, and `cropping`, the file of that name."""
+        """Load `model`, an exported program; no code that it may bring along is run. And the file `cropping`."""
         extra: dict[str, Any] = {_FACTS: ""}
         program = torch.export.load(context.artifacts["model"], extra_files=extra)
         facts = json.loads(extra[_FACTS])

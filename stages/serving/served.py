@@ -16,6 +16,7 @@ from typing import Any
 
 from stages.restoring.inpainter import Inpainter
 from stages.running.errors import InpaintError, InputError
+from stages.serving import registered
 from stages.serving.models import REGISTERED, open_inpainter
 
 
@@ -32,7 +33,9 @@ class Served:
         self._models = models
         self._device = device
         self._poll_s = poll_s
-        self._loaded: dict[str, Inpainter] = {}  # by what it was asked for; assigned whole, so that readers need no lock
+        self._loaded: dict[
+            str, Inpainter
+        ] = {}  # by what it was asked for; assigned whole, so that readers need no lock
         self._refused: dict[str, dict[str, str]] = {}
         self._stopped = threading.Event()
 
@@ -85,7 +88,11 @@ class Served:
             {
                 "source": model,
                 "loaded": model in loaded,
-                **({"name": each.name, "version": each.version, "digest": each.digest} if (each := _about(loaded, model)) else {}),
+                **(
+                    {"name": each.name, "version": each.version, "digest": each.digest}
+                    if (each := _about(loaded, model))
+                    else {}
+                ),
                 "refused": refused.get(model),
             }
             for model in self._models
@@ -122,7 +129,9 @@ class Served:
 
     def _tested(self, model: str) -> Inpainter:
         inpainter = open_inpainter(model, self._device)
-        taken = [each for each, other in self._loaded.items() if other.about.name == inpainter.about.name and each != model]
+        taken = [
+            each for each, other in self._loaded.items() if other.about.name == inpainter.about.name and each != model
+        ]
         if taken:
             raise InputError(f"{model} has the name {inpainter.about.name!r}, as {taken[0]} has; serve one of them")
         inpainter.self_test()
@@ -136,6 +145,4 @@ def _about(loaded: dict[str, Inpainter], model: str) -> Any:
 def _version(model: str) -> str:
     if not model.startswith(REGISTERED):
         return ""
-    from stages.tracking import versions
-
-    return versions.resolve(model).number
+    return str(registered.versions().resolve(model).number)

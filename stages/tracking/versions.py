@@ -1,7 +1,7 @@
 """Registered models as people name them: `models:/inpaint-pconv@champion`, `models:/inpaint-pconv/3`.
 
-    version = resolve("models:/inpaint-pconv@champion")
-    with fetched(version) as model: ...                # its model.pt2
+version = resolve("models:/inpaint-pconv@champion")
+with fetched(version) as model: ...                # its model.pt2
 """
 
 import re
@@ -110,7 +110,9 @@ def fetched(version: Version) -> Iterator[Path]:
             path = download_artifacts(f"models:/{version.name}/{version.number}", dst_path=folder)
         model = Path(path) / "artifacts" / "model.pt2"
         if not model.is_file():
-            raise InputError(f"version {version.number} of {version.name} has no model.pt2: it is none of this project's")
+            raise InputError(
+                f"version {version.number} of {version.name} has no model.pt2: it is none of this project's"
+            )
         if version.digest and sha256(model) != version.digest:
             raise InputError(f"model.pt2 of {version.name} version {version.number} is not the one that was registered")
         yield model

@@ -48,7 +48,9 @@ def test_whatever_the_holes_only_they_and_the_band_around_them_change(seed: int)
     missing = random_holes(seed)
     image = picture(*missing.shape)
     grow, feather = np.random.default_rng(seed).integers(0, 12, 2).tolist()
-    composite, report = inpaint(image, missing, grey, Settings(grow=grow, feather=feather, max_side=64 + 32 * (seed % 4)))
+    composite, report = inpaint(
+        image, missing, grey, Settings(grow=grow, feather=feather, max_side=64 + 32 * (seed % 4))
+    )
     distance = distance_transform_edt(~missing) if missing.any() else np.full(missing.shape, np.inf)
     assert composite.shape == image.shape
     assert np.array_equal(composite[distance > grow + feather], image[distance > grow + feather])
@@ -86,7 +88,9 @@ def test_crops_are_merged_until_none_overlap() -> None:
 
 def test_without_a_hole_the_picture_comes_back_and_nothing_is_asked() -> None:
     image = picture()
-    composite, report = inpaint(image, holes(), lambda *_: pytest.fail("was asked"), Settings(grow=5, feather=5, max_side=64))
+    composite, report = inpaint(
+        image, holes(), lambda *_: pytest.fail("was asked"), Settings(grow=5, feather=5, max_side=64)
+    )
     assert np.array_equal(composite, image)
     assert (report["crops"], report["changed"], report["hole_share"]) == ([], None, 0.0)
 

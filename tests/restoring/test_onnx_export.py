@@ -75,7 +75,10 @@ def test_the_same_network_gives_the_same_bytes_in_another_process_and_folder(tmp
     for folder in ("stages", "tests/restoring"):
         shutil.copytree(root / folder, tmp_path / folder)
     write(network("pconv"), tmp_path / "here.onnx")
-    code = "import pathlib, tests.restoring.test_onnx_export as test; test.write(test.network('pconv'), pathlib.Path('there.onnx'))"
+    code = (
+        "import pathlib, tests.restoring.test_onnx_export as test\n"
+        "test.write(test.network('pconv'), pathlib.Path('there.onnx'))"
+    )
     other = "1" if os.environ.get("PYTHONHASHSEED") == "0" else "0"
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, env={**os.environ, "PYTHONHASHSEED": other})
     assert (tmp_path / "there.onnx").read_bytes() == (tmp_path / "here.onnx").read_bytes()
