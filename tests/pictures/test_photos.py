@@ -1,4 +1,4 @@
-"""A photo comes back as it was but for its holes: size, profile, transparency, one channel, and no stranger's rotation."""
+"""A photo comes back as it was but for its holes: size, profile, transparency, one channel, upright."""
 
 from io import BytesIO
 from pathlib import Path
