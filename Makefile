@@ -2,6 +2,7 @@
 # make test    all tests
 # make check   format, lint, types, import rules
 # make bench   what is measured rather than asserted
+# make speedrun PHOTOS=folder MINUTES=5   how good a model gets in so many minutes
 # make ui      MLflow's pages on this machine
 # make lock    requirements*.lock anew from pyproject.toml
 
@@ -10,13 +11,14 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 UV     := uv==0.13.9
 PORT   ?= 5000
+MINUTES ?= 5
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export NO_ALBUMENTATIONS_UPDATE := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 export DVC_NO_ANALYTICS := 1
 
-.PHONY: repro test check bench ui lock clean
+.PHONY: repro test check bench speedrun ui lock clean
 
 repro: $(VENV)/.run
 	@command -v git >/dev/null || { echo "make repro: git is missing, which DVC needs; install it" >&2; exit 2; }
@@ -37,6 +39,10 @@ check: $(VENV)/.test
 
 bench: $(VENV)/.test
 	@$(BIN)/python -m tests.benchmarks
+	@$(BIN)/python -m tests.benchmarks.networks
+
+speedrun: $(VENV)/.test
+	@$(BIN)/python -m tests.benchmarks.speedrun "$(PHOTOS)" --minutes $(MINUTES)
 
 ui: $(VENV)/.run
 	@echo "MLflow: http://127.0.0.1:$(PORT) (Ctrl-C ends it)"

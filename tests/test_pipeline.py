@@ -15,7 +15,7 @@ from tests.clone import Clone
 pytestmark = pytest.mark.slow
 
 TRAININGS = {"train@unet", "train@pconv", "train@pconv_augmented", "train@pix2pix"}
-CLASSICAL = {f"evaluate@{name}" for name in ("mean", "telea", "navier_stokes", "biharmonic")}
+CLASSICAL = {f"evaluate@{name}" for name in ("mean", "telea", "navier_stokes", "harmonic", "biharmonic")}
 EVALUATIONS = CLASSICAL | {name.replace("train", "evaluate") for name in TRAININGS}
 UNET_FAMILY = TRAININGS - {"train@pix2pix"}
 
@@ -57,7 +57,7 @@ def test_everything_is_made(clone: Clone) -> None:
 
 def test_every_method_answers_the_same_pairs(clone: Clone) -> None:
     tables = [pd.read_parquet(path) for path in sorted(clone.root.glob("data/evaluation/*/scores.parquet"))]
-    assert len(tables) == 8
+    assert len(tables) == 9
     keys = [column for column in ("tile", "hole", "bucket", "border") if column in tables[0]]
     assert len(keys) >= 3
     for table in tables[1:]:
@@ -155,7 +155,7 @@ def test_an_experiment_elsewhere_lands_in_the_main_database_without_a_version(cl
 
 def test_the_numbers_are_where_dvc_looks_for_them(clone: Clone, tmp_path: Path) -> None:
     metrics = json.loads(clone.run("dvc", "metrics", "show", "--json").stdout)[""]["data"]
-    assert sum("evaluation" in path for path in metrics) == 8
+    assert sum("evaluation" in path for path in metrics) == 9
     clone.run("dvc", "plots", "show", "-o", str(tmp_path))
     page = (tmp_path / "index.html").read_text()
     assert "vega" in page

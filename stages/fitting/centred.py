@@ -1,24 +1,30 @@
-"""Every picture shifted to the same mean colour before a network sees it, and back afterwards."""
+"""Every picture seen against its own light: less a smooth version of itself, which is added to the answer again."""
 
-import torch
 from torch import Tensor, nn
+
+from stages.fitting.membrane import membrane
+
+GREY = 0.5  # where nothing is known
+SLACK = 1  # sizes: the light is that of squares of 2 pixels
 
 
 class Centred(nn.Module):
-    """A network that need not learn to copy colours: it sees each picture with its known pixels averaging `level`.
+    """A network that need not learn to copy colours: it sees, and answers, how a picture differs from its light.
 
-    A picture and the same picture in another light get the same answer, shifted; and before any training the answer is
-    close to the mean of the known pixels, which would else have to be learned first.
+    A picture and the same picture in another light get the same answer, in that light; and before any training the
+    answer is close to the light, which would else have to be learned first.
 
     Args:
         inner: called with (image, hole), answers (N, 3, H, W).
-        level: what the mean of the known pixels becomes, the zero of `inner`'s own range. Holes are put there, too.
+        level: what no difference becomes, the zero of `inner`'s own range. Holes are put there, too.
+        levels: how often H and W can be halved, at least 2.
     """
 
-    def __init__(self, inner: nn.Module, level: float) -> None:
+    def __init__(self, inner: nn.Module, level: float, levels: int) -> None:
         super().__init__()
         self.inner = inner
         self.level = level
+        self.levels = levels
 
     def forward(self, image: Tensor, hole: Tensor) -> Tensor:
         """Answer for every pixel.
@@ -30,9 +36,7 @@ class Centred(nn.Module):
         Returns:
             filled, (N, 3, H, W), float32, not clamped.
         """
-        image = image.where(hole < 0.5, 0.0)
-        count = (1 - hole).sum((2, 3), keepdim=True)
-        mean = torch.where(count > 0, image.sum((2, 3), keepdim=True) / count.clamp(min=1), 0.5)
-        shifted = (image - mean + self.level).where(hole < 0.5, self.level)
-        filled: Tensor = self.inner(shifted, hole)
-        return filled.float() + (mean - self.level)
+        light = GREY + membrane((image - GREY).where(hole < 0.5, 0.0), hole, self.levels, SLACK)
+        seen = (image - light + self.level).where(hole < 0.5, self.level)
+        filled: Tensor = self.inner(seen, hole)
+        return filled.float() + (light - self.level)

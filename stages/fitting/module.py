@@ -10,6 +10,8 @@ from torch.optim.swa_utils import AveragedModel
 
 from stages.fitting.centred import Centred
 from stages.fitting.dataset import Batch, to_float
+from stages.fitting.seamless import Seamless
+from stages.fitting.settings import FitSettings
 from stages.restoring.composite import composite
 
 Tensors = tuple[Tensor, ...] | list[Tensor]
@@ -29,6 +31,19 @@ def moving_average(decay: float) -> Callable[[Tensors, Tensors, Tensor | int], N
             torch._foreach_copy_(averaged, current)
 
     return update
+
+
+def surround(network: nn.Module, settings: FitSettings, level: float) -> nn.Module:
+    """Put around a network what the settings say; it has no weights, and is the same for every network.
+
+    Args:
+        network: called with (image, hole), answers (N, 3, H, W).
+        settings: of the training.
+        level: the zero of the network's own range, for `Centred`.
+    """
+    if settings.centred:
+        network = Centred(network, level, settings.levels)
+    return Seamless(network, settings.levels) if settings.seamless else network
 
 
 class InpaintingModule(lightning.LightningModule):
@@ -66,7 +81,10 @@ class InpaintingModule(lightning.LightningModule):
     @property
     def inner(self) -> nn.Module:
         """The network itself, without what is around it."""
-        return self.network.inner if isinstance(self.network, Centred) else self.network
+        network = self.network
+        while isinstance(network, Centred | Seamless):
+            network = network.inner
+        return network
 
     @property
     def trained(self) -> nn.Module:

@@ -24,6 +24,7 @@ class FitSettings(Settings):
     steps: int = Field(ge=1)
     learning_rate: float = Field(gt=0, le=1)
     centred: bool
+    seamless: bool
     average_decay: float = Field(ge=0, lt=1)
     validate_every: int = Field(ge=1)
     patience: int = Field(ge=0)

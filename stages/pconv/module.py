@@ -6,9 +6,8 @@ import torch
 from pydantic import Field, model_validator
 from torch.optim import Adam
 
-from stages.fitting.centred import Centred
 from stages.fitting.dataset import Batch
-from stages.fitting.module import InpaintingModule
+from stages.fitting.module import InpaintingModule, surround
 from stages.fitting.settings import FitSettings
 from stages.pconv.losses import Weights, loss_terms
 from stages.pconv.network import PConvUNet
@@ -55,7 +54,7 @@ class PConvModule(InpaintingModule):
     def __init__(self, settings: PConvSettings) -> None:
         network = PConvUNet(settings.width, settings.levels, settings.partial)
         network = network.to(memory_format=torch.channels_last)
-        super().__init__(Centred(network, level=0.0) if settings.centred else network, settings.average_decay)
+        super().__init__(surround(network, settings, level=0.0), settings.average_decay)
         self.settings = settings
         needs_features = settings.perceptual_weight or settings.style_weight
         # In a list, so that its weights, which never change, stay out of every checkpoint.

@@ -6,9 +6,8 @@ import torch
 from pydantic import Field, model_validator
 from torch.optim import Adam
 
-from stages.fitting.centred import Centred
 from stages.fitting.dataset import Batch
-from stages.fitting.module import InpaintingModule
+from stages.fitting.module import InpaintingModule, surround
 from stages.fitting.settings import FitSettings
 from stages.pix2pix.losses import Objective, discriminator_loss, judge, l1
 from stages.pix2pix.network import Generator, Norm, PatchDiscriminator, condition, to_signed
@@ -47,7 +46,7 @@ class Pix2PixModule(InpaintingModule):
         network = Generator(settings.width, settings.levels, settings.norm)
         network.set_test_time(settings.infer_norm == "batch", settings.infer_dropout)
         network = network.to(memory_format=torch.channels_last)
-        super().__init__(Centred(network, level=0.5) if settings.centred else network, settings.average_decay)
+        super().__init__(surround(network, settings, level=0.5), settings.average_decay)
         self.settings = settings
         discriminator = PatchDiscriminator(settings.discriminator_width, settings.discriminator_layers, settings.norm)
         self.discriminator = discriminator.to(memory_format=torch.channels_last)

@@ -6,7 +6,7 @@ from pathlib import Path
 from stages.publish.held import Held
 
 _HEADLINES = ("hole_psnr", "psnr", "ssim", "l1_percent", "hole_l1_percent")
-_BASELINES = ("mean", "biharmonic")
+_BASELINES = ("mean", "harmonic", "biharmonic")
 
 
 def headlines(scores: Mapping[str, float]) -> dict[str, float]:

@@ -5,6 +5,7 @@
 | `mean` | the mean colour of the known pixels |
 | `telea` | weighted means of the nearest known pixels, from the edge of the hole inwards (Telea 2004) |
 | `navier_stokes` | lines of equal brightness, prolonged into the hole as a fluid would flow (Bertalmio et al. 2001) |
+| `harmonic` | a membrane over the known pixels: each pixel the mean of its neighbours (Laplace's equation) |
 | `biharmonic` | the smoothest surface that meets the known pixels (Damelin and Hoang 2018) |
 
     filled = fill("telea", image, hole)
@@ -66,6 +67,22 @@ def _navier_stokes(image: Pixels, missing: npt.NDArray[np.bool_]) -> npt.NDArray
     return np.asarray(cv2.inpaint(image, missing.astype(np.uint8), RADIUS_PX, cv2.INPAINT_NS)) / 255
 
 
+def _harmonic(image: Pixels, missing: npt.NDArray[np.bool_]) -> npt.NDArray[Any]:
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import laplacian
+    from scipy.sparse.linalg import spsolve
+
+    pixel = np.arange(missing.size).reshape(missing.shape)
+    across, down = (pixel[:, :-1], pixel[:, 1:]), (pixel[:-1], pixel[1:])
+    neighbours = np.concatenate([np.stack(pairs).reshape(2, -1) for pairs in (across, down)], axis=1)
+    grid = coo_array((np.ones(neighbours.shape[1]), tuple(neighbours)), shape=(missing.size, missing.size))
+    equations = laplacian(grid + grid.T, form="array").tocsr()[missing.ravel()]
+    known = equations[:, ~missing.ravel()] @ (image[~missing] / 255)
+    filled = image / 255
+    filled[missing] = spsolve(equations[:, missing.ravel()].tocsc(), -known).reshape(-1, 3)
+    return filled
+
+
 def _biharmonic(image: Pixels, missing: npt.NDArray[np.bool_]) -> npt.NDArray[Any]:
     from skimage.restoration import inpaint_biharmonic
 
@@ -77,5 +94,6 @@ METHODS: dict[str, Callable[[Pixels, npt.NDArray[np.bool_]], npt.NDArray[Any]]] 
     "mean": _mean,
     "telea": _telea,
     "navier_stokes": _navier_stokes,
+    "harmonic": _harmonic,
     "biharmonic": _biharmonic,
 }

@@ -19,7 +19,7 @@ from stages.restoring.cropping import Fill, Floats, Missing, Padded, Pixels, Set
 from stages.running.errors import InputError
 from stages.running.files import sha256
 
-CLASSICAL = ("telea", "navier_stokes", "biharmonic", "mean")
+CLASSICAL = ("telea", "navier_stokes", "harmonic", "biharmonic", "mean")
 _CLASSICAL_SIDE = 512  # pixels; biharmonic inpainting solves an equation with one unknown a missing pixel
 _SELF_TEST_SIZE = (96, 128)  # height, width
 

@@ -72,6 +72,7 @@ def partial_against_plain() -> str:
 
 def loader() -> str:
     """Tiles with their holes, from memory maps, before they are floats."""
+    machine.keep_freed_memory()
     rng = np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as folder:
         write_tiles(folder, (rng.integers(0, 256, (256, 256, 3), np.uint8) for _ in range(256)))

@@ -37,6 +37,16 @@ def test_every_tile_comes_once_in_an_epoch_in_an_order_that_changes(data: Path) 
     assert not torch.equal(epochs[0], epochs[1])
 
 
+def test_holes_come_in_all_eight_ways(tmp_path: Path) -> None:
+    data = make_project(tmp_path) / "data"
+    hole = np.zeros((16, 16), np.uint8)
+    hole[2:5, 1] = hole[2, 1:3] = 1
+    np.save(data / "masks/train.npy", pack(hole[None]))
+    seen = {each.numpy().tobytes() for each in batches(data, size=100)[0]["hole"]}
+    turns = [np.rot90(one, times) for one in (hole, hole.T) for times in range(4)]
+    assert seen == {each.tobytes() for each in turns}
+
+
 def test_batches_are_uint8_with_holes_of_zero_and_one(data: Path) -> None:
     batch = batches(data)[0]
     assert batch["target"].shape == (4, 3, 16, 16)

@@ -40,7 +40,9 @@ def test_where_nothing_is_known_it_is_grey(method, picture):
     assert (fill(method, picture, np.ones((48, 64), np.uint8)) == 0.5).all()
 
 
-@pytest.mark.parametrize(("method", "steps"), [("mean", 0), ("telea", 12), ("navier_stokes", 0), ("biharmonic", 0)])
+@pytest.mark.parametrize(
+    ("method", "steps"), [("mean", 0), ("telea", 12), ("navier_stokes", 0), ("harmonic", 0), ("biharmonic", 0)]
+)
 def test_one_known_pixel_colours_everything(method, steps, picture):
     """Telea's method rounds to 8 bits pixel after pixel, so it drifts by some steps of 255 over a hole so large."""
     hole = np.ones((48, 64), np.uint8)
@@ -62,14 +64,28 @@ def test_mean_is_the_mean_of_the_known_pixels_of_each_channel():
     assert fill("mean", image, hole)[1, 0] == pytest.approx(np.array([20, 20, 40]) / 255)
 
 
+def test_harmonic_takes_the_mean_of_four_neighbours():
+    image = np.arange(27, dtype=np.uint8).reshape(3, 3, 3) ** 2
+    hole = np.zeros((3, 3), np.uint8)
+    hole[1, 1] = hole[0, 0] = 1  # in the middle, and in a corner, which has two neighbours
+    filled = fill("harmonic", image, hole)
+    wanted = [
+        (image[0, 1] / 2 + image[1, 0] / 2) / 255,
+        (image[0, 1] / 4 + image[1, 0] / 4 + image[1, 2] / 4 + image[2, 1] / 4) / 255,
+    ]
+    np.testing.assert_allclose(filled[[0, 1], [0, 1]], wanted, atol=1e-6)
+
+
 def test_biharmonic_continues_a_ramp_and_the_others_beat_the_mean(picture, hole):
     error = {method: np.abs(fill(method, picture, hole) - picture / 255)[hole == 1].mean() for method in METHODS}
     assert error["biharmonic"] < 1e-3
-    assert max(error["telea"], error["navier_stokes"]) < 0.5 * error["mean"]
+    assert max(error["telea"], error["navier_stokes"], error["harmonic"]) < 0.5 * error["mean"]
 
 
 def test_an_unknown_method_is_named_with_those_there_are(picture, hole):
-    with pytest.raises(ValueError, match="should be one of mean, telea, navier_stokes, biharmonic, but is 'magic'"):
+    with pytest.raises(
+        ValueError, match="should be one of mean, telea, navier_stokes, harmonic, biharmonic, but is 'magic'"
+    ):
         fill("magic", picture, hole)
 
 

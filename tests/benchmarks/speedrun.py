@@ -1,0 +1,167 @@
+"""Quality per minute: train `pconv` for so many minutes, and score it against biharmonic inpainting.
+
+    make speedrun PHOTOS=folder MINUTES=5
+    python -m tests.benchmarks.speedrun folder --minutes 5 --set width=48 --set learning_rate=2e-3
+
+Photographs are scaled to 80 pixels on the short side and cut at random into tiles of 64; one in nine is kept for
+scoring, by its content. Training is the pipeline's own, with `train.pconv` of params.yaml but for what `--set` says; how
+many steps fill the time is measured first. The score is the hole PSNR of the composite, on 300 pairs of held-out crop
+and hole (strokes and boxes in turn, 5 to 50 % missing), less that of biharmonic inpainting on the same pairs. A recipe
+that scores higher in the same time on the same machine is a better recipe.
+"""
+
+import argparse
+import os
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from PIL import Image
+
+from stages.fitting import training
+from stages.masks import Recipe, draw_bank
+from stages.pconv.module import PConvModule, PConvSettings
+from stages.pictures.drawing.wanted import Wanted, draw_hole
+from stages.pictures.images import BadImageError, load_image
+from stages.pictures.shards import write_tiles
+from stages.restoring import classical, exported
+from stages.running.files import write_array
+from tests.clone import ROOT
+
+TILE, SHORT_SIDE = 64, 80
+CROPS_A_PHOTO, PAIRS, HELD_OUT = 40, 300, 9
+CALIBRATION_STEPS = 24
+SEED = 2018
+
+Pixels = np.ndarray[Any, np.dtype[np.uint8]]
+
+
+def read_photos(folder: Path) -> tuple[list[Pixels], list[Pixels]]:
+    """Read all photographs of a folder, scaled down: those to train on, and those to score on."""
+    kept: tuple[list[Pixels], list[Pixels]] = ([], [])
+    for path in sorted(folder.rglob("*")):
+        try:
+            photo = Image.fromarray(load_image(path, max_megapixels=100))
+        except BadImageError:
+            continue
+        scale = SHORT_SIDE / min(photo.size)
+        size = (max(SHORT_SIDE, round(photo.width * scale)), max(SHORT_SIDE, round(photo.height * scale)))
+        small = np.asarray(photo.resize(size, Image.Resampling.LANCZOS))
+        kept[int(np.random.default_rng(small.ravel()[:999]).integers(HELD_OUT)) == 0].append(small)
+    if not all(kept):
+        raise SystemExit(f"{folder} has {len(kept[0]) + len(kept[1])} photographs; some twenty are needed")
+    return kept
+
+
+def crop(photo: Pixels, rng: np.random.Generator) -> Pixels:
+    """Cut a tile anywhere out of a photograph."""
+    y, x = (int(rng.integers(side - TILE + 1)) for side in photo.shape[:2])
+    return photo[y : y + TILE, x : x + TILE]
+
+
+def make_project(folder: Path, photos: list[Pixels], settings: dict[str, Any]) -> None:
+    """Write params, tiles and holes as the pipeline would."""
+    rng = np.random.default_rng(SEED)
+    entry = {"code": "pconv", "tiles": "data/prepared/train"}
+    params = {"seed": SEED, "models": {"pconv": entry}, "train": {"pconv": settings}}
+    (folder / "params.yaml").write_text(yaml.safe_dump(params))
+    crops = [crop(photo, rng) for photo in photos for _ in range(CROPS_A_PHOTO)]
+    write_tiles(folder / "data/prepared/train", (crops[place] for place in rng.permutation(len(crops))))
+    write_tiles(folder / "data/prepared/val", crops[:64])  # looked at, once, by the training; nothing is chosen by it
+    recipe = Recipe(SEED, TILE, (0.01, 0.6), {"strokes": 1.0, "boxes": 1.0, "blobs": 1.0}, None)
+    for split, count in (("train", 4000), ("val", 64)):
+        write_array(folder / f"data/masks/{split}.npy", draw_bank(recipe, split, count)[0])
+
+
+def test_pairs(photos: list[Pixels]) -> tuple[Pixels, Pixels]:
+    """Cut the held-out tiles, uint8 (N, H, W, 3), and draw their holes, uint8 (N, H, W)."""
+    rng = np.random.default_rng([SEED, 1])
+    targets = np.stack([crop(photos[number % len(photos)], rng) for number in range(PAIRS)])
+    ratios = 0.05 + 0.45 * ((np.arange(PAIRS) + 0.5) / PAIRS)
+    holes = [
+        draw_hole(("strokes", "boxes")[number % 2], (TILE, TILE), Wanted(0.05, 0.5, ratio, None), rng)
+        for number, ratio in enumerate(rng.permutation(ratios))
+    ]
+    return targets, np.stack(holes)
+
+
+def hole_psnr(filled: np.ndarray[Any, Any], targets: Pixels, holes: Pixels) -> np.ndarray[Any, Any]:
+    """Score each pair, in dB: all (N, H, W, 3) in [0, 1] but for the targets and holes, (N, H, W)."""
+    squares = np.square(filled - targets / 255).sum(3) * holes
+    return -10 * np.log10(np.maximum(squares.sum((1, 2)) / (3 * holes.sum((1, 2))), 1e-10))
+
+
+def train(folder: Path, photos: list[Pixels], settings: dict[str, Any]) -> float:
+    """Train and export as the pipeline does, and return how many seconds it took."""
+    folder.mkdir()
+    make_project(folder, photos, settings)
+    os.environ["DVC_ROOT"] = str(folder)
+    os.chdir(folder)
+    training.MIRROR = "stages.running.say"  # no live view: its process takes time
+    start = time.perf_counter()
+    training.train("pconv", PConvSettings, PConvModule)
+    return time.perf_counter() - start
+
+
+def settings_for(steps: int, changes: dict[str, Any]) -> dict[str, Any]:
+    """Take `train.pconv` of params.yaml at another length, its parts in proportion."""
+    settings: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text())["train"]["pconv"]
+    settings |= changes
+    whole = settings["steps"] + settings["finetune_steps"]
+    finetune = steps * settings["finetune_steps"] // whole
+    return settings | {"steps": steps - finetune, "finetune_steps": finetune, "validate_every": steps}
+
+
+def main() -> None:
+    """Train, score, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("photos", type=Path)
+    parser.add_argument("--minutes", type=float, default=5.0)
+    parser.add_argument("--steps", type=int, help="train for so many steps instead, however long they take")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of `train.pconv`")
+    parser.add_argument("--keep", type=Path, help="where to write the composites, target | image | composite, as PNG")
+    given = parser.parse_args()
+    changes = {key: yaml.safe_load(value) for key, _, value in (pair.partition("=") for pair in given.set)}
+    photos, held_out = read_photos(given.photos.resolve())
+    print(f"{len(photos)} photographs to train on, {len(held_out)} to score on")
+    keep = given.keep and given.keep.resolve()
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        steps = given.steps
+        if steps is None:
+            trial = [
+                train(root / f"trial{n}", photos[:9], settings_for(n, changes)) for n in (8, 8 + CALIBRATION_STEPS)
+            ]
+            steps = max(8, round((60 * given.minutes - trial[0]) * CALIBRATION_STEPS / (trial[1] - trial[0])))
+        seconds = train(root / "run", photos, settings_for(steps, changes))
+        model = exported.load(root / "run/data/models/pconv/model.pt2")
+        targets, holes = test_pairs(held_out)
+        score(model, targets, holes, f"{steps} steps in {seconds:.0f} s", keep)
+
+
+def score(model: exported.ExportedModel, targets: Pixels, holes: Pixels, what: str, keep: Path | None) -> None:
+    """Print how far the model is ahead of biharmonic and harmonic inpainting, and write pictures where asked."""
+    images = targets * (1 - holes)[..., None]
+    image = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
+    hole = torch.from_numpy(holes)[:, None].float()
+    filled = torch.cat([model(image[n : n + 50], hole[n : n + 50]) for n in range(0, PAIRS, 50)])
+    filled = np.where(holes[..., None] == 1, filled.permute(0, 2, 3, 1).numpy(), images / 255)
+    ours = hole_psnr(filled, targets, holes)
+    for rival in ("biharmonic", "harmonic"):
+        theirs = np.stack([classical.fill(rival, *pair) for pair in zip(images, holes, strict=True)])
+        ahead = ours - hole_psnr(theirs, targets, holes)
+        error = ahead.std() / PAIRS**0.5
+        print(f"{what}: {ours.mean():.2f} dB, {ahead.mean():+.2f} dB (± {error:.2f}) to {rival}", flush=True)
+    if keep:
+        keep.mkdir(parents=True, exist_ok=True)
+        for number in range(0, PAIRS, 10):
+            sheet = np.concatenate([targets[number], images[number], np.uint8(255 * filled[number] + 0.5)], axis=1)
+            Image.fromarray(sheet).resize((TILE * 9, TILE * 3), Image.Resampling.NEAREST).save(keep / f"{number}.png")
+
+
+if __name__ == "__main__":
+    main()
