@@ -75,7 +75,7 @@ def export(folder: str) -> None:
     """Write the pairs as pictures."""
     pairs, tiles, bank = _read_pairs()
     export_pairs(Path(folder), pairs, tiles, bank)
-    say(say(f"{folder}: {len(pairs)} pictures in images/, their holes (white) in holes/; answers go by the same names"))
+    say(f"{folder}: {len(pairs)} pictures in images/, their holes (white) in holes/; answers go by the same names")
 
 
 def _read_pairs() -> tuple[pd.DataFrame, Tiles, Bank]:

@@ -20,7 +20,7 @@ from stages.running.errors import InputError
 if TYPE_CHECKING:
     from torch import Tensor
 
-BATCH_SIZE = 32  # pictures at once; their places in batches are fixed by their order, so workers change nothing
+BATCH_SIZE = 16  # pairs at once, always: an answer never depends on how many there are
 
 Floats = npt.NDArray[np.float32]
 Holes = npt.NDArray[np.uint8]
@@ -37,9 +37,11 @@ class Distance:
     """
 
     def __init__(self, device: str) -> None:
+        import torch
+
         from stages.pictures import features
 
-        self._features = features.load("efficientnet_lite0").to(device)
+        self._features = features.load("efficientnet_lite0").to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload] # torch has no stub for it
         self._device = device
 
     def __call__(self, restored: Floats, targets: Floats, holes: Holes) -> list[float]:
@@ -58,11 +60,19 @@ class Distance:
         found: list[float] = []
         for first in range(0, len(restored), BATCH_SIZE):
             batch = slice(first, first + BATCH_SIZE)
-            hole = torch.from_numpy(holes[batch]).unsqueeze(1).float().to(self._device)
+            made, wanted, hole = (_filled_up(pixels[batch]) for pixels in (restored, targets, holes[..., None]))
             with torch.inference_mode():
-                maps = self._features(torch.cat([_planes(restored[batch]), _planes(targets[batch])]).to(self._device))
-                found += _mean_distance(maps, hole).tolist()
+                maps = self._features(torch.cat([made, wanted]).to(self._device, memory_format=torch.channels_last))
+                distances = _mean_distance(maps, hole.to(self._device))
+            found += distances[: len(restored[batch])].tolist()
         return found
+
+
+def _filled_up(pictures: Floats | Holes) -> "Tensor":
+    """Turn (n, H, W, C) into (BATCH_SIZE, C, H, W): sums are rounded otherwise in a batch of another size."""
+    from torch.nn.functional import pad
+
+    return pad(_planes(pictures), (0, 0, 0, 0, 0, 0, 0, BATCH_SIZE - len(pictures)))
 
 
 def _mean_distance(maps: "list[Tensor]", hole: "Tensor") -> "Tensor":
@@ -77,10 +87,10 @@ def _mean_distance(maps: "list[Tensor]", hole: "Tensor") -> "Tensor":
     return sum(distances, 0 * distances[0]) / len(distances)
 
 
-def _planes(pictures: Floats) -> "Tensor":
+def _planes(pictures: Floats | Holes) -> "Tensor":
     import torch
 
-    return torch.from_numpy(np.ascontiguousarray(pictures.transpose(0, 3, 1, 2)))
+    return torch.from_numpy(np.ascontiguousarray(pictures.transpose(0, 3, 1, 2))).float()
 
 
 class Lpips:
