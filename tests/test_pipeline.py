@@ -91,6 +91,7 @@ CHANGES = {
     "stages/restoring/classical.py": CLASSICAL,
     "stages/restoring/exported.py": TRAININGS | EVALUATIONS,
     "stages/augment/__main__.py": {"augment"},
+    "stages/restoring/cropping.py": set(),
     "stages/serving/logged_model.py": set(),
     "README.md": set(),
     "data/embedded.csv": {"prepare"},

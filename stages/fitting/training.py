@@ -16,7 +16,7 @@ from stages.fitting.module import InpaintingModule
 from stages.fitting.record import Record
 from stages.fitting.settings import FitSettings, ModelEntry
 from stages.pictures import shards
-from stages.restoring import exported
+from stages.restoring import exported, onnx_export
 from stages.running.errors import ParamsError
 from stages.running.files import fresh_folder, sha256, write_json
 from stages.running.params import read, read_seed
@@ -61,7 +61,8 @@ def train(key: str, settings_kind: type[AnySettings], module_kind: Callable[[Any
         say(f"{key}: goes on after step {module.step}")
     with _mirrored(record.folder):
         course.run(module, course.Batches(module, training, validation, settings), progress)
-        _write(key, module, settings, progress, record)
+        about = {"key": key, "tile_size": training.tile_size, "settings": settings.model_dump(mode="json")}
+        _write(about, module, settings.levels, progress, record)
     shutil.rmtree(state)
 
 
@@ -99,14 +100,17 @@ def _mirrored(folder: Path) -> Iterator[None]:
             mirror.wait()
 
 
-def _write(key: str, module: InpaintingModule, settings: FitSettings, progress: course.Course, record: Record) -> None:
+def _write(
+    about: dict[str, Any], module: InpaintingModule, levels: int, progress: course.Course, record: Record
+) -> None:
+    key = about["key"]
     network = module.trained
     network.load_state_dict(progress.best)
     network.to("cpu").to(memory_format=torch.contiguous_format).eval()
     with fresh_folder(MODELS / key) as folder:
         model = folder / "model.pt2"
-        exported.save(network, model, settings.levels, {"key": key, "settings": settings.model_dump(mode="json")})
-        write_json(folder / "settings.json", settings.model_dump(mode="json"))
+        onnx_export.convert(exported.save(network, model, levels, about), folder / "model.onnx")
+        write_json(folder / "settings.json", about["settings"])
         checkpoint.write_state(folder / "weights.pt", module.cpu().state_dict())  # all of it, for fine-tuning
         digest = sha256(model)
     summary = {

@@ -42,9 +42,9 @@ def cover(groups: Sequence[tuple[Tensor, int]], kernel: int, stride: int) -> Cov
         kernel: odd side of the window; the padding is half of it and counts as missing.
         stride: of the convolution.
     """
-    counts = [
-        channels * F.avg_pool2d(known, kernel, stride, kernel // 2, divisor_override=1) for known, channels in groups
-    ]
+    # Not divisor_override=1: the ONNX exporter drops it without a word. Rounded, the counts are whole numbers again.
+    means = [(channels, F.avg_pool2d(known, kernel, stride, kernel // 2)) for known, channels in groups]
+    counts = [channels * (kernel * kernel * mean).round() for channels, mean in means]
     total = torch.stack(counts).sum(0) if len(counts) > 1 else counts[0]
     known = (total > 0.5).to(total.dtype)
     full = kernel * kernel * sum(channels for _, channels in groups)

@@ -20,7 +20,9 @@ from stages.running.project import experiment
 from stages.running.say import say
 from stages.tracking import additions, live, registry, runs, store
 
-SERVED_BY = Path(__file__).parents[1] / "serving" / "logged_model.py"
+_STAGES = Path(__file__).parents[1]
+SERVED_BY = _STAGES / "serving" / "logged_model.py"
+CROPPING = _STAGES / "restoring" / "cropping.py"
 
 
 def publish(held: Held, registering: bool) -> list[str]:
@@ -103,6 +105,7 @@ def _candidate(held: Held, key: str, run_id: str) -> registry.Candidate:
         experiment=held.params.experiment,
         model=held.data / "models" / key / "model.pt2",
         code=SERVED_BY,
+        cropping=CROPPING,
         sha256=record.model_sha256,
         tags=facts,
         description=words.describe(held, key),

@@ -14,13 +14,8 @@
 from collections.abc import Callable
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import laplacian
-from scipy.sparse.linalg import spsolve
-from skimage.restoration import inpaint_biharmonic
 
 Pixels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
@@ -61,14 +56,22 @@ def _mean(image: Pixels, missing: npt.NDArray[np.bool_]) -> npt.NDArray[Any]:
 
 
 def _telea(image: Pixels, missing: npt.NDArray[np.bool_]) -> npt.NDArray[Any]:
+    import cv2
+
     return np.asarray(cv2.inpaint(image, missing.astype(np.uint8), RADIUS_PX, cv2.INPAINT_TELEA)) / 255
 
 
 def _navier_stokes(image: Pixels, missing: npt.NDArray[np.bool_]) -> npt.NDArray[Any]:
+    import cv2
+
     return np.asarray(cv2.inpaint(image, missing.astype(np.uint8), RADIUS_PX, cv2.INPAINT_NS)) / 255
 
 
 def _harmonic(image: Pixels, missing: npt.NDArray[np.bool_]) -> npt.NDArray[Any]:
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import laplacian
+    from scipy.sparse.linalg import spsolve
+
     pixel = np.arange(missing.size).reshape(missing.shape)
     across, down = (pixel[:, :-1], pixel[:, 1:]), (pixel[:-1], pixel[1:])
     neighbours = np.concatenate([np.stack(pairs).reshape(2, -1) for pairs in (across, down)], axis=1)
@@ -81,6 +84,8 @@ def _harmonic(image: Pixels, missing: npt.NDArray[np.bool_]) -> npt.NDArray[Any]
 
 
 def _biharmonic(image: Pixels, missing: npt.NDArray[np.bool_]) -> npt.NDArray[Any]:
+    from skimage.restoration import inpaint_biharmonic
+
     filled: npt.NDArray[Any] = inpaint_biharmonic(image, missing, channel_axis=2)
     return filled.clip(0, 1)
 

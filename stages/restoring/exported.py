@@ -12,7 +12,7 @@ import io
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -43,7 +43,14 @@ class Restorer(nn.Module):
         return filled.clamp(0, 1)
 
 
-def save(network: nn.Module, path: str | Path, levels: int, facts: dict[str, Any]) -> None:
+class Saved(NamedTuple):
+    """What was written: the program, and the facts with `multiple`."""
+
+    program: torch.export.ExportedProgram
+    facts: dict[str, Any]
+
+
+def save(network: nn.Module, path: str | Path, levels: int, facts: dict[str, Any]) -> Saved:
     """Export a network by the contract, check the export against it on three sizes, then write it.
 
     Args:
@@ -58,15 +65,17 @@ def save(network: nn.Module, path: str | Path, levels: int, facts: dict[str, Any
     restorer = Restorer(network).eval()
     multiple = 2**levels
     n, h, w = (torch.export.Dim(name, min=low) for name, low in (("n", 1), ("h", 2), ("w", 2)))
-    example = _example(2, 2 * multiple, 3 * multiple)
+    inputs = (example(2, 2 * multiple, 3 * multiple),)
     with torch.no_grad():
-        program = torch.export.export(restorer, (example,), dynamic_shapes=({0: n, 2: multiple * h, 3: multiple * w},))
+        program = torch.export.export(restorer, inputs, dynamic_shapes=({0: n, 2: multiple * h, 3: multiple * w},))
         _check(restorer, program.module(), multiple)
     _make_reproducible(program)
+    facts = {**facts, "multiple": multiple}
     memory = io.BytesIO()  # torch's own writer turns a full disk into an error that does not say so
-    torch.export.save(program, memory, extra_files={_FACTS: json.dumps({**facts, "multiple": multiple})})
+    torch.export.save(program, memory, extra_files={_FACTS: json.dumps(facts)})
     with atomic_write(path) as file:
         file.write(memory.getbuffer())
+    return Saved(program, facts)
 
 
 def _make_reproducible(program: torch.export.ExportedProgram) -> None:
@@ -81,7 +90,8 @@ def _make_reproducible(program: torch.export.ExportedProgram) -> None:
     ranges.update(ordered)
 
 
-def _example(n: int, h: int, w: int) -> Tensor:
+def example(n: int, h: int, w: int) -> Tensor:
+    """Draw an input (N, 4, H, W) to export and to check by, always the same."""
     generator = torch.Generator().manual_seed(0)
     image = torch.rand(n, 3, h, w, generator=generator)
     hole = (torch.rand(n, 1, h // 8, w // 8, generator=generator) < 0.4).float()
@@ -91,7 +101,7 @@ def _example(n: int, h: int, w: int) -> Tensor:
 
 def _check(restorer: nn.Module, exported: nn.Module, multiple: int) -> None:
     for n, h, w in ((1, 2, 2), (3, 4, 3), (2, 2, 5)):
-        holed = _example(n, h * multiple, w * multiple)
+        holed = example(n, h * multiple, w * multiple)
         wanted, got = _answer(restorer, holed), _answer(exported, holed)
         if not torch.isfinite(got).all():
             raise InputError(f"the exported model answers {tuple(holed.shape)} with numbers that are not finite")

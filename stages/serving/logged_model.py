@@ -1,4 +1,4 @@
-"""An inpainting model as MLflow keeps it: this file and a `model.pt2`, nothing else of the project.
+"""An inpainting model as MLflow keeps it: this file, `cropping.py` and a `model.pt2`, nothing else of the project.
 
 MLflow copies this file beside the model and runs it where the model is loaded, so it imports only what is installed
 there. Both columns are PNG files in base64; `hole` is white (128 and above) where `image` is missing.
@@ -6,14 +6,17 @@ there. Both columns are PNG files in base64; `hole` is white (128 and above) whe
     model = mlflow.pyfunc.load_model("models:/inpaint-pconv@champion")
     model.predict(pandas.DataFrame({"image": [photo], "hole": [hole]}))["composite"][0]
 
-The answer has the size of `image` and, outside the hole, its very pixels.
+The answer has the size of `image` and, outside the hole, its very pixels: those that the command and the server give.
 """
 
 import base64
 import binascii
+import importlib.util
 import io
 import json
 import os
+import sys
+from types import ModuleType
 from typing import Any
 
 # Before torch loads anything: torch.export.load falls back to a full unpickling, so a doctored file would run code.
@@ -40,12 +43,15 @@ class LoggedModel(PythonModel):
     """Fills the holes of pictures of any size with an exported network."""
 
     def load_context(self, context: Any) -> None:
-        """Load the artifact `model`, an exported program; no code that it may bring along is run."""
+        """Load `model`, an exported program; no code that it may bring along is run. And the file `cropping`."""
         extra: dict[str, Any] = {_FACTS: ""}
         program = torch.export.load(context.artifacts["model"], extra_files=extra)
-        self._multiple: int = json.loads(extra[_FACTS])["multiple"]
+        facts = json.loads(extra[_FACTS])
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
         self._network = move_to_device_pass(program, self._device).module()
+        self._cropping = _module(context.artifacts["cropping"])
+        self._fill_crop = self._cropping.Padded(self._answer, facts["multiple"])
+        self._settings = self._cropping.Settings(max_side=self._cropping.natural_side(facts))
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: Any = None) -> pd.DataFrame:  # noqa: ARG002
         """Answer each row with a `composite`: known pixels of `image`, the network's where `hole` is white.
@@ -62,27 +68,24 @@ class LoggedModel(PythonModel):
         if image.shape[:2] != hole.shape:
             (h, w), (hole_h, hole_w) = image.shape[:2], hole.shape
             raise ValueError(f"row {number}: `image` is {w} x {h} pixels, but `hole` is {hole_w} x {hole_h}")
-        if hole.any():
-            image[hole] = self._network_answer(image, hole)[hole]
-        return _encode(image)
+        composite, _ = self._cropping.inpaint(image, hole, self._fill_crop, self._settings)
+        return _encode(composite)
 
-    def _network_answer(self, image: Pixels, hole: npt.NDArray[np.bool_]) -> Pixels:
-        h, w = hole.shape
-        # To a size that the network takes, by repeating the last row and column, known or missing as they are: no
-        # edge appears that the photo does not have.
-        padding = [(0, _padded(side, self._multiple) - side) for side in (h, w)]
-        pixels = np.pad(image, [*padding, (0, 0)], mode="edge")
-        missing = np.pad(hole, padding, mode="edge")
-        holed = np.concatenate([pixels / np.float32(255), missing[..., None]], axis=2, dtype=np.float32)
-        holed[missing, :3] = 0
+    def _answer(self, holed: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         with torch.inference_mode():
-            filled = self._network(torch.from_numpy(holed).permute(2, 0, 1)[None].to(self._device))
-        answer: Pixels = (filled[0, :, :h, :w] * 255).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
-        return answer
+            filled: npt.NDArray[np.float32] = self._network(torch.from_numpy(holed).to(self._device)).cpu().numpy()
+        return filled
 
 
-def _padded(side: int, multiple: int) -> int:
-    return max(2 * multiple, -(-side // multiple) * multiple)
+def _module(path: str) -> ModuleType:
+    """Run a file as a module that no other version of the model in this process shares."""
+    spec = importlib.util.spec_from_file_location(f"cropping_{abs(hash(path))}", path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} should be a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look themselves up there
+    spec.loader.exec_module(module)
+    return module
 
 
 def _decode(cell: str, mode: str, what: str) -> Pixels:

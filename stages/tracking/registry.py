@@ -44,6 +44,7 @@ class Candidate:
         experiment: the name of that run's experiment.
         model: the `model.pt2`.
         code: the Python file that answers with it, by MLflow's models-from-code.
+        cropping: the Python file by which that one fills holes of any size.
         sha256: of `model`: the same weights are registered once.
         tags: facts that a program may look for.
         description: Markdown, for a person.
@@ -55,6 +56,7 @@ class Candidate:
     experiment: str
     model: Path
     code: Path
+    cropping: Path
     sha256: str
     tags: Mapping[str, str]
     description: str
@@ -143,7 +145,7 @@ def _save(candidate: Candidate, path: Path) -> None:
     mlflow.pyfunc.save_model(
         path=str(path),
         python_model=str(candidate.code),
-        artifacts={"model": str(candidate.model)},
+        artifacts={"model": str(candidate.model), "cropping": str(candidate.cropping)},
         signature=ModelSignature(inputs=inputs, outputs=Schema([ColSpec("string", "composite")])),
         input_example=example,
         # Given, so that MLflow need not start the model in another process to find them.

@@ -17,10 +17,12 @@ import pytest
 import torch
 from PIL import Image
 
-from stages.publish.__main__ import publish
+from stages.publish.__main__ import CROPPING, publish
 from stages.publish.held import PublishParams, hold
 from stages.restoring import exported
 from stages.restoring.composite import composite
+from stages.restoring.cropping import Settings
+from stages.restoring.inpainter import load
 from stages.tracking import store
 from tests.tracked import Seen, answers, free_port, wait_for, write_database, write_model, write_outputs
 
@@ -35,7 +37,7 @@ class Context:
     """What MLflow hands to `load_context`."""
 
     def __init__(self, model: Path) -> None:
-        self.artifacts = {"model": str(model)}
+        self.artifacts = {"model": str(model), "cropping": str(CROPPING)}
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +105,28 @@ def test_padding_repeats_the_edge(model: LoggedModel, model_path: Path) -> None:
     padded = np.pad(image, ((0, 2), (0, 3), (0, 0)), mode="edge")
     wanted = ours(model_path, padded, np.pad(hole, ((0, 2), (0, 3)), mode="edge"))[:46, :61]
     assert np.array_equal(pixels_of(model.predict(None, row(image, hole))["composite"][0]), wanted)
+
+
+def test_it_gives_the_pixels_that_the_command_gives(model: LoggedModel, model_path: Path) -> None:
+    """Holes far apart in a photo that is larger than their crops, one of them scaled down."""
+    image, hole = picture_and_hole(400, 900)
+    hole[:] = False
+    hole[20:30, 40:60] = hole[60:390, 500:700] = True
+    wanted, report = load(model_path, "cpu")(image, hole, Settings())
+    assert len(report["crops"]) == 2
+    assert report["scale"] < 1
+    assert np.array_equal(pixels_of(model.predict(None, row(image, hole))["composite"][0]), wanted)
+
+
+def test_two_versions_in_one_process_share_no_code(model_path: Path, tmp_path: Path) -> None:
+    other = tmp_path / "cropping.py"
+    other.write_text(CROPPING.read_text().replace("LEAST_MARGIN_PX = 64", "LEAST_MARGIN_PX = 80"))
+    context = Context(model_path)
+    context.artifacts["cropping"] = str(other)
+    changed, unchanged = LoggedModel(), LoggedModel()
+    changed.load_context(context)
+    unchanged.load_context(Context(model_path))
+    assert [each._cropping.LEAST_MARGIN_PX for each in (changed, unchanged)] == [80, 64]
 
 
 def test_what_stands_in_the_hole_is_ignored(model: LoggedModel) -> None:
@@ -176,9 +200,9 @@ def environment_without_project(tree: Path) -> dict[str, str]:
 
 
 ELSEWHERE = """
-import importlib.util, sys
+import sys
 import mlflow.pyfunc, pandas
-assert importlib.util.find_spec("stages") is None
+sys.modules["stages"] = None  # whatever is installed here, an import of the project fails
 model = mlflow.pyfunc.load_model("models:/inpaint-pconv@champion")
 print(model.predict(pandas.read_json("row.json", dtype=False))["composite"][0])
 """

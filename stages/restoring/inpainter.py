@@ -1,0 +1,190 @@
+"""One `Inpainter` for all: command, server and page fill holes by it, so they give the same pixels.
+
+    inpainter = load("data/models/pconv/model.pt2")    # a folder, .pt2, .onnx, or "telea", "biharmonic", ...
+    composite, report = inpainter(image, missing, Settings(feather=4))
+
+A `.onnx` needs no torch, a classical method neither torch nor a file.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stages.restoring import cropping
+from stages.restoring.cropping import Fill, Floats, Missing, Padded, Pixels, Settings
+from stages.running.errors import InputError
+from stages.running.files import sha256
+
+CLASSICAL = ("telea", "navier_stokes", "harmonic", "biharmonic", "mean")
+_CLASSICAL_SIDE = 512  # pixels; biharmonic inpainting solves an equation with one unknown a missing pixel
+_SELF_TEST_SIZE = (96, 128)  # height, width
+
+
+@dataclass(frozen=True)
+class About:
+    """What a model is.
+
+    Attributes:
+        name: of the registered model, of the key it was trained as, or of the method.
+        version: in the registry, "" elsewhere.
+        digest: SHA-256 of the model's file, "" for a method.
+        source: what it was loaded by.
+    """
+
+    name: str
+    version: str = ""
+    digest: str = ""
+    source: str = ""
+
+
+class Inpainter:
+    """Fills holes in pictures of any size.
+
+    Args:
+        fill: answers for a crop.
+        about: what the model is.
+        max_side: pixels; of the crops that it answers well.
+        on_cpu: makes a `fill` that needs no GPU, for crops that do not fit into its memory; None where `fill` is one.
+    """
+
+    def __init__(self, fill: Fill, about: About, max_side: int, on_cpu: Callable[[], Fill] | None = None) -> None:
+        self._fill = fill
+        self._on_cpu = on_cpu
+        self.about = about
+        self.max_side = max_side
+
+    def __call__(self, image: Pixels, missing: Missing, settings: Settings) -> tuple[Pixels, dict[str, Any]]:
+        """Fill the holes of one picture; the rest as `cropping.inpaint`.
+
+        Where the GPU's memory does not suffice, crops of half the side are tried once, then the CPU; the report says so
+        in `notes`.
+        """
+        side = settings.max_side or self.max_side
+        half = max(cropping.LEAST_MARGIN_PX, side // 2)
+        try:
+            return _filled(image, missing, self._fill, replace(settings, max_side=side))
+        except RuntimeError as error:
+            if self._on_cpu is None or not _is_out_of_memory(error):
+                raise
+        try:
+            note = f"the GPU's memory was too small: crops of {half} pixels instead of {side}"
+            return _filled(image, missing, self._fill, replace(settings, max_side=half), note)
+        except RuntimeError as error:
+            if not _is_out_of_memory(error):
+                raise
+        note = "the GPU's memory was too small: filled on the CPU"
+        return _filled(image, missing, self._on_cpu(), replace(settings, max_side=side), note)
+
+    def self_test(self) -> None:
+        """Fill a hole in a picture made for it.
+
+        Raises:
+            InputError: the answer is not finite, of another size, or changes known pixels.
+        """
+        h, w = _SELF_TEST_SIZE
+        rows, columns = np.mgrid[0:h, 0:w]
+        image = np.stack([255 * rows // h, 255 * columns // w, 128 + 0 * rows], axis=2).astype(np.uint8)
+        missing = (abs(rows - h // 2) < h // 6) & (abs(columns - w // 3) < w // 6)
+        try:
+            composite, _ = self(image, missing, Settings())
+        except Exception as error:
+            raise InputError(f"{self.about.source} fails its self-test: {type(error).__name__}: {error}") from error
+        if not np.array_equal(composite[~missing], image[~missing]):
+            raise InputError(f"{self.about.source} fails its self-test: known pixels came back changed")
+
+
+def _filled(
+    image: Pixels, missing: Missing, fill: Fill, settings: Settings, *notes: str
+) -> tuple[Pixels, dict[str, Any]]:
+    composite, report = cropping.inpaint(image, missing, fill, settings)
+    return composite, report | {"notes": list(notes)}
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    return "OutOfMemory" in type(error).__name__ or "out of memory" in str(error).lower()
+
+
+def load(model: str | Path, device: str | None = None) -> Inpainter:
+    """Load what fills holes.
+
+    Args:
+        model: a folder with `model.pt2` or `model.onnx`, one of those files, or one of `CLASSICAL`.
+        device: of torch, or None for what the machine has; the rest answers on the CPU.
+
+    Raises:
+        InputError: there is no such model, or it needs what is not installed.
+    """
+    if str(model) in CLASSICAL:
+        return _classical(str(model))
+    path = _model_file(Path(model))
+    if path.suffix == ".onnx":
+        return _by_onnx(path)
+    return _by_torch(path, device)
+
+
+def _model_file(path: Path) -> Path:
+    if path.is_dir():
+        names = ("model.pt2", "model.onnx") if find_spec("torch") else ("model.onnx", "model.pt2")
+        path = next((path / name for name in names if (path / name).is_file()), path / names[0])
+    if not path.is_file() or path.suffix not in (".pt2", ".onnx"):
+        raise InputError(
+            f"no model at {path}: wanted is a folder with model.pt2 or model.onnx, one of these files, "
+            f"models:/NAME@ALIAS, or one of {', '.join(CLASSICAL)}; dvc repro trains models into data/models"
+        )
+    return path
+
+
+def _classical(method: str) -> Inpainter:
+    if find_spec("cv2") is None or find_spec("skimage") is None:
+        raise InputError(
+            f"{method} needs packages that are not installed: pip install 'image-reconstruction[classical]'"
+        )
+    from stages.restoring import classical
+
+    def fill(image: Pixels, missing: Missing) -> Floats:
+        return classical.fill(method, image, missing.astype(np.uint8))
+
+    return Inpainter(fill, About(method, source=method), _CLASSICAL_SIDE)
+
+
+def _by_onnx(path: Path) -> Inpainter:
+    from stages.restoring import onnx_model
+
+    network = onnx_model.load(path)
+    fill = Padded(network, int(network.facts["multiple"]))
+    return Inpainter(fill, _about(path, network.facts), cropping.natural_side(network.facts))
+
+
+def _by_torch(path: Path, device: str | None) -> Inpainter:
+    if find_spec("torch") is None:
+        raise InputError(f"{path} needs torch, which is not installed: use model.onnx, which stands beside it")
+    from stages.restoring import exported
+    from stages.running import machine
+
+    chosen = device or machine.device()
+    program = exported.load(path, chosen)
+
+    def on_cpu() -> Fill:
+        return _padded(exported.load(path, "cpu"))
+
+    about = _about(path, program.facts)
+    return Inpainter(_padded(program), about, cropping.natural_side(program.facts), None if chosen == "cpu" else on_cpu)
+
+
+def _padded(program: Any) -> Padded:
+    import torch
+
+    def network(holed: Floats) -> Floats:
+        given = torch.from_numpy(holed)
+        answer: Floats = program(given[:, :3], given[:, 3:]).numpy()
+        return answer
+
+    return Padded(network, program.multiple)
+
+
+def _about(path: Path, facts: dict[str, Any]) -> About:
+    return About(str(facts.get("key", path.stem)), digest=sha256(path), source=str(path))

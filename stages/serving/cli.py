@@ -1,0 +1,212 @@
+"""The command `inpaint`: parses, calls, prints; the work is done by `batch`, `app` and the one `Inpainter`.
+
+    inpaint run photo.jpg hole.png -o filled.jpg
+    inpaint run photos/ holes/ -o filled/ --resume
+    inpaint serve
+
+Exit codes: 0 done; 1 some photos could not be used; 2 nothing could be done, and the message says why; 130 interrupted.
+"""
+
+import json
+import sys
+from collections.abc import Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from stages.running.errors import InpaintError, InputError
+from stages.serving import registered
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Fill holes in photographs."
+)
+app.add_typer(registered.app, name="model")
+
+
+class HoleIs(StrEnum):
+    """The colour that means "missing"."""
+
+    WHITE = "white"
+    BLACK = "black"
+
+
+class Kept(StrEnum):
+    """The format of results."""
+
+    KEEP = "keep"
+    PNG = "png"
+    JPG = "jpg"
+
+
+class OnError(StrEnum):
+    """What follows a photo that cannot be used."""
+
+    SKIP = "skip"
+    STOP = "stop"
+
+
+Image = Annotated[Path, typer.Argument(help="A photo, or a folder that is searched in depth.")]
+Hole = Annotated[
+    str,
+    typer.Argument(
+        help="A picture of the hole for all photos, a folder of pictures named like the photos, `alpha` (what is "
+        "transparent in the photo), or boxes 'left,top,right,bottom ...' in pixels."
+    ),
+]
+Model = Annotated[
+    str, typer.Option(envvar="INPAINT_MODEL", help="models:/NAME@ALIAS, a folder, .pt2, .onnx, telea or biharmonic.")
+]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 or mps; by default what the machine has.")]
+White = Annotated[HoleIs, typer.Option("--hole-is", help="The colour that means missing.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the report as JSON.")]
+DEFAULT_MODEL = "models:/inpaint-pconv@champion"
+
+
+@app.command()
+def run(
+    image: Image,
+    hole: Hole,
+    out: Annotated[Path, typer.Option("--out", "-o", help="A file for one photo, a folder for many.")],
+    model: Model = DEFAULT_MODEL,
+    hole_is: White = HoleIs.WHITE,
+    grow: Annotated[int, typer.Option(min=0, max=64, help="Pixels by which holes are widened.")] = 0,
+    feather: Annotated[int, typer.Option(min=0, max=64, help="Pixels over which the answer fades into the photo.")] = 0,
+    context: Annotated[
+        float, typer.Option(min=0, max=8, help="Share of the hole around it that the model sees.")
+    ] = 0.5,
+    max_side: Annotated[int, typer.Option(help="Longer crops are filled scaled down; 0: what suits the model.")] = 0,
+    format_: Annotated[Kept, typer.Option("--format", help="Of the results; keep: that of each photo.")] = Kept.KEEP,
+    quality: Annotated[int, typer.Option(min=1, max=100, help="Of JPEG.")] = 95,
+    keep_exif: Annotated[bool, typer.Option(help="Keep camera, time and place, which are private.")] = False,
+    concat: Annotated[bool, typer.Option(help="Write before | hole | after side by side instead.")] = False,
+    resume: Annotated[bool, typer.Option(help="Leave results that are there.")] = False,
+    on_error: Annotated[OnError, typer.Option(help="What follows a photo that cannot be used.")] = OnError.SKIP,
+    report: Annotated[Path | None, typer.Option(help="Write what became of each photo to this file, JSON.")] = None,
+    as_json: AsJson = False,
+    device: Device = None,
+) -> None:
+    """Fill the holes of a photo, or of every photo of a folder."""
+    from stages.restoring.cropping import Settings
+    from stages.running.files import write_json
+    from stages.serving import batch
+    from stages.serving.models import open_inpainter
+
+    settings = _checked(Settings, grow=grow, feather=feather, context=context, max_side=max_side)
+    options = batch.Options(hole_is.value, settings, format_.value, quality, keep_exif, concat, resume)
+    jobs = batch.plan(image, hole, out, options.format)
+    inpainter = open_inpainter(model, device)
+    records = []
+    try:
+        for record in _with_progress(batch.fill(jobs, inpainter, options), len(jobs)):
+            records.append(record)
+            _warn(record)
+            if record["status"] == "failed" and on_error is OnError.STOP:
+                break
+    finally:
+        summary = batch.summary(records, inpainter, options)
+        if report is not None:
+            write_json(report, summary)
+    _end(summary, as_json, [f"{count} {status}" for status, count in summary["counts"].items() if count])
+
+
+@app.command()
+def check(image: Image, hole: Hole, hole_is: White = HoleIs.WHITE, as_json: AsJson = False) -> None:
+    """Look at photos and holes without filling anything: sizes, share that is missing, what looks wrong."""
+    from stages.serving import batch
+
+    jobs = batch.plan(image, hole, Path("nowhere"), "keep")
+    records = list(batch.check(jobs, batch.Options(hole_is.value)))
+    for record in records:
+        if record["status"] == "done" and not as_json:
+            w, h = record["size"]
+            typer.echo(
+                f"{record['image']}: {w} x {h} pixels, {record['hole_share']:.2%} missing, by {record['hole_from']}"
+            )
+        _warn(record)
+    failed = sum(record["status"] == "failed" for record in records)
+    _end({"counts": {"failed": failed}, "files": records}, as_json, [])
+
+
+@app.command()
+def serve(
+    model: Annotated[
+        list[str] | None,
+        typer.Option(help="As for run, as often as wanted; by default every champion of the registry."),
+    ] = None,
+    host: Annotated[str, typer.Option(help="0.0.0.0 lets other machines in.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535)] = 8000,
+    allow_host: Annotated[list[str] | None, typer.Option(help="A name by which this machine may be called.")] = None,
+    max_megabytes: Annotated[int, typer.Option(min=1, help="Of one request.")] = 64,
+    max_megapixels: Annotated[float, typer.Option(min=0.01, max=178, help="Of one photo.")] = 64,
+    timeout_s: Annotated[float, typer.Option(min=0.1, help="For one answer, waiting included.")] = 60,
+    queue: Annotated[int, typer.Option(min=1, help="Requests that may wait.")] = 8,
+    poll_s: Annotated[float, typer.Option(min=0.1, help="Between looks at the registry.")] = 30,
+    device: Device = None,
+) -> None:
+    """Answer over HTTP, with a page where one paints the hole."""
+    from stages.serving import app as http
+    from stages.serving.contract import Limits
+    from stages.serving.served import Served
+
+    limits = Limits(max_megabytes * 1_000_000, max_megapixels, timeout_s, queue)
+    served = Served(model or _all_models(), device, poll_s)
+    http.serve(served, limits, host, port, allow_host or [])
+
+
+def _all_models() -> list[str]:
+    champions = [version for version in registered.versions().registered() if "champion" in version.aliases]
+    names = [f"models:/{version.name}@champion" for version in champions]
+    if not names:
+        raise InputError("no champions are registered: run dvc repro, or say what to serve, such as --model telea")
+    return [*sorted(names, key=lambda name: name != DEFAULT_MODEL), "telea", "biharmonic"]
+
+
+def _checked(kind: Any, **values: Any) -> Any:
+    try:
+        return kind(**values)
+    except ValueError as error:
+        raise InputError(str(error)) from None
+
+
+def _with_progress(records: Iterator[dict[str, Any]], total: int) -> Iterator[dict[str, Any]]:
+    if total == 1 or not sys.stderr.isatty():
+        yield from records
+        return
+    with typer.progressbar(
+        records, length=total, label="filling", show_eta=True, show_pos=True, file=sys.stderr
+    ) as bar:
+        yield from bar
+
+
+def _warn(record: dict[str, Any]) -> None:
+    for warning in [*record.get("warnings", ()), *record.get("notes", ())]:
+        typer.echo(f"{record['image']}: {warning}", err=True)
+    if record["status"] == "failed":
+        error = record["error"]
+        typer.echo(error if error.startswith(record["image"]) else f"{record['image']}: {error}", err=True)
+
+
+def _end(summary: dict[str, Any], as_json: bool, words: list[str]) -> None:
+    if as_json:
+        typer.echo(json.dumps(summary, indent=2, ensure_ascii=False))
+    elif words:
+        typer.echo(", ".join(words))
+    if summary["counts"]["failed"]:
+        raise typer.Exit(1)
+
+
+def main() -> None:
+    """Run the command; a mistake that a person can mend ends in a message."""
+    try:
+        app()
+    except InpaintError as error:
+        typer.echo(f"inpaint: {error}", err=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

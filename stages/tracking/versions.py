@@ -1,0 +1,135 @@
+"""Registered models as people name them: `models:/inpaint-pconv@champion`, `models:/inpaint-pconv/3`.
+
+version = resolve("models:/inpaint-pconv@champion")
+with fetched(version) as model: ...                # its model.pt2
+"""
+
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stages.running.errors import InputError
+from stages.tracking import store
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+CHAMPION = "champion"
+_URI = re.compile(r"models:/(?P<name>[^@/]+)(@(?P<alias>[^@/]+)|/(?P<number>\d+))")
+_SHA = "model_sha256"
+
+
+@dataclass(frozen=True)
+class Version:
+    """A version of a registered model.
+
+    Attributes:
+        name: of the registered model.
+        number: of the version.
+        digest: SHA-256 of its `model.pt2`.
+        aliases: that point to it.
+        made_ms: when it was registered, in milliseconds since 1970.
+        description: Markdown.
+    """
+
+    name: str
+    number: str
+    digest: str
+    aliases: tuple[str, ...]
+    made_ms: int
+    description: str
+
+
+def resolve(uri: str) -> Version:
+    """Find the version that a URI names now.
+
+    Raises:
+        InputError: the URI is malformed, or names nothing that is registered.
+        TrackingError: MLflow cannot be reached.
+    """
+    named = _URI.fullmatch(uri)
+    if named is None:
+        raise InputError(f"a registered model is models:/NAME@ALIAS or models:/NAME/VERSION, not {uri!r}")
+    for version in registered(named["name"]):
+        if named["alias"] in version.aliases or named["number"] == version.number:
+            return version
+    known = ", ".join(sorted({version.name for version in registered()})) or "none"
+    raise InputError(f"{uri} is not registered at {store.uri()}; dvc repro registers models; there are: {known}")
+
+
+def registered(name: str = "") -> list[Version]:
+    """Return all versions, or those of one registered model, by name, the newest first.
+
+    Raises:
+        TrackingError: MLflow cannot be reached.
+    """
+    with store.reached():
+        client = store.connect()
+        found = client.search_model_versions(f"name = '{_quoted(name)}'" if name else f"tags.`{_SHA}` != ''")
+        aliases = {each: _aliases(client, each) for each in {str(version.name) for version in found}}
+    versions = [_version(version, aliases) for version in found]
+    return sorted(versions, key=lambda version: (version.name, -int(version.number)))
+
+
+def _quoted(name: str) -> str:
+    if not re.fullmatch(r"[\w. -]+", name):
+        raise InputError(f"no registered model is called {name!r}")
+    return name
+
+
+def _aliases(client: "MlflowClient", name: str) -> dict[str, str]:
+    return {alias: str(number) for alias, number in client.get_registered_model(name).aliases.items()}
+
+
+def _version(found: Any, aliases: dict[str, dict[str, str]]) -> Version:
+    name, number = str(found.name), str(found.version)
+    mine = tuple(sorted(alias for alias, of in aliases[name].items() if of == number))
+    digest, description = str(found.tags.get(_SHA, "")), str(found.description or "")
+    return Version(name, number, digest, mine, int(found.creation_timestamp), description)
+
+
+@contextmanager
+def fetched(version: Version) -> Iterator[Path]:
+    """Hand out a version's `model.pt2`, for as long as the block lasts.
+
+    Raises:
+        InputError: the version has no such file, or another one than it was registered with.
+        TrackingError: MLflow cannot be reached.
+    """
+    from stages.running.files import sha256
+
+    with tempfile.TemporaryDirectory() as folder:
+        with store.reached():
+            from mlflow.artifacts import download_artifacts
+
+            store.connect()
+            path = download_artifacts(f"models:/{version.name}/{version.number}", dst_path=folder)
+        model = Path(path) / "artifacts" / "model.pt2"
+        if not model.is_file():
+            raise InputError(
+                f"version {version.number} of {version.name} has no model.pt2: it is none of this project's"
+            )
+        if version.digest and sha256(model) != version.digest:
+            raise InputError(f"model.pt2 of {version.name} version {version.number} is not the one that was registered")
+        yield model
+
+
+def promote(name: str, number: str) -> tuple[Version | None, Version]:
+    """Make a version the champion.
+
+    Returns:
+        the champion before, if there was one, and the new one.
+
+    Raises:
+        InputError: there is no such version.
+        TrackingError: MLflow cannot be reached.
+    """
+    new = resolve(f"models:/{name}/{number}")
+    before = next((version for version in registered(name) if CHAMPION in version.aliases), None)
+    with store.reached(), store.locked("registry"):
+        store.connect().set_registered_model_alias(name, CHAMPION, number)
+    return before, new

@@ -1,0 +1,225 @@
+"""HTTP as clients see it: pictures, headers, errors as JSON, limits; the pixels are the command's."""
+
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
+from threading import Event
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+from PIL import Image
+
+from stages.restoring.cropping import Settings
+from stages.restoring.inpainter import About, Inpainter, load
+from stages.serving.app import create_app
+from stages.serving.contract import Limits
+from stages.serving.served import Served
+from tests.tracked import wait_for
+
+H, W = 120, 180
+HOSTS = ["testserver"]
+LIMITS = Limits(max_bytes=300_000, max_megapixels=0.5, timeout_s=10, queue=1)
+
+
+def png(array: np.ndarray, **options: object) -> bytes:
+    Image.fromarray(array).save(content := BytesIO(), "PNG", **options)
+    return content.getvalue()
+
+
+def pixels(content: bytes) -> np.ndarray:
+    return np.asarray(Image.open(BytesIO(content)))
+
+
+NOISE = np.random.default_rng(0).integers(0, 256, (H, W, 3), np.uint8)
+ROWS, COLUMNS = np.mgrid[0:H, 0:W]
+PHOTO = np.stack([COLUMNS, 2 * ROWS, ROWS + COLUMNS], axis=2).astype(np.uint8)
+MISSING = np.zeros((H, W), bool)
+MISSING[40:60, 70:110] = True
+HOLE = png(np.where(MISSING, 255, 0).astype(np.uint8))
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[TestClient]:
+    served = Served(["telea", "biharmonic"], None, 60)
+    served.load_first()
+    with TestClient(create_app(served, LIMITS, HOSTS), raise_server_exceptions=False) as client:
+        wait_for(lambda: len(served.names()) == 2, 30)
+        yield client
+
+
+def ask(client: TestClient, image: bytes = png(PHOTO), hole: bytes | None = HOLE, **form: object):
+    files = {"image": ("photo.png", image)} | ({"hole": ("hole.png", hole)} if hole else {})
+    return client.post("/v1/inpaint", files=files, data=form)
+
+
+def test_the_answer_is_the_pixels_that_the_inpainter_gives(client: TestClient) -> None:
+    answer = ask(client, grow=2, feather=5)
+    wanted, _ = load("telea")(PHOTO, MISSING, Settings(grow=2, feather=5))
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "image/png"
+    assert np.array_equal(pixels(answer.content), wanted)
+    assert answer.headers["x-model-name"] == "telea"
+    report = json.loads(answer.headers["x-inpaint-report"])
+    assert report["changed"] == [63, 33, 117, 67]
+
+
+def test_another_model_by_its_name(client: TestClient) -> None:
+    answer = ask(client, model="biharmonic")
+    wanted, _ = load("biharmonic")(PHOTO, MISSING, Settings())
+    assert np.array_equal(pixels(answer.content), wanted)
+
+
+def test_boxes_transparency_and_a_small_hole_laid_on_the_photo_are_the_same_hole(client: TestClient) -> None:
+    wanted = pixels(ask(client).content)
+    clear = np.dstack([PHOTO, np.where(MISSING, 0, 255).astype(np.uint8)])
+    small = png(np.full((20, 40), 255, np.uint8))
+    assert np.array_equal(pixels(ask(client, hole=None, boxes="70,40,110,60").content), wanted)
+    assert np.array_equal(pixels(ask(client, png(clear), None, alpha=True).content), wanted)
+    assert np.array_equal(pixels(ask(client, hole=small, hole_at="70,40").content), wanted)
+    black = png(np.where(MISSING, 0, 255).astype(np.uint8))
+    assert np.array_equal(pixels(ask(client, hole=black, hole_is="black").content), wanted)
+
+
+def test_patches_laid_on_the_photo_are_the_whole_answer(client: TestClient) -> None:
+    """What the page does: only what changes travels, and the second hole is filled on the result of the first."""
+    first = ask(client, format="patch", feather=3)
+    assert pixels(first.content).shape == (26, 46, 3)
+    whole = pixels(ask(client, feather=3).content)
+    files = [("image", png(PHOTO)), ("patches", first.content)]
+    again = client.post("/v1/inpaint", files=files, data={"patches_at": "67,37"})
+    assert np.array_equal(pixels(again.content), whole)
+    on_it = client.post("/v1/inpaint", files=files, data={"patches_at": "67,37", "boxes": "5,5,20,20"})
+    assert np.array_equal(pixels(on_it.content), pixels(ask(client, png(whole), None, boxes="5,5,20,20").content))
+
+
+def test_profile_transparency_and_format_are_the_photos(client: TestClient) -> None:
+    profile = b"\0" * 36 + b"acsp" + b"\0" * 88
+    answer = Image.open(BytesIO(ask(client, png(PHOTO, icc_profile=profile)).content))
+    assert answer.info["icc_profile"] == profile
+    Image.fromarray(PHOTO).save(jpeg := BytesIO(), "JPEG")
+    assert ask(client, jpeg.getvalue(), format="keep").headers["content-type"] == "image/jpeg"
+
+
+def test_an_empty_hole_gives_the_photo_back(client: TestClient) -> None:
+    assert np.array_equal(pixels(ask(client, hole=png(np.zeros((H, W), np.uint8))).content), PHOTO)
+
+
+@pytest.mark.parametrize(
+    ("what", "status", "code", "words"),
+    [
+        ({"image": b"no picture"}, 400, "not_an_image", "not a picture in a format that is read"),
+        ({"image": png(NOISE)[:-400]}, 400, "truncated", "truncated"),
+        ({"image": png(np.zeros((800, 800), np.uint8))}, 413, "too_many_pixels", "more than the 0.5 allowed"),
+        ({"image": b"x" * 400_000}, 413, "too_large", "a request may have 0.3 MB"),
+        ({"hole": png(np.zeros((W, H), np.uint8))}, 422, "size_mismatch", "180 x 120 pixels, but the hole 120 x 180"),
+        ({"hole": HOLE, "hole_at": "5,5"}, 422, "size_mismatch", "reaches beyond the photo of 180 x 120"),
+        ({"hole": None}, 422, "unusable_hole", "no hole was given"),
+        ({"hole": None, "alpha": True}, 422, "unusable_hole", "no transparency to take the hole from"),
+        ({"hole": None, "boxes": "1,2,3"}, 422, "unusable_hole", "left,top,right,bottom"),
+        ({"grow": 65}, 422, "bad_request", "grow"),
+        ({"max_side": 3}, 422, "bad_request", "`max_side` should be 0 or at least 64"),
+        ({"patches_at": "1,1"}, 422, "bad_request", "0 patches came with 1 places"),
+        ({"model": "gone"}, 404, "unknown_model", "'gone' is not served; there are: telea"),
+    ],
+)
+def test_what_is_not_answered_is_said_in_json(
+    client: TestClient, what: dict, status: int, code: str, words: str
+) -> None:
+    answer = ask(client, **what)
+    assert answer.status_code == status
+    said = answer.json()
+    assert said.keys() == {"error", "detail"}
+    assert said["error"] == code
+    assert words in said["detail"]
+    assert "Traceback" not in answer.text
+
+
+def test_other_paths_and_methods_get_json_too(client: TestClient) -> None:
+    assert client.get("/nowhere").json()["error"] == "not_found"
+    assert client.get("/v1/inpaint").json()["error"] == "wrong_method"
+    assert client.get("/v1/examples/..%2f..%2fetc%2fpasswd").status_code == 404
+    assert client.post("/v1/inpaint", json={}).json()["error"] == "bad_request"
+
+
+def test_it_says_how_it_is(client: TestClient) -> None:
+    assert client.get("/healthz").json() == {"status": "alive"}
+    assert client.get("/readyz").json() == {"status": "ready", "model": "telea"}
+    described = client.get("/v1/model").json()
+    assert described["default"] == "telea"
+    assert described["models"][0]["refused"] is None
+    assert "coffee.png" in client.get("/v1/examples").json()
+    assert client.get("/v1/examples/coffee.png").headers["content-type"] == "image/png"
+    assert "<title>inpaint</title>" in client.get("/").text
+    assert client.get("/docs").status_code == 200
+
+
+def test_strangers_are_kept_out(client: TestClient) -> None:
+    assert client.get("/healthz", headers={"Host": "evil.example"}).json()["error"] == "invalid_host"
+    foreign = client.post("/v1/inpaint", headers={"Origin": "https://evil.example"})
+    assert (foreign.status_code, foreign.json()["error"]) == (403, "foreign_origin")
+    own = client.get("/healthz", headers={"Origin": "http://testserver:8000"})
+    assert own.status_code == 200
+    assert "access-control-allow-origin" not in own.headers
+
+
+def chunks(size: int) -> Iterator[bytes]:
+    for _ in range(size // 50_000):
+        yield b"x" * 50_000
+
+
+def test_a_body_of_unsaid_length_is_counted_as_it_comes(client: TestClient) -> None:
+    headers = {"Content-Type": "multipart/form-data; boundary=b"}
+    head = b'--b\r\nContent-Disposition: form-data; name="image"; filename="x"\r\n\r\n'
+
+    def body() -> Iterator[bytes]:
+        yield head
+        yield from chunks(1_000_000)
+
+    answer = client.post("/v1/inpaint", content=body(), headers=headers)
+    assert (answer.status_code, answer.json()["error"]) == (413, "too_large")
+
+
+def held(limits: Limits) -> tuple[TestClient, Event, Event]:
+    """A server whose model answers only when it is let go."""
+    begun, go_on = Event(), Event()
+
+    def fill(image: np.ndarray, missing: np.ndarray) -> np.ndarray:
+        begun.set()
+        go_on.wait(30)
+        return np.full(image.shape, 0.5, np.float32)
+
+    served = Served(["held"], None, 60)
+    served._loaded = {"held": Inpainter(fill, About("held"), 256)}
+    return TestClient(create_app(served, limits, HOSTS)), begun, go_on
+
+
+def test_who_comes_to_a_full_queue_is_told_when_to_come_again() -> None:
+    client, begun, go_on = held(Limits(queue=1, timeout_s=20))
+    with ThreadPoolExecutor(2) as pool, client:
+        first = pool.submit(ask, client)
+        assert begun.wait(10)
+        second = pool.submit(ask, client)
+        wait_for(lambda: len(client.app.state.turns._tasks) == 2, 10)
+        refused = ask(client)
+        go_on.set()
+        assert (refused.status_code, refused.json()["error"]) == (503, "busy")
+        assert refused.headers["retry-after"] == "1"
+        assert (first.result(20).status_code, second.result(20).status_code) == (200, 200)
+
+
+def test_an_answer_that_takes_too_long_is_given_up_and_the_server_goes_on() -> None:
+    client, _, go_on = held(Limits(timeout_s=0.3))
+    with client:
+        late = ask(client)
+        assert (late.status_code, late.json()["error"]) == (503, "too_slow")
+        assert late.headers["retry-after"] == "5"
+        go_on.set()
+        assert ask(client).status_code == 200
+
+
+def test_without_a_model_it_is_not_ready() -> None:
+    client = TestClient(create_app(Served(["telea"], None, 60), LIMITS, HOSTS))
+    assert (client.get("/readyz").status_code, client.get("/readyz").json()["error"]) == (503, "not_ready")
+    assert client.get("/healthz").status_code == 200

@@ -1,0 +1,197 @@
+"""The command as people type it: photos and folders, what is said of bad ones, exit codes."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import typer
+from PIL import ExifTags, Image
+from typer.testing import CliRunner
+
+from stages.serving.cli import app, main
+
+ROOT = Path(__file__).parents[2]
+H, W = 60, 90
+RUN = ["--model", "telea"]
+
+
+def photo(seed: int = 0) -> np.ndarray:
+    rows, columns = np.mgrid[0:H, 0:W]
+    return np.stack([2 * columns, 3 * rows, (seed * 40 + rows + columns) % 256], axis=2).astype(np.uint8)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Photos of several kinds in a tree, one damaged, and a hole for all."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos/trip").mkdir(parents=True)
+    Image.fromarray(photo(0)).save("photos/a.png")
+    Image.fromarray(photo(1)).save("photos/a.jpg", quality=95)
+    Image.fromarray(photo(2)).save("photos/trip/b.webp", lossless=True)
+    Path("photos/bad.jpg").write_bytes(b"no picture")
+    hole = np.zeros((H, W), np.uint8)
+    hole[20:30, 40:60] = 255
+    Image.fromarray(hole).save("hole.png")
+    return tmp_path
+
+
+def inpaint(*words: str) -> tuple[int, str, str]:
+    """Run the command in this process; return its exit code and what it wrote to stdout and stderr."""
+    result = CliRunner().invoke(app, words, prog_name="inpaint")
+    if isinstance(result.exception, Exception) and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.exit_code, result.stdout, result.stderr
+
+
+def opened(path: str) -> Image.Image:
+    with Image.open(path) as picture:
+        picture.load()
+        return picture
+
+
+def main_with(words: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
+    monkeypatch.setattr(sys, "argv", ["inpaint", *words])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    return int(ended.value.code or 0)
+
+
+def test_one_photo(folder: Path) -> None:
+    assert inpaint("run", "photos/a.png", "hole.png", "-o", "out/filled.png", *RUN) == (0, "1 done\n", "")
+    filled, before = np.array(opened("out/filled.png")), photo(0)
+    assert (filled != before).any(axis=2)[20:30, 40:60].any()
+    filled[20:30, 40:60] = before[20:30, 40:60]
+    assert np.array_equal(filled, before)
+
+
+def test_a_folder_becomes_a_tree_like_it_and_a_bad_file_costs_only_itself(folder: Path) -> None:
+    code, said, wrong = inpaint("run", "photos", "hole.png", "-o", "out", "--report", "report.json", *RUN)
+    assert (code, said) == (1, "3 done, 1 failed\n")
+    assert "photos/bad.jpg: not a picture in a format that is read" in wrong
+    made = sorted(str(path.relative_to("out")) for path in Path("out").rglob("*.*"))
+    assert made == ["a.jpg", "a.png", "trip/b.webp"]
+    report = json.loads(Path("report.json").read_text())
+    assert report["counts"] == {"done": 3, "skipped": 0, "failed": 1}
+    assert report["model"]["name"] == "telea"
+    assert {Path(each["image"]).name: each["status"] for each in report["files"]}["bad.jpg"] == "failed"
+
+
+def test_after_an_interruption_only_the_rest_is_done(folder: Path) -> None:
+    inpaint("run", "photos/a.png", "hole.png", "-o", "out", *RUN)
+    before = Path("out/a.png").stat().st_mtime_ns
+    code, said, _ = inpaint("run", "photos", "hole.png", "-o", "out", "--resume", *RUN)
+    assert (code, said) == (1, "2 done, 1 skipped, 1 failed\n")
+    assert Path("out/a.png").stat().st_mtime_ns == before
+
+
+def test_it_stops_at_the_first_bad_file_where_that_is_wanted(folder: Path) -> None:
+    Path("photos/0.jpg").write_bytes(b"")
+    assert inpaint("run", "photos", "hole.png", "-o", "out", "--on-error", "stop", *RUN)[:2] == (1, "1 failed\n")
+    assert not Path("out").exists()
+
+
+def test_each_photo_has_its_own_hole_in_a_folder_of_holes(folder: Path) -> None:
+    Path("holes/trip").mkdir(parents=True)
+    opened("hole.png").save("holes/a.png")
+    opened("hole.png").transpose(Image.Transpose.FLIP_LEFT_RIGHT).save("holes/trip/b.png")
+    code, said, wrong = inpaint("run", "photos", "holes", "-o", "out", *RUN)
+    assert (code, said) == (1, "3 done, 1 failed\n")
+    filled = np.asarray(opened("out/trip/b.webp"))
+    assert np.array_equal(filled[:, 55:], photo(2)[:, 55:])
+    assert "bad.jpg" in wrong
+
+
+@pytest.mark.parametrize(("hole", "share"), [("10,5,20,15", 100), ("10,5,20,15 40,40,50,50", 200), ("alpha", 50)])
+def test_holes_by_numbers_and_by_transparency(folder: Path, hole: str, share: int) -> None:
+    alpha = np.full((H, W), 255, np.uint8)
+    alpha[10:15, 10:20] = 0
+    Image.fromarray(np.dstack([photo(), alpha])).save("clear.png")
+    code, said, _ = inpaint("run", "clear.png", hole, "-o", "out.png", "--json", *RUN)
+    assert code == 0
+    assert json.loads(said)["files"][0]["hole_share"] == pytest.approx(share / (H * W), abs=1e-6)
+    if hole == "alpha":
+        assert opened("out.png").mode == "RGB"  # nothing is transparent any more
+
+
+def test_a_hole_and_a_photo_that_a_camera_turned(folder: Path) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    Image.fromarray(photo()).save("turned.png", exif=exif.tobytes())
+    opened("hole.png").save("turned_hole.png", exif=exif.tobytes())
+    assert inpaint("run", "turned.png", "turned_hole.png", "-o", "out.png", *RUN)[0] == 0
+    assert opened("out.png").size == (H, W)
+    assert inpaint("run", "turned.png", "hole.png", "-o", "out.png", *RUN)[0] == 1
+
+
+def test_before_hole_and_after_side_by_side(folder: Path) -> None:
+    assert inpaint("run", "photos/a.png", "hole.png", "-o", "out.png", "--concat", *RUN)[0] == 0
+    panels = np.asarray(opened("out.png"))
+    assert panels.shape == (H, 3 * W, 3)
+    assert np.array_equal(panels[:, :W], photo())
+    assert (panels[25, W + 50] == 255).all()
+
+
+def test_check_looks_and_writes_nothing(folder: Path) -> None:
+    Image.fromarray(255 - np.asarray(opened("hole.png"))).save("inverse.png")
+    code, said, wrong = inpaint("check", "photos/a.png", "inverse.png")
+    assert (code, said) == (0, "photos/a.png: 90 x 60 pixels, 96.30% missing, by brightness\n")
+    assert "is white the hole, or black?" in wrong
+    assert inpaint("check", "photos", "hole.png")[0] == 1
+    assert sorted(path.name for path in folder.iterdir()) == ["hole.png", "inverse.png", "photos"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["run", "nowhere", "hole.png", "-o", "out"], "nowhere does not exist; wanted is a photo or a folder"),
+        (["run", "photos/trip", "hole.png", "-o", "out", "--model", "nothing"], "no model at nothing: wanted is"),
+        (["run", "photos/a.png", "hole.png", "-o", "photos/a.png"], "is the photo itself; say another place"),
+        (["run", "photos", "hole.png", "-o", "out", "--format", "png"], "would both become out/a.png; leave --format"),
+        (["run", "photos/a.png", "hole.png", "-o", "out", "--max-side", "7"], "`max_side` should be 0 or at least 64"),
+        (
+            ["run", "photos/a.png", "hole.png", "-o", "o", "--model", "models:/x"],
+            "is models:/NAME@ALIAS or models:/NAME",
+        ),
+    ],
+)
+def test_what_cannot_be_done_is_said_without_a_traceback(
+    folder: Path, words: list[str], message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main_with(words, monkeypatch) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_help_comes_at_once_and_without_torch(tmp_path: Path) -> None:
+    program = (
+        "import sys, stages.serving.cli as cli; cli.app(['--help'], standalone_mode=False); print(sorted(sys.modules))"
+    )
+    said = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    loaded = said.strip().rpartition("\n")[2]
+    assert "'typer'" in loaded
+    assert not [name for name in ("torch", "numpy", "mlflow", "onnxruntime", "fastapi", "PIL") if f"'{name}'" in loaded]
+
+
+def commands(group: object, words: str = "inpaint") -> Iterator[str]:
+    """Walk all commands."""
+    for name, command in getattr(group, "commands", {}).items():
+        yield from commands(command, f"{words} {name}") if hasattr(command, "commands") else [f"{words} {name}"]
+
+
+def test_the_readme_has_every_command() -> None:
+    readme = (ROOT / "README.md").read_text()
+    found = list(commands(typer.main.get_command(app)))
+    assert {"inpaint run", "inpaint serve", "inpaint model promote"} <= set(found)
+    assert not [command for command in found if command not in readme]
+
+
+def test_the_installed_command_answers(folder: Path) -> None:
+    command = Path(sys.executable).parent / "inpaint"
+    done = subprocess.run(
+        [command, "check", "photos/a.png", "hole.png"], capture_output=True, text=True, check=False, env=os.environ
+    )
+    assert (done.returncode, done.stderr) == (0, "")

@@ -1,0 +1,229 @@
+"""The page in a real browser: what people do with mouse, finger and keyboard, and the pixels they get."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import ExifTags, Image
+from playwright.sync_api import Browser, Page, expect
+from skimage.data import coffee
+
+from stages.restoring.cropping import Settings
+from stages.restoring.inpainter import load
+from tests.browser import browser  # noqa: F401 - a fixture
+from tests.tracked import answers, free_port, wait_for
+
+FEATHER = 4  # what the page sets when it opens
+H, W = coffee().shape[:2]
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A server that people would start."""
+    port = free_port()
+    command = Path(sys.executable).parent / "inpaint"
+    words = ["serve", "--model", "telea", "--model", "biharmonic", "--port", str(port)]
+    with (tmp_path_factory.mktemp("server") / "log").open("wb") as log:
+        process = subprocess.Popen([command, *words], stdout=log, stderr=log)
+        try:
+            wait_for(lambda: answers(f"http://127.0.0.1:{port}/readyz"), 60)
+            yield f"http://127.0.0.1:{port}/"
+        finally:
+            process.terminate()
+            assert process.wait(20) in (0, -15)
+
+
+@pytest.fixture
+def page(address: str, browser: Browser) -> Iterator[Page]:  # noqa: F811
+    """A page that asks nobody but its server and makes no error."""
+    context = browser.new_context(viewport={"width": 1200, "height": 850}, accept_downloads=True)
+    page = context.new_page()
+    asked, wrong = [], []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.goto(address)
+    yield page
+    context.close()
+    assert not wrong
+    assert not [url for url in asked if not url.startswith((address, "data:", "blob:"))]
+
+
+def open_example(page: Page) -> None:
+    page.get_by_role("button", name="Example: coffee").click()
+    expect(page.locator("#said")).to_contain_text(f"{W} \N{MULTIPLICATION SIGN} {H} pixels")
+
+
+def drag(page: Page, *points: tuple[float, float], button: str = "left") -> None:
+    """Paint a line through points, given as shares of the photo's width and height."""
+    box = page.locator("#paint").bounding_box()
+    assert box is not None
+    places = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in points]
+    page.mouse.move(*places[0])
+    page.mouse.down(button=button)
+    for place in places[1:]:
+        page.mouse.move(*place, steps=6)
+    page.mouse.up(button=button)
+
+
+def saved(page: Page, button: str) -> bytes:
+    with page.expect_download() as download:
+        page.locator(button).click()
+    return Path(download.value.path()).read_bytes()
+
+
+def hole(page: Page) -> np.ndarray:
+    """The hole as the page saves it."""
+    if not page.locator("details").get_attribute("open") and not page.locator("#holeSave").is_visible():
+        page.locator("summary").click()
+    return pixels(saved(page, "#holeSave")).max(axis=2) >= 128
+
+
+def pixels(content: bytes) -> np.ndarray:
+    with Image.open(BytesIO(content)) as picture:
+        return np.asarray(picture.convert("RGB"))
+
+
+def fill(page: Page) -> None:
+    page.get_by_role("button", name="Fill", exact=True).click()
+    expect(page.locator("#said")).to_contain_text("Filled in", timeout=20_000)
+
+
+def png(array: np.ndarray, **options: object) -> dict[str, object]:
+    Image.fromarray(array).save(content := BytesIO(), "PNG", **options)
+    return {"name": "given.png", "mimeType": "image/png", "buffer": content.getvalue()}
+
+
+def test_what_is_painted_twice_and_downloaded_is_what_the_inpainter_gives(page: Page) -> None:
+    open_example(page)
+    drag(page, (0.3, 0.3), (0.4, 0.5))
+    first = hole(page)
+    fill(page)
+    drag(page, (0.7, 0.6), (0.75, 0.7), (0.7, 0.75))
+    second = hole(page)
+    page.get_by_label("Model").select_option("biharmonic")
+    fill(page)
+    once, _ = load("telea")(coffee(), first, Settings(feather=FEATHER))
+    twice, _ = load("biharmonic")(once, second, Settings(feather=FEATHER))
+    assert first.sum() > 1000
+    assert np.array_equal(pixels(saved(page, "#download")), twice)
+    for _ in range(2):  # back before the second filling, and its stroke is there again
+        page.get_by_role("button", name="Undo").click()
+        if page.locator("#holeSave").is_enabled():
+            break
+    assert np.array_equal(hole(page), second)
+    assert np.array_equal(pixels(saved(page, "#download")), once)
+
+
+def test_eraser_right_button_undo_redo_and_clear(page: Page) -> None:
+    open_example(page)
+    drag(page, (0.2, 0.5), (0.8, 0.5))
+    whole = hole(page)
+    page.get_by_role("button", name="Eraser").click()
+    drag(page, (0.5, 0.4), (0.5, 0.6))
+    erased = hole(page)
+    assert erased.sum() < whole.sum()
+    page.get_by_role("button", name="Brush", exact=True).click()
+    drag(page, (0.3, 0.4), (0.3, 0.6), button="right")
+    assert hole(page).sum() < erased.sum()
+    page.keyboard.press("Control+z")
+    page.keyboard.press("Control+z")
+    assert np.array_equal(hole(page), whole)
+    page.get_by_role("button", name="Redo").click()
+    assert np.array_equal(hole(page), erased)
+    page.get_by_role("button", name="Clear").click()
+    expect(page.get_by_role("button", name="Fill", exact=True)).to_be_disabled()
+
+
+def test_a_photo_of_ones_own_and_a_hole_from_a_file(page: Page) -> None:
+    """Turned by the camera, with the hole as the photo's size is when upright."""
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    page.locator("#openFirst").set_input_files(png(coffee(), exif=exif.tobytes()))
+    expect(page.locator("#said")).to_contain_text(f"{H} \N{MULTIPLICATION SIGN} {W} pixels")
+    missing = np.zeros((W, H), bool)
+    missing[100:160, 50:90] = True
+    page.locator("summary").click()
+    page.locator("#holeFile").set_input_files(png(np.where(missing.T, 255, 0).astype(np.uint8)))
+    expect(page.get_by_role("alert")).to_contain_text("they should be the same")
+    page.locator("#holeFile").set_input_files(png(np.where(missing, 255, 0).astype(np.uint8)))
+    assert np.array_equal(hole(page), missing)
+    page.get_by_role("button", name="Invert").click()
+    assert np.array_equal(hole(page), ~missing)
+    page.get_by_role("button", name="Undo").click()
+    fill(page)
+    upright = np.rot90(coffee(), -1)
+    wanted, _ = load("telea")(np.ascontiguousarray(upright), missing, Settings(feather=FEATHER))
+    assert np.array_equal(pixels(saved(page, "#download")), wanted)
+
+
+def test_all_of_it_by_keyboard(page: Page) -> None:
+    page.get_by_role("button", name="Example: coffee").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#paint")).to_be_focused()
+    for key in ("ArrowRight", "Space", "Shift+ArrowDown", "Shift+ArrowDown"):
+        page.keyboard.press(key)
+    expect(page.locator("#said")).to_contain_text("Brush at")
+    page.keyboard.press("Enter")
+    expect(page.locator("#said")).to_contain_text("Filled in", timeout=20_000)
+    page.locator("summary").press("Enter")
+    page.get_by_label("left").fill("590")
+    page.get_by_role("button", name="Mark", exact=True).press("Enter")
+    expect(page.get_by_role("alert")).to_contain_text("within the 600 \N{MULTIPLICATION SIGN} 400 pixels")
+    page.get_by_label("left").fill("20")
+    page.get_by_role("button", name="Mark", exact=True).press("Enter")
+    assert hole(page).sum() == 100 * 100
+
+
+def test_compare_shows_the_photo_as_it_was(page: Page) -> None:
+    open_example(page)
+    drag(page, (0.4, 0.4), (0.6, 0.4))
+    fill(page)
+    expect(page.locator("#before")).to_be_hidden()
+    page.locator("#compare").fill("50")
+    expect(page.locator("#before")).to_be_visible()
+    assert "50%" in str(page.locator("#before").evaluate("image => image.style.clipPath"))
+
+
+def test_what_goes_wrong_is_said(page: Page) -> None:
+    page.locator("#openFirst").set_input_files({"name": "a.jpg", "mimeType": "image/jpeg", "buffer": b"no picture"})
+    expect(page.get_by_role("alert")).to_contain_text("This browser cannot show a.jpg")
+    open_example(page)
+    expect(page.get_by_role("alert")).to_be_hidden()
+    drag(page, (0.4, 0.4), (0.6, 0.4))
+    page.context.set_offline(True)
+    page.get_by_role("button", name="Fill", exact=True).click()
+    expect(page.get_by_role("alert")).to_contain_text("The server cannot be reached")
+    page.context.set_offline(False)
+    fill(page)
+    expect(page.get_by_role("alert")).to_be_hidden()
+
+
+def test_by_finger_on_a_phone_in_the_dark(address: str, browser: Browser) -> None:  # noqa: F811
+    context = browser.new_context(
+        viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True, color_scheme="dark"
+    )
+    page = context.new_page()
+    page.goto(address)
+    page.get_by_role("button", name="Example: coffee").tap()
+    expect(page.locator("#sheet")).to_be_visible()
+    page.locator("#paint").tap()
+    fill(page)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    background = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert sum(int(part) for part in background[4:-1].split(",")) < 120
+    context.close()
+
+
+def test_every_control_has_a_name(page: Page) -> None:
+    open_example(page)
+    page.locator("summary").click()
+    nameless = page.evaluate(
+        """() => [...document.querySelectorAll("button, input, select, canvas[tabindex]")]
+            .filter(each => !(each.getAttribute("aria-label") || each.textContent.trim() || each.labels?.length
+                || each.querySelector("img[alt]"))).map(each => each.outerHTML)"""
+    )
+    assert nameless == []

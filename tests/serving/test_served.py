@@ -1,0 +1,109 @@
+"""Aliases that move under a running server: the new version takes over, a bad one is refused, no answer is lost."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from stages.publish.__main__ import publish
+from stages.publish.held import PublishParams, hold
+from stages.restoring.cropping import Settings
+from stages.running.errors import InputError
+from stages.serving.cli import app
+from stages.serving.models import open_inpainter
+from stages.serving.served import Served
+from stages.tracking import versions
+from tests.tracked import wait_for, write_database, write_outputs
+
+MODEL = "models:/inpaint-pconv@champion"
+PARAMS = PublishParams(experiment="photographs", model_name="inpaint", strict=False)
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A tree with two versions: the first the champion, the second the challenger."""
+    tree = tmp_path_factory.mktemp("registry")
+    write_database(tree)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DVC_ROOT", str(tree))
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        for seed in (0, 1):
+            shutil.rmtree(tree / "data", ignore_errors=True)
+            write_outputs(tree, seed)
+            publish(hold(tree / "data", ["pconv"], ["mean", "pconv"], PARAMS), registering=True)
+        yield tree
+
+
+def picture_and_hole() -> tuple[np.ndarray, np.ndarray]:
+    image = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
+    missing = np.zeros((48, 64), bool)
+    missing[10:30, 20:40] = True
+    return image, missing
+
+
+def test_an_alias_moves_a_bad_version_is_refused_and_the_old_one_goes_on(registry: Path) -> None:
+    image, missing = picture_and_hole()
+    served = Served([MODEL], "cpu", poll_s=0.2)
+    served.load_first()
+    first = served.pick()
+    with served.kept_up_to_date():
+        assert (first.about.name, first.about.version) == ("inpaint-pconv", "1")
+        before, _ = first(image, missing, Settings())
+        versions.promote("inpaint-pconv", "2")
+        wait_for(lambda: served.pick().about.version == "2", 30)
+        after, _ = served.pick("inpaint-pconv")(image, missing, Settings())
+        assert not np.array_equal(before, after)
+        assert np.array_equal(first(image, missing, Settings())[0], before)  # who holds the old one ends with it
+
+        (damaged,) = [path for path in registry.rglob("artifacts/model.pt2") if path.stat().st_size and _is(path, "1")]
+        honest = damaged.read_bytes()
+        damaged.write_bytes(honest[:-100])
+        versions.promote("inpaint-pconv", "1")
+        wait_for(lambda: served.describe()[0]["refused"] is not None, 30)
+        (said,) = served.describe()
+        assert (said["version"], said["refused"]["version"]) == ("2", "1")
+        assert "is not the one that was registered" in said["refused"]["reason"]
+        assert np.array_equal(served.pick()(image, missing, Settings())[0], after)
+        damaged.write_bytes(honest)
+        versions.promote("inpaint-pconv", "2")
+        wait_for(lambda: served.describe()[0]["refused"] is None, 30)
+
+
+def _is(model: Path, number: str) -> bool:
+    from stages.running.files import sha256
+
+    return sha256(model) == versions.resolve(f"models:/inpaint-pconv/{number}").digest
+
+
+def test_a_version_is_named_by_alias_or_number(registry: Path) -> None:
+    assert open_inpainter("models:/inpaint-pconv/2", "cpu").about.version == "2"
+    assert versions.resolve("models:/inpaint-pconv@challenger").number == "2"
+    with pytest.raises(InputError, match="models:/nothing@champion is not registered at .*; there are: inpaint-pconv"):
+        versions.resolve("models:/nothing@champion")
+    with pytest.raises(InputError, match='no registered model is called "it\'s"'):
+        versions.resolve("models:/it's@champion")
+
+
+def test_the_command_lists_shows_and_promotes(registry: Path) -> None:
+    def inpaint(*words: str) -> str:
+        result = CliRunner().invoke(app, words, catch_exceptions=False)
+        assert result.exit_code == 0
+        return result.stdout
+
+    inpaint("model", "promote", "models:/inpaint-pconv/1")
+    assert inpaint("model", "promote", "models:/inpaint-pconv@challenger") == (
+        "version 2 is the champion of inpaint-pconv; it was version 1\n"
+    )
+    assert inpaint("model", "list").split()[:4] == ["inpaint-pconv", "2", "challenger,", "champion"]
+    assert "inpaint-pconv, version 2 (challenger, champion), model.pt2 " in inpaint("model", "show", MODEL)
+
+
+def test_two_models_of_one_name_are_not_served_together(registry: Path) -> None:
+    served = Served([MODEL, "models:/inpaint-pconv/1"], "cpu", poll_s=60)
+    served.load_first()
+    with served.kept_up_to_date():
+        wait_for(lambda: served.describe()[1]["refused"] is not None, 30)
+    assert "serve one of them" in served.describe()[1]["refused"]["reason"]
