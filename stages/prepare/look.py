@@ -17,7 +17,7 @@ from stages.prepare.photos import Photo, Reject
 from stages.prepare.selection import Selection
 
 _ON_A_SHEET, _COLUMNS, _TILE_PX = 48, 16, 64
-_MEASURED = 2000  # tiles of each split, for the colours
+_MEASURED = 500  # tiles of each split, for the colours
 _MOST_PAIRS, _PAIR_PX = 24, 150
 _EXAMPLES = 3  # of the files that were refused for the same reason
 

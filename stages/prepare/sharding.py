@@ -26,6 +26,7 @@ from typing import Any
 
 import numpy as np
 
+from stages.pictures.shards import Pixels
 from stages.pictures.splits import SPLITS
 from stages.prepare.found import Piece
 from stages.prepare.selection import Placed
@@ -117,12 +118,19 @@ def write_shard(order: Order) -> dict[str, Any]:
     if order.known.exists():
         _link_or_copy(order.known, order.target)
     else:
-        tiles = [np.load(path, mmap_mode="r")[start : start + count] for path, start, count in order.pieces]
-        write_array(order.target, np.concatenate(tiles))
+        write_array(order.target, np.concatenate([_read(*piece) for piece in order.pieces]))
         with suppress(OSError):  # another file system, or one without links: the next run does the work again
             os.link(order.target, order.known)
     tiles_held = len(np.load(order.target, mmap_mode="r"))
     return {"file": order.target.name, "tiles": tiles_held, "sha256": sha256(order.target)}
+
+
+def _read(path: Path, start: int, count: int) -> Pixels:
+    """Read some tiles of a file; through a memory map, pages around them would stay in memory as well."""
+    held = np.load(path, mmap_mode="r")
+    one = held[0].nbytes
+    flat = np.fromfile(path, np.uint8, count * one, offset=held.offset + start * one)
+    return flat.reshape(count, *held.shape[1:])
 
 
 def _link_or_copy(known: Path, target: Path) -> None:
