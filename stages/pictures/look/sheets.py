@@ -19,6 +19,7 @@ Pixels = npt.NDArray[np.uint8]
 _GAP_PX = 3
 _PAPER = 255
 _MOST_BYTES = 24 * 2**20
+_AT_ONCE = 50  # tiles, before the memory that their pages take is given back
 _QUALITY = 88
 
 
@@ -67,7 +68,12 @@ def data_uri(pixels: Pixels) -> str:
 def some_of(tiles: Tiles, wanted: int) -> Pixels:
     """Return tiles evenly spread over all, no more than are wanted and than fit into some megabytes."""
     fitting = max(1, _MOST_BYTES // (3 * tiles.size**2))
-    return tiles.gather(spread(len(tiles), min(wanted, fitting)))
+    rows = spread(len(tiles), min(wanted, fitting))
+    parts = [tiles.gather(rows[:0])]
+    for start in range(0, len(rows), _AT_ONCE):
+        parts.append(tiles.gather(rows[start : start + _AT_ONCE]))
+        tiles.release()
+    return np.concatenate(parts)
 
 
 def spread(count: int, wanted: int) -> npt.NDArray[np.intp]:
