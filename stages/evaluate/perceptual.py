@@ -41,7 +41,7 @@ class Distance:
 
         from stages.pictures import features
 
-        self._features = features.load("efficientnet_lite0").to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload] # torch has no stub for it
+        self._features = features.load("efficientnet_lite0").to(device).to(memory_format=torch.channels_last)
         self._device = device
 
     def __call__(self, restored: Floats, targets: Floats, holes: Holes) -> list[float]:
