@@ -6,9 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 from torch import Tensor, nn
 
 from stages import pair
+from stages.evaluate.__main__ import main as evaluate
 from stages.pictures.holes import BUCKETS, pack
 from stages.pictures.shards import write_tiles
 from stages.restoring import classical, exported
@@ -102,3 +104,11 @@ def make_project(folder: Path) -> None:
         pair.main()
     exported.save(GreyNet(), folder / "data/models/grey_net/model.pt2", 2, {"key": "grey_net"})
     make_training(folder / "data/training/grey_net")
+
+
+def evaluate_all(patch: pytest.MonkeyPatch) -> None:
+    """Score every method of the project that is the working directory."""
+    patch.setenv("INPAINT_DEVICE", "cpu")
+    patch.setenv("INPAINT_WORKERS", "1")
+    for key in METHODS:
+        evaluate(key)

@@ -58,7 +58,7 @@ def test_everything_is_made(clone: Clone) -> None:
 def test_every_method_answers_the_same_pairs(clone: Clone) -> None:
     tables = [pd.read_parquet(path) for path in sorted(clone.root.glob("data/evaluation/*/scores.parquet"))]
     assert len(tables) == 9
-    keys = [column for column in ("tile", "hole", "bucket", "border") if column in tables[0]]
+    keys = [column for column in ("pair", "sha256", "bucket", "border") if column in tables[0]]
     assert len(keys) >= 3
     for table in tables[1:]:
         pd.testing.assert_frame_equal(table[keys], tables[0][keys])
@@ -76,14 +76,15 @@ def test_nothing_changes_when_it_runs_again(clone: Clone) -> None:
 
 
 CHANGES = {
-    "params.yaml: seed": {"prepare", "masks", "augment"} | TRAININGS | EVALUATIONS | {"report"},
+    "params.yaml: seed": {"prepare", "masks", "augment", "pair"} | TRAININGS | {"report"},
     "params.yaml: tile_size": {"prepare", "masks"},
     "params.yaml: prepare.short_sides": {"prepare"},
     "params.yaml: masks.val": {"masks"},
     "params.yaml: augment.copies": {"augment"},
     "params.yaml: train.unet.steps": {"train@unet"},
     "params.yaml: train.pix2pix.l1_weight": {"train@pix2pix"},
-    "params.yaml: evaluate.gallery": EVALUATIONS,
+    "params.yaml: pairs.gallery": {"pair"},
+    "params.yaml: evaluate.worst": EVALUATIONS,
     "params.yaml: publish.strict": set(),
     "stages/pix2pix/losses.py": {"train@pix2pix"},
     "stages/pconv/losses.py": UNET_FAMILY,
@@ -92,6 +93,9 @@ CHANGES = {
     "stages/restoring/exported.py": TRAININGS | EVALUATIONS,
     "stages/augment/__main__.py": {"augment"},
     "stages/restoring/cropping.py": set(),
+    "stages/pair.py": {"pair"},
+    "stages/comparing/bootstrap.py": {"report"},
+    "data/data_size/README.md": {"report"},
     "stages/serving/logged_model.py": set(),
     "README.md": set(),
     "data/embedded.csv": {"prepare"},

@@ -65,7 +65,7 @@ def test_test_scores_are_in_the_trainings_own_run(tree: Path) -> None:
     run = seen.run()
     assert run.data.metrics["test/hole_psnr"] == 22.0
     assert run.data.metrics["val/hole_psnr"] == 21.5
-    assert seen.artifacts(run, "test") == ["by_ratio.csv"]
+    assert seen.artifacts(run, "test") == ["by_ratio.csv", "cells.csv", "gallery.png", "over_ratio.png"]
     assert (
         "| pconv | 22 | 0.9 |\n| mean | 14 | 0.7 |\n| biharmonic | 18 | 0.8 |" in run.data.tags["mlflow.note.content"]
     )

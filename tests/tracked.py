@@ -127,7 +127,11 @@ def write_outputs(tree: Path, seed: int = 0) -> dict[str, Any]:
         (folder / "by_ratio.csv").write_text("holes,hole_psnr\n0-10 %,15\n")
     (data / "report").mkdir(exist_ok=True)
     (data / "report/index.html").write_text(f"<h1>Report {seed}</h1>")
-    Image.new("RGB", (40, 24)).save(data / "report/gallery.png")
+    of_method = data / "report/methods/pconv"
+    of_method.mkdir(parents=True, exist_ok=True)
+    (of_method / "cells.csv").write_text("method,score\n")
+    for path in (data / "report/gallery.png", of_method / "gallery.png", of_method / "over_ratio.png"):
+        Image.new("RGB", (40, 24)).save(path)
     return write_record(data / "training/pconv", sha256=sha256)
 
 

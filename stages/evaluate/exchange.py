@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from PIL import Image
 
 from stages.pictures.holes import Bank
 from stages.pictures.images import load_image, save_png
@@ -43,7 +44,7 @@ def export_pairs(folder: Path, pairs: pd.DataFrame, tiles: Tiles, bank: Bank) ->
         targets, holes = tiles.gather(chunk["tile_row"].to_numpy()), bank.gather(chunk["hole_row"].to_numpy())
         for name, target, hole in zip(chunk["pair"], targets, holes, strict=True):
             save_png(folder / "images" / f"{name}.png", target * (1 - hole[..., None]))
-            save_png(folder / "holes" / f"{name}.png", 255 * hole)
+            Image.fromarray(255 * hole).save(folder / "holes" / f"{name}.png")
     files.write_csv(folder / "pairs.csv", pairs.drop(columns=["tile_row", "hole_row", "shown"]))
 
 

@@ -64,7 +64,7 @@ def _publish_model(held: Held, key: str, registering: bool) -> list[str]:
 def _test_scores(held: Held, key: str) -> additions.Addition:
     return additions.Addition(
         scores={f"test/{name}": value for name, value in held.scores[key].items()},
-        files=[held.data / "evaluation" / key / "by_ratio.csv"],
+        files=held.tested(key),
         texts={},
         folder="test",
         note=words.describe(held, key),

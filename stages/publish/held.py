@@ -12,6 +12,8 @@ from stages.running.errors import InputError, ParamsError
 from stages.running.params import Settings
 from stages.tracking.record import Record, read_record, read_scores
 
+_REPORT = ("index.html", "gallery.png", "scores.csv", "differences.csv")
+
 
 class PublishParams(Settings):
     """The section `publish`."""
@@ -40,8 +42,13 @@ class Held:
     def published(self, key: str) -> str:
         """Hash all that the run of a training shows."""
         evaluation = self.data / "evaluation" / key
-        paths = (self.data / "training" / key / "record.json", evaluation / "summary.json", evaluation / "by_ratio.csv")
+        paths = (self.data / "training" / key / "record.json", evaluation / "summary.json", *self.tested(key))
         return _hash(self.params.experiment, *paths)
+
+    def tested(self, key: str) -> list[Path]:
+        """Return what a run shows of its test: means by ratio, and the report's table, plot and gallery of it."""
+        of_method = sorted((self.data / "report" / "methods" / key).glob("*.*"))
+        return [self.data / "evaluation" / key / "by_ratio.csv", *of_method]
 
     def compared(self) -> str:
         """Hash all that the comparison shows."""
@@ -49,9 +56,9 @@ class Held:
         return _hash(self.params.experiment, *self.report(), *summaries, *data.files(self.data))
 
     def report(self) -> list[Path]:
-        """Return the report's page and, where there is one, its picture."""
-        page, gallery = (self.data / "report" / name for name in ("index.html", "gallery.png"))
-        return [page, gallery] if gallery.exists() else [page]
+        """Return the report's page and, as far as there are such, its picture and tables."""
+        page, *others = (self.data / "report" / name for name in _REPORT)
+        return [page, *(path for path in (*others, self.data / "pairs.csv") if path.exists())]
 
     def registered_name(self, key: str) -> str:
         """Return the name of the registered model whose versions are the trainings of `key`."""

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from stages.publish.held import Held
 
-_HEADLINES = ("hole_psnr", "psnr", "ssim", "l1_percent", "hole_l1_percent")
+_HEADLINES = ("hole_psnr", "psnr", "ssim", "l1_percent", "hole_l1_percent", "sharpness", "perceptual")
 _BASELINES = ("mean", "harmonic", "biharmonic")
 
 

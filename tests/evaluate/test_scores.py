@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 from scipy.signal import convolve2d
-from skimage.metrics import peak_signal_noise_ratio
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from stages.evaluate.scores import PSNR_CAP_DB, Answer, composite, score
 
@@ -48,6 +48,7 @@ def test_a_perfect_answer_scores_finitely(target, hole):
     scored = score(Answer(target, hole, as_floats(target)))
     assert scored["hole_psnr"] == scored["psnr"] == scored["raw_psnr"] == PSNR_CAP_DB
     assert scored["ssim"] == 1
+    assert scored["hole_ssim"] == scored["raw_ssim"] == scored["sharpness"] == 1
     assert scored["l1_percent"] == scored["hole_l1_percent"] == 0
 
 
@@ -92,3 +93,38 @@ def test_scores_agree_with_other_peoples(target, hole):
     psnr = peak_signal_noise_ratio(as_floats(target), filled, data_range=1)
     assert scored["raw_psnr"] == pytest.approx(psnr, abs=1e-4)
     assert scored["raw_ssim"] == pytest.approx(ssim_by_the_book(filled, as_floats(target)), abs=1e-5)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_ssim_is_that_of_scikit_image(seed):
+    rng = np.random.default_rng(seed)
+    target, hole = rng.integers(0, 256, (H, W, 3)).astype(np.uint8), (rng.random((H, W)) < 0.3).astype(np.uint8)
+    filled = (as_floats(target) + rng.normal(0, 0.05 * (seed + 1), target.shape)).clip(0, 1).astype(np.float32)
+    answer = Answer(target, hole, filled)
+    scored = score(answer)
+    settings = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 1.0}
+    for name, picture in (("ssim", composite(answer)), ("raw_ssim", filled)):
+        theirs, by_pixel = structural_similarity(
+            as_floats(target).astype(float), picture.astype(float), channel_axis=2, full=True, **settings
+        )
+        assert scored[name] == pytest.approx(theirs, abs=1e-5)
+        if name == "ssim":
+            assert scored["hole_ssim"] == pytest.approx(by_pixel[hole > 0].mean(), abs=1e-5)
+
+
+@pytest.mark.parametrize("side", [2, 5, 12])
+def test_psnr_of_the_whole_is_that_of_the_hole_and_its_share(target, side):
+    hole = np.zeros((H, W), np.uint8)
+    hole[3 : 3 + side, 5 : 5 + 2 * side] = 1
+    noise = np.random.default_rng(0).normal(0, 0.1, target.shape)
+    scored = score(Answer(target, hole, (as_floats(target) + noise).astype(np.float32)))
+    assert scored["psnr"] == pytest.approx(scored["hole_psnr"] + 10 * np.log10(1 / hole.mean()), abs=1e-4)
+
+
+def test_sharpness_is_gradient_energy_against_the_targets(hole):
+    stripes = (np.indices((H, W)).sum(axis=0) % 2 * 100)[..., None].repeat(3, axis=2).astype(np.uint8)
+    half = as_floats(stripes) / 2
+    assert score(Answer(stripes, hole, half))["sharpness"] == pytest.approx(0.25, rel=0.01)  # energy is a square
+    assert score(Answer(stripes, hole, np.full_like(half, 0.2)))["sharpness"] < 0.01
+    flat = np.full_like(stripes, 77)
+    assert score(Answer(flat, hole, as_floats(flat) + np.float32(0.2)))["sharpness"] == pytest.approx(1)  # no gradient

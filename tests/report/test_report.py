@@ -14,7 +14,7 @@ from stages.report.__main__ import main
 from stages.report.reading import read_evaluations, read_trainings
 from stages.report.runs import compare_runs
 from stages.running.errors import InputError
-from tests.evaluated import METHODS, PARAMS, make_project, make_training
+from tests.evaluated import METHODS, PARAMS, evaluate_all, make_project, make_training
 
 
 @pytest.fixture(scope="module")
@@ -23,10 +23,7 @@ def evaluated(tmp_path_factory) -> Path:
     make_project(folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        patch.setenv("INPAINT_DEVICE", "cpu")
-        patch.setenv("INPAINT_WORKERS", "1")
-        for key in METHODS:
-            evaluate(key)
+        evaluate_all(patch)
     return folder
 
 

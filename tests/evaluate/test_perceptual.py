@@ -1,0 +1,81 @@
+import importlib.util
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from torchvision.models import alexnet
+
+from stages.evaluate.perceptual import Distance, Fid, Lpips
+from stages.running.errors import InputError
+
+H, W = 64, 96
+
+
+@pytest.fixture(scope="module")
+def pictures() -> tuple[np.ndarray, np.ndarray]:
+    """Targets with grain, and holes of different sizes."""
+    rng = np.random.default_rng(0)
+    targets = np.stack([cv2.GaussianBlur(rng.random((H, W, 3)).astype(np.float32), (0, 0), 2) for _ in range(5)])
+    holes = np.zeros((5, H, W), np.uint8)
+    for number, hole in enumerate(holes):
+        hole[8 : 20 + 8 * number, 10 : 30 + 12 * number] = 1
+    return targets, holes
+
+
+def spoilt(targets: np.ndarray, holes: np.ndarray, noise: float) -> np.ndarray:
+    grain = np.random.default_rng(1).normal(0, noise, targets.shape).astype(np.float32)
+    return (targets + grain * holes[..., None]).clip(0, 1)
+
+
+def test_equal_pictures_are_at_distance_zero_and_more_noise_is_farther(pictures):
+    targets, holes = pictures
+    distance = Distance("cpu")
+    assert distance(targets, targets, holes) == [0] * 5
+    little, much = (distance(spoilt(targets, holes, noise), targets, holes) for noise in (0.02, 0.2))
+    assert all(0 < a < b < 4 for a, b in zip(little, much, strict=True))
+    assert distance(spoilt(targets, holes, 0.2), targets, 0 * holes) == [0] * 5
+
+
+def test_the_others_in_a_batch_change_nothing(pictures):
+    targets, holes = pictures
+    distance, answers = Distance("cpu"), spoilt(*pictures, 0.1)
+    together = distance(answers, targets, holes)
+    assert [distance(answers[n : n + 1], targets[n : n + 1], holes[n : n + 1])[0] for n in range(5)] == together
+
+
+def test_a_small_hole_filled_badly_is_as_far_as_a_large_one(pictures):
+    targets, holes = pictures
+    far = Distance("cpu")(spoilt(targets, holes, 0.2), targets, holes)
+    assert max(far) < 2 * min(far)  # while the holes differ tenfold in size
+
+
+def test_lpips_says_where_its_weights_belong(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    monkeypatch.setattr("torch.hub.download_url_to_file", _no_network)
+    with pytest.raises(InputError, match=rf"`evaluate.lpips` needs weights.*alexnet.*{tmp_path}/checkpoints"):
+        Lpips("cpu")
+
+
+def test_lpips_runs_where_weights_are(tmp_path, monkeypatch, pictures):
+    (tmp_path / "checkpoints").mkdir()
+    torch.manual_seed(0)
+    torch.save(alexnet(weights=None).state_dict(), tmp_path / "checkpoints/alexnet-owt-7be5be79.pth")
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    targets, holes = pictures
+    measure = Lpips("cpu")
+    assert measure(targets, targets, holes) == [0] * 5
+    little, much = (measure(spoilt(targets, holes, noise), targets, holes) for noise in (0.02, 0.3))
+    assert all(a < b for a, b in zip(little, much, strict=True))
+
+
+def test_fid_says_what_it_lacks(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    monkeypatch.setattr("torch.hub.download_url_to_file", _no_network)
+    wanted = "`evaluate.fid` needs" if importlib.util.find_spec("torch_fidelity") else "torch-fidelity: pip install"
+    with pytest.raises(InputError, match=wanted):
+        Fid("cpu")
+
+
+def _no_network(*_: object, **__: object) -> None:
+    raise OSError("no network")

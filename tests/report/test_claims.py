@@ -1,0 +1,94 @@
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from stages.comparing.bootstrap import Resamples
+from stages.report.claims import find_claims
+from stages.report.data_size import read_data_size
+from stages.report.reading import Evaluation
+
+PHOTOS = 30
+
+
+def evaluation(key: str, ahead_db: float, sharpness: float = 0.5, sure: bool = True) -> Evaluation:
+    """Six pairs a photo; where it is not sure, every second photo turns the difference round."""
+    number = np.arange(6 * PHOTOS)
+    photo = number // 6
+    turned = 0.0 if sure else 3.0 * (-1.0) ** photo
+    scores = pd.DataFrame(
+        {
+            "photo": photo.astype(str), "bucket": number % 6, "border": number % 2 == 0, "kind": "strokes",
+            "hole_psnr": 20 + ahead_db + turned, "sharpness": sharpness, "hole_l1_percent": 5 - ahead_db,
+        }
+    )  # fmt: skip
+    scores.loc[number % 5 == 0, ["kind", "hole_psnr"]] = ["boxes", 40 * ahead_db]
+    by_ratio = pd.DataFrame({"holes": [f"bucket {bucket}" for bucket in range(6)]})
+    return Evaluation(key, True, scores, by_ratio, {})
+
+
+def claims(*evaluations: Evaluation) -> dict:
+    resamples = Resamples(evaluations[0].scores["photo"], np.random.default_rng(0))
+    return {claim.anchor: claim for claim in find_claims(evaluations, resamples, None, [1, 2, 3, 4, 6, 7, 8])}
+
+
+@pytest.mark.parametrize(
+    ("ahead", "sure", "answer", "sentence"),
+    [
+        (1.0, True, "Yes", "PConvNet is 1.00 dB of hole PSNR ahead of the same network with ordinary convolutions"),
+        (-1.0, True, "No", "PConvNet is 1.00 dB of hole PSNR behind the same network with ordinary convolutions"),
+        (0.1, False, "Cannot be told", "This test cannot tell PConvNet from the same network"),
+    ],
+)
+def test_the_interval_chooses_the_sentence(ahead, sure, answer, sentence):
+    claim = claims(evaluation("unet", 0), evaluation("pconv", ahead, sure=sure))["partial"]
+    assert claim.answer == answer
+    assert claim.sentence.startswith(sentence)
+    assert [row.name for row in claim.rows] == ["all of them", *(f"bucket {bucket}" for bucket in range(6))]
+
+
+def test_only_irregular_holes_count_where_the_question_is_of_them():
+    """On boxes the difference is forty times as large."""
+    claim = claims(evaluation("unet", 0), evaluation("pconv", 1))["partial"]
+    assert claim.rows[0].estimate.mean == pytest.approx(1)
+
+
+def test_sharper_at_a_cost():
+    claim = claims(evaluation("pconv_augmented", 1, 0.3), evaluation("pix2pix", 0, 0.8))["sharper"]
+    assert claim.answer == "Yes"
+    assert "gradient energy in the holes is 0.80 of the target's, PConvNet's 0.30, and it costs" in claim.sentence
+
+
+def test_questions_whose_methods_are_not_there_are_not_asked():
+    assert list(claims(evaluation("pconv", 0), evaluation("mean", 0))) == []
+    assert list(claims(evaluation("pconv", 0), evaluation("pconv_augmented", 1))) == ["augmentation"]
+
+
+def test_pictures_are_where_it_is_least_and_most_ahead():
+    one, other = evaluation("pconv", 0), evaluation("unet", 0)
+    one.scores.loc[[2, 7], "hole_psnr"] = [10.0, 30.0]
+    claim = claims(one, other)["partial"]
+    assert (claim.pictures[0], claim.pictures[-1], len(claim.pictures)) == (2, 7, 3)
+
+
+@pytest.mark.parametrize(("extra", "answer"), [(1.0, "Yes"), (-1.0, "No"), (0.0, "Cannot be told")])
+def test_more_data(tmp_path, extra, answer):
+    rows = [
+        {"pair": f"{photo}", "photo": photo, "model": model, "photos": size,
+         "hole_psnr": 20 + np.log(size) * (1 + (extra if model == "pix2pix" else 0)) + (photo % 3) * (model == "pconv")}
+        for photo in range(40) for model in ("pconv", "pix2pix") for size in (10, 30, 90)
+    ]  # fmt: skip
+    pd.DataFrame(rows).to_csv(tmp_path / "scores.csv", index=False)
+    (tmp_path / "record.json").write_text(json.dumps({"steps": 500}))
+    found = read_data_size(tmp_path, np.random.default_rng(0))
+    assert found.photos == [10, 30, 90]
+    assert found.gains[-1][1].mean == pytest.approx(extra * np.log(9))
+    one = evaluation("mean", 0)
+    (claim,) = find_claims([one], Resamples(one.scores["photo"], np.random.default_rng(0)), found, [1])
+    assert claim.answer == answer
+    assert "trained for 500 steps" in claim.sentence
+
+
+def test_an_experiment_that_was_not_run_says_nothing(tmp_path):
+    assert read_data_size(tmp_path, np.random.default_rng(0)) is None
