@@ -2,8 +2,8 @@
 
     export(network, exported.save(network, "model.pt2", levels, facts), "model.onnx")
 
-What stands beside the program there stands in the metadata here. By the older, tracing exporter of torch: the newer one takes
-minutes instead of seconds for a network of free sizes.
+What stands beside the program there stands in the metadata here. By the older, tracing exporter of torch: the newer one
+takes minutes instead of seconds for a network of free sizes.
 """
 
 import json
