@@ -3,6 +3,8 @@
 # make check   format, lint, types, import rules
 # make bench   what is measured rather than asserted
 # make speedrun PHOTOS=folder MINUTES=5   how good a model gets in so many minutes
+# make traps   whether the tests notice the mistakes that public code makes
+# make cluster what map-like stages need to run on many machines
 # make ui      MLflow's pages on this machine
 # make lock    requirements*.lock anew from pyproject.toml
 
@@ -18,7 +20,7 @@ export NO_ALBUMENTATIONS_UPDATE := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 export DVC_NO_ANALYTICS := 1
 
-.PHONY: repro test check bench speedrun ui lock clean
+.PHONY: repro test check bench speedrun traps cluster ui lock clean
 
 repro: $(VENV)/.run
 	@command -v git >/dev/null || { echo "make repro: git is missing, which DVC needs; install it" >&2; exit 2; }
@@ -44,6 +46,9 @@ bench: $(VENV)/.test
 speedrun: $(VENV)/.test
 	@$(BIN)/python -m tests.benchmarks.speedrun "$(PHOTOS)" --minutes $(MINUTES)
 
+traps: $(VENV)/.test
+	@$(BIN)/python -m tests.traps
+
 ui: $(VENV)/.run
 	@echo "MLflow: http://127.0.0.1:$(PORT) (Ctrl-C ends it)"
 	@MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow server --host 127.0.0.1 --port $(PORT) --backend-store-uri sqlite:///$(CURDIR)/mlflow.db
@@ -62,9 +67,14 @@ $(VENV)/.test: requirements-test.lock $(VENV)/.run
 	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet --require-hashes -r $<
 	@touch $@
 
+# What machines need to work on the stages together: the README's section "Beyond one machine".
+cluster: $(VENV)/.run
+	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet --require-hashes -r requirements-cluster.lock
+
 lock:
 	uv pip compile pyproject.toml --extra pipeline --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet -o requirements.lock
-	uv pip compile pyproject.toml --extra pipeline --extra test -c requirements.lock --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet -o requirements-test.lock
+	uv pip compile pyproject.toml --extra pipeline --extra cluster -c requirements.lock --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet -o requirements-cluster.lock
+	uv pip compile pyproject.toml --extra pipeline --extra test --extra cluster -c requirements.lock --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet -o requirements-test.lock
 
 clean:
-	rm -rf $(VENV) .locks .resume
+	rm -rf $(VENV) .locks .resume .remembered

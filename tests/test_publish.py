@@ -81,6 +81,21 @@ def test_the_comparison_has_every_method_and_the_report(tree: Path) -> None:
     assert table.splitlines()[:2] == ["method,hole_psnr,ssim,hole_psnr_10", "mean,14.0,0.7,15.0"]
 
 
+def test_the_comparison_has_the_counts_and_pages_of_what_was_trained_on(tree: Path) -> None:
+    Path("data/prepared").mkdir(exist_ok=True)
+    Path("data/prepared/summary.json").write_text('{"files": 20, "rejected_truncated": 3}')
+    Path("data/prepared/look.html").write_text("<h1>photographs</h1>")
+    publish(held(), registering=False)
+    seen = Seen()
+    (run,) = (run for run in seen.runs() if store.RECORD not in run.data.tags)
+    assert run.data.metrics["data/files"] == 20
+    assert run.data.metrics["data/rejected_truncated"] == 3
+    assert "photographs.html" in seen.artifacts(run, "report")
+    assert publish(held(), registering=False) == []
+    Path("data/prepared/look.html").write_text("<h1>other photographs</h1>")
+    assert publish(held(), registering=False) == ["comparison of 3 methods: logged with the report"]
+
+
 def test_other_scores_of_the_same_training_replace_the_old_ones(tree: Path) -> None:
     publish(held(), registering=False)
     Path("data/evaluation/pconv/summary.json").write_text('{"hole_psnr": 19.5}')

@@ -4,10 +4,7 @@ The folder is `.resume/<fingerprint>/` in the project's root, outside DVC: the f
 training depends on, so the same inputs resume, and any changed input starts clean.
 """
 
-import hashlib
 import io
-import json
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,16 +14,9 @@ import torch
 from stages.fitting.module import InpaintingModule
 from stages.running import project
 from stages.running.errors import InputError
-from stages.running.files import atomic_write, sha256
+from stages.running.files import atomic_write
 
 _FILE = "checkpoint.pt"
-
-
-def fingerprint(facts: Mapping[str, Any]) -> str:
-    """Hash what a training depends on: the facts given (JSON), and every module of the project that is loaded."""
-    modules = [module for name, module in sorted(sys.modules.items()) if name.startswith("stages.")]
-    code = [sha256(module.__file__) for module in modules if module.__file__]
-    return hashlib.sha256(json.dumps([facts, code], sort_keys=True).encode()).hexdigest()
 
 
 def folder(of: str) -> Path:

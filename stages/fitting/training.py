@@ -20,6 +20,7 @@ from stages.restoring import exported, onnx_export
 from stages.running.errors import ParamsError
 from stages.running.files import fresh_folder, sha256, write_json
 from stages.running.params import read, read_seed
+from stages.running.remembered import fingerprint
 from stages.running.say import say
 
 PREPARED = Path("data/prepared")
@@ -78,7 +79,7 @@ def _facts(key: str, seed: int, entry: ModelEntry, settings: FitSettings) -> dic
     banks = {str(path): {"digest": sha256(path)} for path in (MASKS / "train.npy", MASKS / "val.npy")}
     params = {"seed": seed, **entry.model_dump(mode="json"), **settings.model_dump(mode="json")}
     inputs = dict(sorted((tiles | banks).items()))
-    of = checkpoint.fingerprint({"key": key, "params": params, "inputs": inputs})
+    of = fingerprint({"key": key, "params": params, "inputs": inputs})
     return {"key": key, "stage": f"train@{key}", "fingerprint": of, "params": params, "inputs": inputs}
 
 

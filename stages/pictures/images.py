@@ -5,7 +5,7 @@
 
 Outside the pipeline a picture is RGB uint8 (H, W, 3); inside float32 (N, 3, H, W) in [0, 1]. Pillow decodes, because it
 is the only common decoder that refuses a truncated file; what it would get wrong (rotation, colour profiles, 16 bits,
-transparency) is put right here.
+transparency, damaged JPEG data) is put right here.
 """
 
 import os
@@ -13,15 +13,17 @@ import stat
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from functools import cache
+from dataclasses import dataclass
 from io import BufferedReader, BytesIO
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import BinaryIO, Literal
 
 import numpy as np
 import numpy.typing as npt
-from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
+from stages.pictures.appearance import orientation, to_srgb, turn
+from stages.pictures.jpeg import complaint
 from stages.running.errors import InputError
 from stages.running.files import atomic_write
 
@@ -30,15 +32,9 @@ MOST_MEGAPIXELS = 178  # beyond, Pillow itself refuses
 WHITE_FROM = 128
 
 _HOLE_MEGAPIXELS = 100
-_UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
+_DRAFT_GAP = 2  # a JPEG decoded at 1/2, 1/4 or 1/8 keeps so many times the side that is needed, as in thumbnails
+_MODES = {"1": "one_bit", "L": "grey", "LA": "grey", "La": "grey", "P": "palette", "PA": "palette"}
+_UNCHANGED = ("RGB", "RGBA", "RGBX", "RGBa")
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -47,8 +43,8 @@ class BadImageError(InputError):
     """A picture that cannot be used.
 
     Attributes:
-        code: the reason, a word that does not change: `not_a_file`, `unreadable`, `not_an_image`, `truncated`,
-            `corrupt`, `too_many_pixels`, `float_image`, `bit_depth`, `mostly_transparent`.
+        code: the reason, a word that does not change: `not_a_file`, `unreadable`, `changed`, `not_an_image`,
+            `truncated`, `corrupt`, `too_many_pixels`, `float_image`, `bit_depth`, `mostly_transparent`.
         detail: the same in words.
         name: of the file, where it has one.
     """
@@ -59,6 +55,25 @@ class BadImageError(InputError):
 
     def __str__(self) -> str:
         return f"{self.name or 'the picture'}: {self.detail} ({self.code})"
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """A picture and what the loader saw and did.
+
+    Attributes:
+        pixels: uint8 (h, w, 3), sRGB, upright; smaller than the file's where that was allowed.
+        shape: (height, width) of the upright picture in the file.
+        kind: the format, one of `FORMATS` or MPO.
+        changes: what makes the pixels other than those in the file, in this order: `sixteen_bit`, `turned` (by EXIF),
+            `one_bit`, `grey`, `palette` or another colour space's name such as `cmyk`, `transparency` (laid on white),
+            `profile` (colours by the embedded ICC profile), `first_frame` (of several); empty for plain RGB.
+    """
+
+    pixels: Pixels
+    shape: tuple[int, int]
+    kind: str
+    changes: tuple[str, ...]
 
 
 def load_image(path: str | Path, max_megapixels: float) -> Pixels:
@@ -121,22 +136,56 @@ def printable_name(path: str | Path) -> str:
 
 @contextmanager
 def open_picture(path: str | Path) -> Iterator[BufferedReader]:
-    """Open a regular file for reading; what fails inside the block becomes a `BadImageError` that names the file."""
+    """Open a regular file for reading; what fails inside the block becomes a `BadImageError` that names the file.
+
+    That holds, too, for a file that is written to while the block reads it.
+    """
     with _refusing(printable_name(path)):
         if not stat.S_ISREG(Path(path).stat().st_mode):  # to open a pipe would wait for ever
             raise BadImageError("not_a_file", "a folder, pipe, socket or device, where a picture file was wanted")
         with Path(path).open("rb") as file:
+            before = os.fstat(file.fileno())
             yield file
+            after = os.fstat(file.fileno())
+        if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+            raise BadImageError("changed", "the file was written to while it was read")
 
 
-def decode_image(file: BinaryIO, max_megapixels: float) -> Pixels:
-    """Decode a picture from an open file or `BytesIO`; the rest as `load_image`."""
+def decode(file: BinaryIO, max_megapixels: float, short_side: int | None = None) -> Decoded:
+    """Decode a picture from an open file or `BytesIO`, and say what was done to it.
+
+    Args:
+        file: at the picture's first byte.
+        max_megapixels: as for `load_image`.
+        short_side: pixels of the short side that are enough. A JPEG is then decoded at 1/2, 1/4 or 1/8 where that
+            leaves twice as many: in a fraction of the time and memory, and read to its end all the same.
+
+    Raises:
+        BadImageError: the file cannot be read or used.
+    """
     with _refusing(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what Pillow warns of is refused, or harmless, such as odd metadata
         with Image.open(file, formats=FORMATS) as picture:
             _check_size(picture, max_megapixels)
-            picture.load()
-            return np.array(_to_rgb(_upright(picture)))  # a copy: Pillow's own memory is read-only
+            size, kind = picture.size, picture.format or ""
+            said = orientation(picture) if kind == "TIFF" else 1  # Pillow turns TIFF itself
+            changes = ["sixteen_bit"] * (";16" in f"{picture.mode} {picture.tile}")
+            if short_side:
+                picture.draft(picture.mode, (short_side * _DRAFT_GAP,) * 2)
+            picture.load()  # before all that swallows errors: a second attempt can succeed with half a picture
+            if kind in ("JPEG", "MPO") and (damage := complaint(file, size[0] * size[1])):
+                raise BadImageError("corrupt", damage)
+            still = orientation(picture)
+            changes += ["turned"] * (max(said, still) > 1)
+            pixels = np.array(_to_rgb(turn(picture, still), changes))  # a copy: Pillow's own memory is read-only
+            with suppress(Exception):  # what follows the first frame may be damaged; that one is all that is wanted
+                changes += ["first_frame"] * bool(getattr(picture, "is_animated", False))
+            return Decoded(pixels, size if still >= 5 else size[::-1], kind, tuple(changes))
+
+
+def decode_image(file: BinaryIO, max_megapixels: float) -> Pixels:
+    """Decode a picture from an open file or `BytesIO`; the rest as `load_image`."""
+    return decode(file, max_megapixels).pixels
 
 
 @contextmanager
@@ -168,14 +217,7 @@ def _check_size(picture: Image.Image, max_megapixels: float) -> None:
         raise BadImageError("too_many_pixels", f"{megapixels:.1f} megapixels, more than the {max_megapixels:g} allowed")
 
 
-def _upright(picture: Image.Image) -> Image.Image:
-    orientation = None
-    with suppress(Exception):  # damaged EXIF data says nothing of the pixels, which are whole
-        orientation = picture.getexif().get(ExifTags.Base.Orientation)
-    return picture.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else picture
-
-
-def _to_rgb(picture: Image.Image) -> Image.Image:
+def _to_rgb(picture: Image.Image, changes: list[str]) -> Image.Image:
     profile = picture.info.get("icc_profile")
     if picture.mode.startswith("I;16"):
         picture = Image.fromarray(((np.asarray(picture).astype(np.uint32) + 128) // 257).astype(np.uint8))
@@ -183,31 +225,26 @@ def _to_rgb(picture: Image.Image) -> Image.Image:
         raise BadImageError("float_image", "pixels are floating-point numbers, whose black and white nothing says")
     if picture.mode == "I":
         raise BadImageError("bit_depth", "pixels are 32-bit or signed integers, whose black and white nothing says")
+    if picture.mode not in _UNCHANGED:
+        changes.append(_MODES.get(picture.mode, picture.mode.lower()))
     if not picture.has_transparency_data:
-        return _to_srgb(picture, profile)
-    return _on_white(picture.convert("RGBA"), profile)
+        return _to_srgb(picture, profile, changes)
+    return _on_white(picture.convert("RGBA"), profile, changes)
 
 
-def _on_white(picture: Image.Image, profile: bytes | None) -> Image.Image:
+def _on_white(picture: Image.Image, profile: bytes | None, changes: list[str]) -> Image.Image:
     alpha = picture.getchannel("A")
     opacity = float(np.asarray(alpha).mean()) / 255
     if opacity < 0.5:
         raise BadImageError("mostly_transparent", f"{1 - opacity:.0%} of the picture is transparent")
+    if opacity < 1:
+        changes.append("transparency")
     page = Image.new("RGB", picture.size, "white")
-    page.paste(_to_srgb(picture.convert("RGB"), profile), mask=alpha)
+    page.paste(_to_srgb(picture.convert("RGB"), profile, changes), mask=alpha)
     return page
 
 
-def _to_srgb(picture: Image.Image, profile: bytes | None) -> Image.Image:
-    if profile:
-        with suppress(ImageCms.PyCMSError, OSError, ValueError):  # a broken or foreign one says nothing
-            source = ImageCms.ImageCmsProfile(BytesIO(profile))
-            converted = ImageCms.profileToProfile(picture, source, _srgb(), outputMode="RGB")
-            if converted is not None:
-                return converted
-    return picture.convert("RGB")
-
-
-@cache
-def _srgb() -> Any:
-    return ImageCms.createProfile("sRGB")
+def _to_srgb(picture: Image.Image, profile: bytes | None, changes: list[str]) -> Image.Image:
+    converted, is_changed = to_srgb(picture, profile)
+    changes += ["profile"] * is_changed
+    return converted

@@ -9,7 +9,7 @@ A few files of many tiles, not a file a tile: DVC pays for every file (tenfold i
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +42,21 @@ def write_tiles(folder: str | Path, tiles: Iterable[Pixels], shard_bytes: int = 
         path = folder / f"{number:05d}.npy"
         write_array(path, shard)
         shards.append({"file": path.name, "tiles": len(shard), "sha256": sha256(path)})
+    return close_folder(folder, shards)
+
+
+def close_folder(folder: str | Path, shards: Sequence[Mapping[str, Any]]) -> int:
+    """Write the record that closes a folder of shards.
+
+    Args:
+        folder: where the shards are.
+        shards: of each, in the order in which its tiles count, `file` (its name), `tiles` (how many) and `sha256`.
+
+    Returns:
+        how many tiles there are in all.
+    """
     total: int = sum(shard["tiles"] for shard in shards)
-    write_json(folder / _RECORD, {"tiles": total, "shards": shards})
+    write_json(Path(folder) / _RECORD, {"tiles": total, "shards": list(shards)})
     return total
 
 
@@ -107,10 +120,10 @@ class Tiles:
         return out
 
 
-def places(folder: str | Path) -> list[tuple[str, int]]:
-    """Return for every tile of the folder, in order, its shard's file name and its row there."""
-    shards = _read_record(Path(folder))["shards"]
-    return [(shard["file"], row) for shard in shards for row in range(shard["tiles"])]
+def entries(folder: str | Path) -> list[dict[str, Any]]:
+    """Return of each shard of the folder, in order, its `file` name, its number of `tiles` and its `sha256`."""
+    shards: list[dict[str, Any]] = _read_record(Path(folder))["shards"]
+    return shards
 
 
 def summary(folder: str | Path) -> dict[str, Any]:

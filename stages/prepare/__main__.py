@@ -3,35 +3,41 @@
     python -m stages.prepare
 
 It writes shards of tiles in `train/`, `val/` and `test/`; `manifest.parquet`, a row a tile (the box is in the photo's
-own pixels, `scale` what they were multiplied by); `rejects.csv`, a row a file that is not used; and `summary.json`.
+own pixels, `scale` what they were multiplied by); `rejects.csv`, a row a file that is not used;
+`near_duplicates.csv`, a row a pair; `summary.json`, the counts; and `look.html`, all of it for the eye.
 """
 
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
-import numpy as np
 import pandas as pd
 from pydantic import Field
 
-from stages.pictures.images import MOST_MEGAPIXELS, Pixels
-from stages.pictures.shards import places, write_tiles
+from stages.pictures.images import MOST_MEGAPIXELS
+from stages.pictures.shards import SHARD_BYTES, close_folder
 from stages.pictures.splits import SPLITS
-from stages.prepare.photos import Reject, take_photos
-from stages.prepare.selection import Placed, check_rejects, check_splits, drop_duplicates, place
+from stages.prepare.found import Found
+from stages.prepare.look import look
+from stages.prepare.manifest import write_manifest
+from stages.prepare.photos import Reject
+from stages.prepare.selection import Pair, Selection, check_rejects, check_splits, select
+from stages.prepare.sharding import Order, Shard, deal, write_shard
 from stages.prepare.sources import find_sources
 from stages.prepare.tiling import Cutting
 from stages.running import guard
 from stages.running.errors import ParamsError
-from stages.running.files import fresh_folder, write_csv, write_json, write_parquet
+from stages.running.files import fresh_folder, write_csv, write_json, write_text
+from stages.running.parallel import map_ordered
 from stages.running.params import Settings, read, read_seed
+from stages.running.remembered import fingerprint, remembered
 from stages.running.say import say
 
 PREPARED = Path("data/prepared")
-COLUMNS = ["id", "split", "shard", "row", "photo", "source", "x0", "y0", "x1", "y1", "scale", "group"]
 
 
 class PrepareParams(Settings):
@@ -44,6 +50,7 @@ class PrepareParams(Settings):
     test_share: float = Field(gt=0, lt=1)
     max_megapixels: float = Field(gt=0, le=MOST_MEGAPIXELS)
     near_duplicate_bits: int = Field(ge=0, le=16)
+    near_duplicate_turns: bool
     max_reject_share: float = Field(ge=0, le=1)
 
 
@@ -53,18 +60,22 @@ def main() -> None:
     cutting = _cutting(params, read("tile_size", int), read_seed())
     shares = (params.val_share, params.test_share)
     sources = find_sources(Path(params.photos))
-    with fresh_folder(PREPARED) as folder:
-        with TemporaryDirectory(dir=folder) as drafts:
-            photos, rejects = take_photos(sources, cutting, Path(drafts))
-            check_rejects(rejects, len(sources), params.max_reject_share)
-            photos, duplicates = drop_duplicates(photos)
-            placed = place(photos, shares, params.near_duplicate_bits)
-            check_splits(placed, shares)
-            manifest = _write_splits(folder, placed, cutting.tile_size)
-        write_parquet(folder / "manifest.parquet", manifest)
-        write_csv(folder / "rejects.csv", _table_of_rejects([*rejects, *duplicates]))
-        summary = _summary(placed, [*rejects, *duplicates], manifest)
+    with remembered("prepare", _fingerprint(cutting)) as memory, fresh_folder(PREPARED) as folder:
+        found = Found(memory, cutting)
+        photos, rejects = found.look_at(sources)
+        check_rejects(rejects, len(sources), params.max_reject_share)
+        selection = select(photos, shares, params.near_duplicate_bits)
+        check_splits(selection.placed, shares)
+        shards = deal(selection.placed, cutting, SHARD_BYTES)
+        _write_shards(folder, shards, found)
+        write_manifest(folder / "manifest.parquet", shards, cutting)
+        rejects += selection.left_out
+        write_csv(folder / "rejects.csv", _table_of_rejects(rejects))
+        write_csv(folder / "near_duplicates.csv", _table_of_pairs(selection.pairs))
+        summary = summarise(selection, rejects)
         write_json(folder / "summary.json", summary)
+        write_text(folder / "look.html", look(folder, selection, rejects, summary))
+        found.keep((photo.sha256 for photo in photos), (shard.name for shard in shards))
     _tell(summary)
 
 
@@ -80,36 +91,38 @@ def _cutting(params: PrepareParams, tile_size: int, seed: int) -> Cutting:
             f"params.yaml: `prepare.val_share` {params.val_share} and `prepare.test_share` {params.test_share} leave "
             "no photos for training; their sum should be below 1"
         )
-    return Cutting(tile_size, params.short_sides, params.max_tiles_per_photo, params.max_megapixels, seed)
-
-
-def _write_splits(folder: Path, placed: Sequence[Placed], tile_size: int) -> pd.DataFrame:
-    tables = []
-    for split in SPLITS:
-        members = [one for one in placed if one.split == split]
-        write_tiles(folder / split, _stream(members, tile_size))
-        tables.append(_table_of_tiles(members, places(folder / split), tile_size))
-    return pd.concat(tables, ignore_index=True)
-
-
-def _stream(members: Sequence[Placed], tile_size: int) -> Iterator[Pixels]:
-    for one in members:
-        yield from np.fromfile(one.photo.draft, np.uint8).reshape(-1, tile_size, tile_size, 3)
-
-
-def _table_of_tiles(members: Sequence[Placed], where: Sequence[tuple[str, int]], tile_size: int) -> pd.DataFrame:
-    photos = pd.DataFrame(
-        [(one.split, one.photo.sha256, one.photo.source.name, one.group) for one in members],
-        columns=["split", "photo", "source", "group"],
+    return Cutting(
+        tile_size,
+        params.short_sides,
+        params.max_tiles_per_photo,
+        params.max_megapixels,
+        params.near_duplicate_turns,
+        seed,
     )
-    tiles = photos.loc[photos.index.repeat([len(one.photo.tiles.corners) for one in members])].reset_index(drop=True)
-    numbers = tiles.groupby("photo").cumcount().astype(str).str.zfill(3)
-    tiles["id"] = tiles["photo"].str[:16] + "-" + numbers
-    tiles[["shard", "row"]] = pd.DataFrame(where)
-    boxes = [one.photo.tiles.boxes(one.photo.shape, tile_size) for one in members]
-    tiles[["x0", "y0", "x1", "y1"]] = np.concatenate(boxes)
-    tiles["scale"] = np.concatenate([one.photo.tiles.short_sides / min(one.photo.shape) for one in members])
-    return tiles[COLUMNS]
+
+
+def _fingerprint(cutting: Cutting) -> str:
+    libraries = ("imagehash", "numpy", "pillow", "scipy")
+    return fingerprint({"cutting": asdict(cutting), **{name: version(name) for name in libraries}})
+
+
+def _write_shards(folder: Path, shards: Sequence[Shard], found: Found) -> None:
+    unknown = [shard for shard in shards if not (found.shards / shard.name).exists()]
+    found.bring_tiles([one.photo for shard in unknown for one in shard.members])
+    orders = [
+        Order(
+            target=(folder / shard.split / shard.name).absolute(),
+            known=(found.shards / shard.name).absolute(),
+            pieces=[found.tiles_of(one.photo) for one in shard.members] if shard in unknown else [],
+        )
+        for shard in shards
+    ]
+    for split in SPLITS:
+        (folder / split).mkdir()
+    entries = list(map_ordered(write_shard, orders, "prepare: shards", unit="shard"))
+    for split in SPLITS:
+        members = [entry for shard, entry in zip(shards, entries, strict=True) if shard.split == split]
+        close_folder(folder / split, members)
 
 
 def _table_of_rejects(rejects: Sequence[Reject]) -> pd.DataFrame:
@@ -117,30 +130,47 @@ def _table_of_rejects(rejects: Sequence[Reject]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["path", "reason", "detail"])
 
 
-def _summary(placed: Sequence[Placed], rejects: Sequence[Reject], manifest: pd.DataFrame) -> dict[str, Any]:
-    photos = Counter(one.split for one in placed)
-    tiles = Counter(manifest["split"])
-    groups = Counter(one.group for one in placed)
+def _table_of_pairs(pairs: Sequence[Pair]) -> pd.DataFrame:
+    rows = [(p.one.source.name, p.split_of_one, p.other.source.name, p.split_of_other, p.bits) for p in pairs]
+    return pd.DataFrame(rows, columns=["path", "split", "near", "split_of_near", "bits"])
+
+
+def summarise(selection: Selection, rejects: Sequence[Reject]) -> dict[str, Any]:
+    """Count what became of every file, what was done to the photos, and what there is of each split.
+
+    Args:
+        selection: the photos.
+        rejects: all files that are not used.
+    """
+    placed = selection.placed
+    converted = Counter(change for one in placed for change in one.photo.changes.split("+") if change)
+    num_converted = sum(one.photo.changes != "" for one in placed)
     reasons = Counter(reject.reason for reject in rejects)
+    duplicates = reasons.pop("duplicate", 0)
+    alike = {photo.sha256 for pair in selection.pairs for photo in (pair.one, pair.other)}
+    photos = Counter(one.split for one in placed)
     return {
         "files": len(placed) + len(rejects),
-        "kept": len(placed),
-        "rejected": len(rejects),
+        "kept": len(placed) - num_converted,
+        "converted": num_converted,
+        "duplicates": duplicates,
+        "rejected": reasons.total(),
+        **{f"converted_{change}": n for change, n in sorted(converted.items())},
         **{f"rejected_{reason}": n for reason, n in sorted(reasons.items())},
-        "near_duplicates": sum(n for n in groups.values() if n > 1),
-        "moved_from_listed_split": sum(one.photo.source.split not in ("", one.split) for one in placed),
+        "near_duplicates": len(alike),
         **{f"photos_{split}": photos[split] for split in SPLITS},
-        **{f"tiles_{split}": tiles[split] for split in SPLITS},
+        **{f"tiles_{split}": sum(one.photo.num_tiles for one in placed if one.split == split) for split in SPLITS},
     }
 
 
 def _tell(summary: dict[str, Any]) -> None:
     made = [f"{summary[f'tiles_{split}']} {split} tiles from {summary[f'photos_{split}']} photos" for split in SPLITS]
     say(f"prepare: {', '.join(made)}, in {PREPARED}")
-    if moved := summary["moved_from_listed_split"]:
-        say(f"prepare: {moved} photos are not in the split that the list says, but in that of their near-duplicates")
-    if summary["rejected"]:
-        say(f"prepare: {summary['rejected']} of {summary['files']} files are not used; {PREPARED}/rejects.csv says why")
+    if gone := summary.get("rejected_near_duplicate", 0):
+        say(f"prepare: left out {gone} photos that look like others in a stronger split (test before val before train)")
+    fates = ", ".join(f"{summary[fate]} {fate}" for fate in ("kept", "converted", "duplicates", "rejected"))
+    say(f"prepare: {summary['files']} files: {fates}; {PREPARED}/rejects.csv says why")
+    say(f"prepare: a look at the data: {PREPARED}/look.html")
 
 
 if __name__ == "__main__":

@@ -1,43 +1,52 @@
 """One photo from file to tiles: what a worker process does, and what it reports."""
 
+import errno
 import hashlib
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from stages.pictures.images import BadImageError, Pixels, decode_image, open_picture
-from stages.pictures.splits import perceptual_hash
-from stages.prepare.sources import Source, check_listed
+from stages.pictures.images import BadImageError, Decoded, Pixels, decode, open_picture
+from stages.pictures.near import look_of
+from stages.prepare.sources import Source
 from stages.prepare.tiling import Cutting, Tiles, choose_tiles, cut
-from stages.running.parallel import map_ordered
+
+_PASSING = ("changed", "not_a_file", "unreadable")  # of the file system and not of the content
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Photo:
     """A photo that can be used; its tiles wait on disk until all photos are known.
 
     Attributes:
         source: the file.
         sha256: of the file's bytes; the photo's name everywhere.
-        pixels_sha256: of its shape and decoded pixels.
-        look: its perceptual hash, 64 bits.
-        shape: (height, width) in pixels.
-        tiles: which were cut.
-        draft: file of the bytes of the cut tiles, uint8 (n, tile_size, tile_size, 3).
+        pixels_sha256: of its shape and decoded pixels, at the scale at which they were decoded.
+        look: as `near.look_of` makes it, flat.
+        shape: (height, width) in pixels, upright.
+        kind: the true format.
+        changes: what the loader did, in one word or several joined by `+`; "" for a photo that is as it was.
+        num_tiles: how many are cut from it.
     """
 
     source: Source
     sha256: str
     pixels_sha256: str
-    look: int
+    look: tuple[int, ...]
     shape: tuple[int, int]
-    tiles: Tiles
-    draft: Path
+    kind: str
+    changes: str
+    num_tiles: int
+
+    def tiles(self, cutting: Cutting) -> Tiles:
+        """Choose the tiles again, the same ones each time."""
+        return _tiles_of(self.sha256, self.shape, cutting)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Reject:
     """A file that is not used, with the reason as a word that does not change and in words."""
 
@@ -46,57 +55,83 @@ class Reject:
     detail: str
 
 
-def take_photos(sources: list[Source], cutting: Cutting, drafts: Path) -> tuple[list[Photo], list[Reject]]:
-    """Decode every file once and cut its tiles, by all workers.
-
-    Tiles go to a draft file a photo: only when all photos are known is it clear which are duplicates and which split
-    each is in, and by then memory could not hold the tiles of a large folder, nor should it be decoded twice.
-
-    Args:
-        sources: the files.
-        cutting: how to cut.
-        drafts: an empty folder for the draft files.
+def take(sources: tuple[Source, ...], cutting: Cutting) -> tuple[Pixels, list[dict[str, Any]]]:
+    """Decode files once each and cut their tiles.
 
     Returns:
-        what can be used and what cannot, each in the order of `sources`.
-
-    Raises:
-        InputError: a file is not the one that its list describes.
+        the tiles of all, uint8 (n, tile_size, tile_size, 3), and a record a file: what `as_found` reads.
     """
-    numbered = [(source, drafts / f"{number:08d}") for number, source in enumerate(sources)]
-    photos, rejects = [], []
-    for result in map_ordered(partial(_take_photo, cutting=cutting), numbered, "prepare", "photo"):
-        if isinstance(result, Reject):
-            rejects.append(result)
-        else:
-            check_listed(result.source, result.sha256)
-            photos.append(result)
-    return photos, rejects
+    taken = [_take(source, cutting) for source in sources]
+    none = np.empty((0, cutting.tile_size, cutting.tile_size, 3), np.uint8)
+    return np.concatenate([none, *(tiles for tiles, _ in taken)]), [record for _, record in taken]
 
 
-def _take_photo(item: tuple[Source, Path], cutting: Cutting) -> Photo | Reject:
-    source, draft = item
-    try:
-        sha256, pixels = _read(source.path, cutting.max_megapixels)
-    except BadImageError as bad:
-        return Reject(source.name, bad.code, bad.detail)
-    h, w, _ = pixels.shape
+def _take(source: Source, cutting: Cutting) -> tuple[Pixels, dict[str, Any]]:
+    none = np.empty((0, cutting.tile_size, cutting.tile_size, 3), np.uint8)
+    sha256, photo = _read(source, cutting)
+    if isinstance(photo, BadImageError):
+        return none, {"sha256": sha256, "reason": photo.code, "detail": photo.detail}
+    h, w = photo.shape
     if min(h, w) < cutting.tile_size:
-        return Reject(source.name, "too_small", f"{w} x {h} pixels, less than a tile of {cutting.tile_size}")
-    rng = np.random.default_rng([cutting.seed, *b"prepare", int(sha256, 16)])
-    tiles = choose_tiles((h, w), cutting, rng)
-    draft.write_bytes(cut(pixels, tiles, cutting.tile_size).data)
-    return Photo(source, sha256, _hash_pixels(pixels), perceptual_hash(pixels), (h, w), tiles, draft)
+        detail = f"{w} x {h} pixels, less than a tile of {cutting.tile_size}"
+        return none, {"sha256": sha256, "reason": "too_small", "detail": detail}
+    tiles = _tiles_of(sha256, photo.shape, cutting)
+    record = {
+        "sha256": sha256,
+        "pixels_sha256": _hash_pixels(photo),
+        "look": look_of(photo.pixels, cutting.turned).ravel().tolist(),
+        "shape": [h, w],
+        "kind": photo.kind,
+        "changes": "+".join(photo.changes),
+        "num_tiles": len(tiles.corners),
+    }
+    return cut(photo.pixels, photo.shape, tiles, cutting.tile_size), record
 
 
-def _read(path: Path, max_megapixels: float) -> tuple[str, Pixels]:
-    with open_picture(path) as file:  # hashed and decoded from one opening: the same file, even if it is replaced
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        file.seek(0)
-        return sha256, decode_image(file, max_megapixels)
+def _read(source: Source, cutting: Cutting) -> tuple[str, Decoded | BadImageError]:
+    """Hash and decode from one opening: the same file, even if it is replaced. What may pass is tried twice."""
+    if source.problem:
+        return "", BadImageError("unreadable", source.problem)
+    refused = BadImageError("unreadable", "")
+    for _ in range(2):
+        try:
+            with open_picture(source.path) as file:
+                sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+                file.seek(0)
+                decoded = decode(file, cutting.max_megapixels, max(cutting.short_sides))
+        except BadImageError as bad:
+            refused = bad
+            if bad.code in ("changed", "unreadable") and getattr(bad.__cause__, "errno", errno.EIO) == errno.EIO:
+                continue
+            return "" if bad.code in _PASSING else sha256, bad
+        return sha256, decoded
+    return "", refused
 
 
-def _hash_pixels(pixels: Pixels) -> str:
-    digest = hashlib.sha256(f"{pixels.shape}".encode())
-    digest.update(pixels.data)
+def _tiles_of(sha256: str, shape: tuple[int, int], cutting: Cutting) -> Tiles:
+    return choose_tiles(shape, cutting, np.random.default_rng([cutting.seed, *b"prepare", int(sha256, 16)]))
+
+
+def _hash_pixels(photo: Decoded) -> str:
+    digest = hashlib.sha256(f"{photo.shape} {photo.pixels.shape}".encode())
+    digest.update(photo.pixels.data)
     return digest.hexdigest()
+
+
+def as_found(source: Source, record: dict[str, Any]) -> Photo | Reject:
+    """Return what a record says of a file."""
+    if "reason" in record:
+        return Reject(source.name, record["reason"], record["detail"])
+    facts = record | {"look": tuple(record["look"]), "shape": tuple(record["shape"])}
+    return Photo(source, **facts)
+
+
+def hash_files(sources: Sequence[Source]) -> list[str]:
+    """Return the SHA-256 of each file, "" where it cannot be read."""
+    return [_hash_file(source) for source in sources]
+
+
+def _hash_file(source: Source) -> str:
+    with suppress(BadImageError), open_picture(source.path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+    return ""

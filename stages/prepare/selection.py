@@ -2,23 +2,53 @@
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from stages.pictures.splits import SPLITS, join_splits, near_duplicate_groups, split_of
+import numpy as np
+
+from stages.pictures.near import near_duplicates
+from stages.pictures.splits import SPLITS, gives_way, split_of
 from stages.prepare.photos import Photo, Reject
 from stages.running.errors import InputError
 
 _UNLIKELY = 0.05  # the chance of an empty split at which a folder counts as large enough
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Placed:
-    """A photo in its split; `group` is the hash of the first photo among its near-duplicates."""
+    """A photo in its split; `group` is the hash of the first photo among its near duplicates."""
 
     photo: Photo
     split: str
     group: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two near duplicates, the split of each (and whether it is left out there), and in how many bits they differ."""
+
+    one: Photo
+    other: Photo
+    split_of_one: str
+    split_of_other: str
+    bits: int
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What becomes of the photos that can be used.
+
+    Attributes:
+        placed: those that stay, in the order of their hashes.
+        left_out: those that do not: duplicates, and near duplicates of photos in a stronger split.
+        pairs: near duplicates, enough of them to join every group.
+    """
+
+    placed: list[Placed]
+    left_out: list[Reject]
+    pairs: list[Pair]
 
 
 def check_rejects(rejects: Sequence[Reject], num_files: int, max_share: float) -> None:
@@ -37,35 +67,55 @@ def check_rejects(rejects: Sequence[Reject], num_files: int, max_share: float) -
     raise InputError(f"{len(rejects)} of {num_files} files cannot be used{limit}; {what_to_do}:\n" + "\n".join(lines))
 
 
-def drop_duplicates(photos: Sequence[Photo]) -> tuple[list[Photo], list[Reject]]:
-    """Keep the first of the photos that have the same pixels, whatever their files are called or say beside."""
-    first: dict[str, Photo] = {}
-    rejects = []
-    for photo in photos:
-        kept = first.setdefault(photo.pixels_sha256, photo)
-        if kept is not photo:
-            rejects.append(Reject(photo.source.name, "duplicate", f"the same pixels as {kept.source.name}"))
-    return list(first.values()), rejects
+def select(photos: Sequence[Photo], shares: tuple[float, float], near_duplicate_bits: int) -> Selection:
+    """Give each photo its split, the one its list says or else by its content, and leave out what it may not hold.
 
-
-def place(photos: Sequence[Photo], shares: tuple[float, float], near_duplicate_bits: int) -> list[Placed]:
-    """Give each photo its split: the one its list says, else by its content; near-duplicates the same.
+    Of photos with the same pixels the one in the strongest split stays, of those the first of the list. Of near
+    duplicates in several splits those in the strongest stay: test before val, val before train.
 
     Args:
-        photos: without duplicates, in any order.
+        photos: in the order of the folder or list.
         shares: of val and of test, for photos without a listed split.
-        near_duplicate_bits: largest distance of the hashes of near-duplicates.
-
-    Returns:
-        the photos in the order of their hashes.
+        near_duplicate_bits: largest distance of the hashes of near duplicates.
     """
-    photos = sorted(photos, key=lambda photo: photo.sha256)
-    wished = [photo.source.split or split_of(photo.sha256, *shares) for photo in photos]
-    groups = near_duplicate_groups([photo.look for photo in photos], near_duplicate_bits)
-    splits = join_splits(wished, groups)
-    return [
-        Placed(photo, split, photos[group].sha256) for photo, split, group in zip(photos, splits, groups, strict=True)
+    wished = {photo.source.path: photo.source.split or split_of(photo.sha256, *shares) for photo in photos}
+    stay, left_out = _drop_duplicates(photos, wished)
+    stay.sort(key=lambda photo: photo.sha256)
+    splits = [wished[photo.source.path] for photo in stay]
+    looks = np.array([photo.look for photo in stay], np.uint64).reshape(len(stay), -1, 2)
+    groups, pairs = near_duplicates(looks, near_duplicate_bits)
+    gone = gives_way(splits, groups).tolist()
+    placed = [
+        Placed(photo, split, stay[group].sha256)
+        for photo, split, group, goes in zip(stay, splits, groups, gone, strict=True)
+        if not goes
     ]
+    strongest = {one.group: one for one in placed}
+    for position in np.flatnonzero(gone):
+        kept = strongest[stay[groups[position]].sha256]
+        detail = f"looks like {kept.photo.source.name}, which is in {kept.split}, and would be in {splits[position]}"
+        left_out.append(Reject(stay[position].source.name, "near_duplicate", detail))
+    return Selection(placed, left_out, [_pair(stay, splits, gone, one, other) for one, other in pairs.tolist()])
+
+
+def _drop_duplicates(photos: Sequence[Photo], wished: Mapping[Path, str]) -> tuple[list[Photo], list[Reject]]:
+    best: dict[str, Photo] = {}
+    for photo in photos:
+        kept = best.setdefault(photo.pixels_sha256, photo)
+        if SPLITS.index(wished[photo.source.path]) > SPLITS.index(wished[kept.source.path]):
+            best[photo.pixels_sha256] = photo
+    twins = [photo for photo in photos if best[photo.pixels_sha256] is not photo]
+    said = "the same pixels as {}"
+    return list(best.values()), [
+        Reject(photo.source.name, "duplicate", said.format(best[photo.pixels_sha256].source.name)) for photo in twins
+    ]
+
+
+def _pair(photos: Sequence[Photo], splits: Sequence[str], gone: Sequence[bool], one: int, other: int) -> Pair:
+    said = [f"{splits[each]}, left out" if gone[each] else splits[each] for each in (one, other)]
+    looks = [np.array(photos[each].look, np.uint64).reshape(-1, 2) for each in (one, other)]
+    bits = int(np.bitwise_count(looks[0][0] ^ looks[1]).min())
+    return Pair(photos[one], photos[other], said[0], said[1], bits)
 
 
 def check_splits(placed: Sequence[Placed], shares: tuple[float, float]) -> None:
@@ -84,9 +134,7 @@ def check_splits(placed: Sequence[Placed], shares: tuple[float, float]) -> None:
         return
     found = f"{len(placed)} photos can be used, and none of them is in {' or '.join(empty)}"
     if placed[0].photo.source.split:
-        raise InputError(
-            f"{found}; give the list a line for each split (near-duplicates stand in one: test before val)"
-        )
+        raise InputError(f"{found}; give the list a line for each split (of near duplicates, those in test stay)")
     smallest = min(*shares, 1 - sum(shares))
     enough = math.ceil(math.log(_UNLIKELY) / math.log1p(-smallest))
     raise InputError(

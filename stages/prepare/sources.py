@@ -12,7 +12,7 @@ given, is what the file must have.
 
 import csv
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -35,12 +35,19 @@ class Source:
         name: what the manifest calls it: relative to the folder or the list, or package/file.
         split: said by the list; "" where the content decides.
         sha256: said by the list; "" where nothing is said.
+        problem: why a folder could not be searched; "" for files.
     """
 
     path: Path
     name: str
     split: str = ""
     sha256: str = ""
+    problem: str = ""
+
+    @property
+    def batch(self) -> str:
+        """The folder at the top that it lies in, "" outside of all."""
+        return self.name.partition("/")[0] if "/" in self.name else ""
 
 
 def find_sources(photos: Path) -> list[Source]:
@@ -65,24 +72,28 @@ def find_sources(photos: Path) -> list[Source]:
 
 
 def _search(folder: Path) -> list[Source]:
-    paths = sorted(_walk(folder), key=lambda path: os.fsencode(path.relative_to(folder)))
+    problems: dict[Path, str] = {}
+
+    def note(error: OSError) -> None:
+        problems[Path(error.filename)] = f"{type(error).__name__}: {error.strerror}"
+
+    paths = sorted([*_walk(folder, note), *problems], key=lambda path: os.fsencode(path.relative_to(folder)))
+    if folder in problems:
+        raise InputError(f"{folder} cannot be searched ({problems[folder]}); give access to it")
     if not paths:
         raise InputError(
             f"{folder} holds no files; put photographs there, or set `prepare.photos` in params.yaml to where they are"
         )
-    return [Source(path, printable_name(path.relative_to(folder))) for path in paths]
+    named = [(path, printable_name(path.relative_to(folder))) for path in paths]
+    return [Source(path, name, problem=problems.get(path, "")) for path, name in named]
 
 
-def _walk(folder: Path) -> Iterator[Path]:
-    for parent, folders, files in os.walk(folder, onerror=_fail):
+def _walk(folder: Path, note: Callable[[OSError], None]) -> Iterator[Path]:
+    for parent, folders, files in os.walk(folder, onerror=note):
         folders[:] = [name for name in folders if not name.startswith(".")]
         links = [name for name in folders if Path(parent, name).is_symlink()]  # they end among the rejects, by name
         photos = [name for name in files if not name.startswith(".") and name not in _LEFT_BY_SYSTEMS]
         yield from (Path(parent, name) for name in links + photos)
-
-
-def _fail(error: OSError) -> None:
-    raise error
 
 
 def _read_list(path: Path) -> list[Source]:

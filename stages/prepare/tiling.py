@@ -1,7 +1,7 @@
 """Which squares are cut from a photo, and the cutting.
 
 tiles = choose_tiles((427, 640), cutting, rng)     # boxes in the photo's own pixels
-cut(pixels, tiles, cutting.tile_size)              # uint8 (n, 64, 64, 3)
+cut(pixels, (427, 640), tiles, 64)                 # uint8 (n, 64, 64, 3)
 """
 
 from dataclasses import dataclass
@@ -24,6 +24,7 @@ class Cutting:
         short_sides: pixels, none below `tile_size`; a photo's short side is scaled down to each.
         max_tiles: of one photo.
         max_megapixels: larger pictures are refused.
+        turned: whether photos are compared with the flips and rotations of others as well.
         seed: of the choice of tiles.
     """
 
@@ -31,6 +32,7 @@ class Cutting:
     short_sides: tuple[int, ...]
     max_tiles: int
     max_megapixels: float
+    turned: bool
     seed: int
 
 
@@ -95,11 +97,12 @@ def _starts(side: int, tile_size: int) -> list[int]:
     return [round(start) for start in np.linspace(0, side - tile_size, count)]
 
 
-def cut(pixels: Pixels, tiles: Tiles, tile_size: int) -> Pixels:
+def cut(pixels: Pixels, shape: tuple[int, int], tiles: Tiles, tile_size: int) -> Pixels:
     """Cut tiles out of a photo, which is scaled down for each scale once.
 
     Args:
-        pixels: uint8 (H, W, 3).
+        pixels: uint8 (h, w, 3), the photo, or a smaller version of it that is not below any scale of the tiles.
+        shape: (H, W) of the photo.
         tiles: as from `choose_tiles` for (H, W).
         tile_size: pixels.
 
@@ -107,17 +110,17 @@ def cut(pixels: Pixels, tiles: Tiles, tile_size: int) -> Pixels:
         uint8 (n, tile_size, tile_size, 3).
     """
     out = np.empty((len(tiles.corners), tile_size, tile_size, 3), np.uint8)
+    picture = Image.fromarray(pixels)
     for side in np.unique(tiles.short_sides):
-        scaled = _scale_down(pixels, int(side))
+        scaled = _scale_down(picture, scaled_shape(shape, int(side)))
         for number in np.flatnonzero(tiles.short_sides == side):
             x, y = tiles.corners[number]
             out[number] = scaled[y : y + tile_size, x : x + tile_size]
     return out
 
 
-def _scale_down(pixels: Pixels, short_side: int) -> Pixels:
-    h, w = scaled_shape(pixels.shape[:2], short_side)
-    if (h, w) == pixels.shape[:2]:
-        return pixels
-    scaled = Image.fromarray(pixels).resize((w, h), Image.Resampling.LANCZOS, reducing_gap=3.0)
-    return np.asarray(scaled)
+def _scale_down(picture: Image.Image, shape: tuple[int, int]) -> Pixels:
+    h, w = shape
+    if picture.size != (w, h):
+        picture = picture.resize((w, h), Image.Resampling.LANCZOS, reducing_gap=3.0)
+    return np.asarray(picture)

@@ -2,16 +2,16 @@
 
     python -m stages.publish
 
-Reads data/training, data/models, data/evaluation and data/report, writes nothing but MLflow. It runs on every
-`dvc repro` and does nothing when nothing is missing, so MLflow can be deleted, unreachable or exchanged for another:
-the next run builds it again. Inside `dvc exp run` it registers no model.
+Reads data/training, data/models, data/evaluation, data/report and what prepare, masks and augment say of their data;
+writes nothing but MLflow. It runs on every `dvc repro` and does nothing when nothing is missing, so MLflow can be
+deleted, unreachable or exchanged for another: the next run builds it again. Inside `dvc exp run` it registers no model.
 """
 
 import sys
 from pathlib import Path
 from typing import Any
 
-from stages.publish import words
+from stages.publish import data, words
 from stages.publish.held import Held, PublishParams, hold
 from stages.running import guard
 from stages.running.errors import TrackingError
@@ -77,12 +77,12 @@ def _comparison(held: Held) -> tuple[int, additions.Addition]:
         f"{name}/{method}": value
         for method, of_method in held.scores.items()
         for name, value in words.headlines(of_method).items()
-    }
+    } | data.counts(held.data)
     note = f"All methods on the same test pairs.\n\n{words.score_table(held, list(held.scores))}"
     return newest_ms, additions.Addition(
         scores=scores,
         files=held.report(),
-        texts={"methods.csv": words.csv_table(held)},
+        texts={"methods.csv": words.csv_table(held)} | data.pages(held.data),
         folder="report",
         note=note,
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pydantic import Field
 
+from stages.publish import data
 from stages.running.errors import InputError, ParamsError
 from stages.running.params import Settings
 from stages.tracking.record import Record, read_record, read_scores
@@ -45,7 +46,7 @@ class Held:
     def compared(self) -> str:
         """Hash all that the comparison shows."""
         summaries = [self.data / "evaluation" / method / "summary.json" for method in self.scores]
-        return _hash(self.params.experiment, *self.report(), *summaries)
+        return _hash(self.params.experiment, *self.report(), *summaries, *data.files(self.data))
 
     def report(self) -> list[Path]:
         """Return the report's page and, where there is one, its picture."""

@@ -15,6 +15,7 @@ import numpy as np
 from stages.pictures.holes import Bank
 from stages.pictures.shards import Tiles
 from stages.report.comparison import Resamples, as_table
+from stages.report.looks import render_looks
 from stages.report.page import render
 from stages.report.pictures import Shown, contact_sheet, read_picture, with_hole
 from stages.report.reading import Evaluation, read_evaluations, read_trainings
@@ -40,7 +41,7 @@ def main() -> None:
     resamples = Resamples(evaluations[0].scores["photo"], np.random.default_rng([seed, *b"report"]))
 
     with files.fresh_folder(OUT) as folder:
-        files.write_text(folder / "index.html", render(evaluations, trainings, gallery, resamples))
+        files.write_text(folder / "index.html", render(evaluations, trainings, gallery, resamples, render_looks()))
         files.write_csv(folder / "scores.csv", as_table(evaluations, resamples))
         contact_sheet(gallery, ["target", "image", *(one.label for one in evaluations)]).save(folder / "gallery.png")
     say(f"{OUT / 'index.html'}: {len(evaluations)} methods on {len(evaluations[0].scores)} pairs; open it in a browser")

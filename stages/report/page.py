@@ -43,9 +43,13 @@ class Picture:
 
 
 def render(
-    evaluations: list[Evaluation], trainings: list[Training], gallery: Sequence[Shown], resamples: Resamples
+    evaluations: list[Evaluation],
+    trainings: list[Training],
+    gallery: Sequence[Shown],
+    resamples: Resamples,
+    looks: str = "",
 ) -> str:
-    """Lay out the page.
+    """Lay out the page; `looks` is the section from `looks.render_looks`.
 
     Returns:
         HTML that needs no other file and no network.
@@ -73,6 +77,7 @@ def render(
         trainings=[(training.label, styles[training.key]) for training in trainings],
         runs=compare_runs(trainings),
         geometry=charts,
+        looks=looks,
     )
 
 

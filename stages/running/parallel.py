@@ -1,12 +1,28 @@
-"""Map-like work over the cores: results in the order of the items, whatever the number of workers."""
+"""Map-like work over the cores, or over a cluster: results in the order of the items, whatever does the work.
 
-from collections.abc import Callable, Iterable, Sequence
+    INPAINT_WORKERS     processes; default: the cores this process may use
+    INPAINT_BACKEND     loky (processes of this machine, the default) | dask (needs the extra `cluster`)
+    INPAINT_SCHEDULER   address of a Dask scheduler, e.g. tcp://10.0.0.1:8786; default: a cluster on this machine
+
+Where a worker process dies, by lack of memory or by hand, the items that it had are given to others.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import joblib
+from joblib.externals.loky.process_executor import TerminatedWorkerError
 from tqdm import tqdm
 
 from stages.running import machine
+from stages.running.errors import InputError
+
+BACKENDS = ("loky", "dask")
+
+_PATIENCE_S = 10  # for a scheduler to answer
+_MOST_DEATHS = 3  # in a row, without a result between: then it is the items that kill
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -15,7 +31,7 @@ Result = TypeVar("Result")
 def map_ordered(
     work: Callable[[Item], Result], items: Sequence[Item], label: str, unit: str = "item"
 ) -> Iterable[Result]:
-    """Yield `work(item)` for every item, in order, computed by `machine.workers()` processes.
+    """Yield `work(item)` for every item, in order, computed by `machine.workers()` processes or a cluster.
 
     Args:
         work: a function of a module's top level (it travels to other processes). What is wrong with one item belongs
@@ -23,10 +39,59 @@ def map_ordered(
         items: what to work on.
         label: stands before the progress bar.
         unit: what one item is, for the bar.
+
+    Raises:
+        InputError: the backend is unknown or cannot be reached, or items keep killing their workers.
     """
     bar: Any = tqdm(total=len(items), desc=label, unit=unit, leave=False, mininterval=0.5)
-    jobs = min(machine.workers(), max(len(items), 1))
-    with bar, joblib.parallel_config(backend="loky", n_jobs=jobs, inner_max_num_threads=1):
-        for result in joblib.Parallel(return_as="generator", batch_size="auto")(joblib.delayed(work)(i) for i in items):
-            bar.update()
-            yield result
+    done = deaths = 0
+    with bar, _backend(len(items)):
+        while done < len(items):
+            try:
+                for result in _results(work, items[done:]):
+                    done, deaths = done + 1, 0
+                    bar.update()
+                    yield result
+            except TerminatedWorkerError as error:
+                deaths += 1
+                if deaths == _MOST_DEATHS:
+                    raise InputError(
+                        f"{label}: {deaths} times in a row a worker died before {unit} {done + 1} of {len(items)} was "
+                        f"done, perhaps for want of memory; lower INPAINT_WORKERS. {str(error).splitlines()[0]}"
+                    ) from None
+
+
+def _results(work: Callable[[Item], Result], items: Sequence[Item]) -> Iterable[Result]:
+    parallel = joblib.Parallel(return_as="generator", batch_size="auto")
+    results: Iterable[Result] = parallel(joblib.delayed(work)(item) for item in items)
+    return results
+
+
+@contextmanager
+def _backend(num_items: int) -> Iterator[None]:
+    said = os.environ.get("INPAINT_BACKEND", "loky")
+    if said not in BACKENDS:
+        raise InputError(f"INPAINT_BACKEND should be one of {', '.join(BACKENDS)}, but is {said!r}")
+    if said == "dask":
+        with _dask():
+            yield
+    else:
+        jobs = min(machine.workers(), max(num_items, 1))
+        with joblib.parallel_config(backend="loky", n_jobs=jobs, inner_max_num_threads=1):
+            yield
+
+
+@contextmanager
+def _dask() -> Iterator[None]:
+    try:
+        from dask.distributed import Client
+    except ImportError:
+        raise InputError("INPAINT_BACKEND is dask, which is not installed; run make cluster, or unset it") from None
+    address = os.environ.get("INPAINT_SCHEDULER")
+    place: dict[str, Any] = {"n_workers": machine.workers(), "threads_per_worker": 1, "dashboard_address": None}
+    try:
+        client: Any = Client(address, timeout=_PATIENCE_S) if address else Client(**place)  # type: ignore[no-untyped-call]
+    except (OSError, TimeoutError, ValueError) as error:
+        raise InputError(f"INPAINT_SCHEDULER is {address}, where no Dask scheduler answers ({error})") from None
+    with client, joblib.parallel_config(backend="dask", n_jobs=-1):
+        yield

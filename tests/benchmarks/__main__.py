@@ -23,6 +23,7 @@ from stages.pconv.network import PConvUNet
 from stages.pictures.holes import pack
 from stages.pictures.shards import write_tiles
 from stages.running import machine
+from tests.benchmarks import preparation
 from tests.clone import ROOT
 
 WARM_UP, ROUNDS, STEPS = 3, 5, 8
@@ -131,6 +132,7 @@ def main() -> None:
         "training step of the partial U-Net, width 32, 64 x 64": partial_against_plain,
         "loading": loader,
         "live view in MLflow": mirror,
+        **preparation.MEASURED,
     }.items():
         print(f"{name}: {measure()}", flush=True)
 

@@ -4,10 +4,10 @@
     python -m tests.benchmarks.speedrun folder --minutes 5 --set width=48 --set learning_rate=2e-3
 
 Photographs are scaled to 80 pixels on the short side and cut at random into tiles of 64; one in nine is kept for
-scoring, by its content. Training is the pipeline's own, with `train.pconv` of params.yaml but for what `--set` says; how
-many steps fill the time is measured first. The score is the hole PSNR of the composite, on 300 pairs of held-out crop
-and hole (strokes and boxes in turn, 5 to 50 % missing), less that of biharmonic inpainting on the same pairs. A recipe
-that scores higher in the same time on the same machine is a better recipe.
+scoring, by its content. Training is the pipeline's own, with `train.pconv` of params.yaml but for what `--set` says;
+how many steps fill the time is measured first. The score is the hole PSNR of the composite, on 300 pairs of held-out
+crop and hole (strokes and boxes in turn, 5 to 50 % missing), less that of biharmonic inpainting on the same pairs. A
+recipe that scores higher in the same time on the same machine is a better recipe.
 """
 
 import argparse
@@ -23,9 +23,9 @@ import yaml
 from PIL import Image
 
 from stages.fitting import training
-from stages.masks import Recipe, draw_bank
 from stages.pconv.module import PConvModule, PConvSettings
 from stages.pictures.drawing.wanted import Wanted, draw_hole
+from stages.pictures.holes import pack
 from stages.pictures.images import BadImageError, load_image
 from stages.pictures.shards import write_tiles
 from stages.restoring import classical, exported
@@ -63,6 +63,13 @@ def crop(photo: Pixels, rng: np.random.Generator) -> Pixels:
     return photo[y : y + TILE, x : x + TILE]
 
 
+def draw_holes(kinds: tuple[str, ...], count: int, low: float, high: float, rng: np.random.Generator) -> Pixels:
+    """Draw holes of each kind in turn, their ratios spread evenly: uint8 (N, H, W)."""
+    ratios = rng.permutation(low + (high - low) * (np.arange(count) + 0.5) / count)
+    wanted = [Wanted(low, high, ratio, None) for ratio in ratios]
+    return np.stack([draw_hole(kinds[n % len(kinds)], (TILE, TILE), want, rng) for n, want in enumerate(wanted)])
+
+
 def make_project(folder: Path, photos: list[Pixels], settings: dict[str, Any]) -> None:
     """Write params, tiles and holes as the pipeline would."""
     rng = np.random.default_rng(SEED)
@@ -72,21 +79,16 @@ def make_project(folder: Path, photos: list[Pixels], settings: dict[str, Any]) -
     crops = [crop(photo, rng) for photo in photos for _ in range(CROPS_A_PHOTO)]
     write_tiles(folder / "data/prepared/train", (crops[place] for place in rng.permutation(len(crops))))
     write_tiles(folder / "data/prepared/val", crops[:64])  # looked at, once, by the training; nothing is chosen by it
-    recipe = Recipe(SEED, TILE, (0.01, 0.6), {"strokes": 1.0, "boxes": 1.0, "blobs": 1.0}, None)
-    for split, count in (("train", 4000), ("val", 64)):
-        write_array(folder / f"data/masks/{split}.npy", draw_bank(recipe, split, count)[0])
+    for split, count in (("train", 3000), ("val", 64)):
+        holes = draw_holes(("strokes", "boxes", "blobs"), count, 0.01, 0.6, rng)
+        write_array(folder / f"data/masks/{split}.npy", pack(holes))
 
 
 def test_pairs(photos: list[Pixels]) -> tuple[Pixels, Pixels]:
     """Cut the held-out tiles, uint8 (N, H, W, 3), and draw their holes, uint8 (N, H, W)."""
     rng = np.random.default_rng([SEED, 1])
     targets = np.stack([crop(photos[number % len(photos)], rng) for number in range(PAIRS)])
-    ratios = 0.05 + 0.45 * ((np.arange(PAIRS) + 0.5) / PAIRS)
-    holes = [
-        draw_hole(("strokes", "boxes")[number % 2], (TILE, TILE), Wanted(0.05, 0.5, ratio, None), rng)
-        for number, ratio in enumerate(rng.permutation(ratios))
-    ]
-    return targets, np.stack(holes)
+    return targets, draw_holes(("strokes", "boxes"), PAIRS, 0.05, 0.5, rng)
 
 
 def hole_psnr(filled: np.ndarray[Any, Any], targets: Pixels, holes: Pixels) -> np.ndarray[Any, Any]:
@@ -96,7 +98,7 @@ def hole_psnr(filled: np.ndarray[Any, Any], targets: Pixels, holes: Pixels) -> n
 
 
 def train(folder: Path, photos: list[Pixels], settings: dict[str, Any]) -> float:
-    """Train and export as the pipeline does, and return how many seconds it took."""
+    """Train and export as the pipeline does, and return how many seconds it took, without preparation."""
     folder.mkdir()
     make_project(folder, photos, settings)
     os.environ["DVC_ROOT"] = str(folder)

@@ -169,6 +169,24 @@ def test_a_frozen_encoder_keeps_its_statistics_and_the_decoder_goes_on() -> None
     assert moved == {"decoder"}
 
 
+def test_activations_are_where_the_papers_table_has_them() -> None:
+    torch.manual_seed(0)
+    network = PConvUNet(4, 3).eval()
+    outputs: dict[str, Tensor] = {}
+    for part in ("encoder", "decoder"):
+        for number, layer in enumerate(getattr(network, part)):
+            layer.register_forward_hook(lambda _m, _i, out, name=f"{part}.{number}": outputs.update({name: out}))
+    network(torch.rand(1, 3, 16, 24), torch.zeros(1, 1, 16, 24))
+    for name, out in outputs.items():  # ReLU, then leaky ReLU, then nothing
+        layer = network.get_submodule(name)
+        assert layer.slope == (0.0 if name.startswith("encoder") else None if name == "decoder.2" else 0.2)
+        assert (out.min().item() < 0) is (layer.slope != 0.0), name
+    pre = torch.full((1, 4, 2, 3), -1.0)
+    layer = network.decoder[0]
+    layer.norm = None
+    assert layer._activate(pre).eq(-0.2).all()
+
+
 def test_an_answer_does_not_depend_on_the_rest_of_its_batch() -> None:
     network = PConvUNet(4, 2).eval()
     images, holes = torch.rand(3, 3, 16, 24), make_hole("random", 3, 16, 24)

@@ -1,11 +1,16 @@
 """The classifier in the wheel sees what it was trained to see."""
 
+from pathlib import Path
+
 import pytest
 import skimage.data
 import torch
 from torch import nn
+from torchvision.models.vgg import cfgs, make_layers
 
 from stages.pictures import features
+from stages.running.errors import InputError
+from stages.running.files import sha256
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +46,38 @@ def test_the_weights_are_in_their_places(lite0: features.Features) -> None:
     # Measured with weights that call this picture a cat; in another order, or upside down, the numbers differ.
     spread = [each.std().item() for each in lite0(cat)]
     assert spread == pytest.approx([9.9957, 8.4280, 6.5233], abs=1e-3)
+
+
+@pytest.fixture
+def vgg_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    torch.manual_seed(0)
+    layers = make_layers(cfgs["D"], batch_norm=False)
+    path = tmp_path / "vgg16.pth"
+    torch.save({f"features.{name}": value for name, value in layers.state_dict().items()}, path)
+    monkeypatch.setenv("INPAINT_VGG16", str(path))
+    return path
+
+
+def test_the_papers_classifier_comes_from_a_file_with_the_right_hash(vgg_file: Path, monkeypatch) -> None:
+    with pytest.raises(InputError, match="should have a sha256 that begins with 397923af, but has"):
+        features.load("vgg16")
+    monkeypatch.setattr(features, "_VGG_SHA256", sha256(vgg_file)[:8])
+    vgg16 = features.load("vgg16")
+    picture = torch.rand(1, 3, 32, 48)
+    maps = vgg16(picture)
+    assert [tuple(each.shape[1:]) for each in maps] == [(64, 16, 24), (128, 8, 12), (256, 4, 6)]
+    layers = make_layers(cfgs["D"], batch_norm=False)
+    layers.load_state_dict({k.removeprefix("features."): v for k, v in torch.load(vgg_file).items()})
+    normalised = (picture - torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)) / torch.tensor(
+        [0.229, 0.224, 0.225]
+    ).view(3, 1, 1)
+    torch.testing.assert_close(maps[2], layers[:17](normalised))
+
+
+def test_a_missing_classifier_is_said_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INPAINT_VGG16", "nowhere.pth")
+    with pytest.raises(InputError, match=r"cannot be had .*nowhere.*set INPAINT_VGG16"):
+        features.load("vgg16")
 
 
 def test_another_name_is_an_error() -> None:

@@ -1,11 +1,12 @@
 """Tiles come back as they were written, in their order, or with a word on what is damaged."""
 
+import hashlib
 import json
 
 import numpy as np
 import pytest
 
-from stages.pictures.shards import Tiles, places, summary, write_tiles
+from stages.pictures.shards import Tiles, close_folder, entries, summary, write_tiles
 from stages.running.errors import InputError
 
 TILE_BYTES = 4 * 6 * 3
@@ -27,14 +28,15 @@ def test_shards_are_filled_in_order(count, tiles_per_shard, sizes, tmp_path):
     assert np.array_equal(np.concatenate([np.load(file) for file in files]), wanted)
 
 
-def test_places_say_where_each_tile_lies(tmp_path):
+def test_the_record_says_where_each_tile_lies(tmp_path):
     wanted = tiles(5)
     write_tiles(tmp_path, wanted, 2 * TILE_BYTES)
-    assert places(tmp_path) == [
-        ("00000.npy", 0), ("00000.npy", 1), ("00001.npy", 0), ("00001.npy", 1), ("00002.npy", 0)
-    ]  # fmt: skip
-    for tile, (shard, row) in zip(wanted, places(tmp_path), strict=True):
-        assert np.array_equal(np.load(tmp_path / shard)[row], tile)
+    held = entries(tmp_path)
+    assert [(entry["file"], entry["tiles"]) for entry in held] == [("00000.npy", 2), ("00001.npy", 2), ("00002.npy", 1)]
+    for entry in held:
+        assert entry["sha256"] == hashlib.sha256((tmp_path / entry["file"]).read_bytes()).hexdigest()
+    close_folder(tmp_path, held[::-1])  # the record decides on the order
+    assert np.array_equal(Tiles([tmp_path]).gather(np.arange(5)), wanted[[4, 2, 3, 0, 1]])
 
 
 def test_folders_count_as_one_sequence(tmp_path):

@@ -1,7 +1,10 @@
 """The whole stage on made-up photographs: what it writes, that it writes the same again, and how it refuses."""
 
+import hashlib
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,38 +13,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 from PIL import Image
 
 from stages.pictures.images import load_image, save_png
 from stages.pictures.shards import Tiles
+from stages.pictures.splits import SPLITS, split_of
 from stages.prepare.__main__ import main
 from stages.running.errors import InputError, ParamsError
+from tests.prepare.photographs import contents, photo, write_params
 
 ROOT = Path(__file__).parents[2]
-SPLITS = ("train", "val", "test")
-PARAMS: dict[str, Any] = {
-    "photos": "photos",
-    "short_sides": [20, 40],
-    "max_tiles_per_photo": 9,
-    "val_share": 0.3,
-    "test_share": 0.3,
-    "max_megapixels": 1,
-    "near_duplicate_bits": 6,
-    "max_reject_share": 0.25,
-}
-
-
-def photo(seed: int, h: int = 40, w: int = 60) -> np.ndarray:
-    rng = np.random.default_rng(seed)
-    layers = [rng.integers(0, 256, (n, n, 3), np.uint8) for n in (3, 6, 12)]
-    sized = [np.asarray(Image.fromarray(layer).resize((w, h), Image.Resampling.BICUBIC), float) for layer in layers]
-    return np.average(sized, axis=0, weights=[4, 2, 1]).astype(np.uint8)
-
-
-def write_params(**changes: Any) -> None:
-    top = {key: changes.pop(key) for key in ("seed", "tile_size") if key in changes}
-    Path("params.yaml").write_text(yaml.safe_dump({"seed": 7, "tile_size": 16, **top, "prepare": PARAMS | changes}))
 
 
 @pytest.fixture
@@ -49,6 +30,7 @@ def project(tmp_path, monkeypatch) -> Path:
     """A working directory with params and twelve photographs, of which each split has some."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("INPAINT_WORKERS", "1")
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     write_params()
     for number in range(12):
         save_png(f"photos/{number:02d}.png", photo(number))
@@ -63,15 +45,13 @@ def summary() -> dict[str, Any]:
     return json.loads(Path("data/prepared/summary.json").read_text())
 
 
-def contents(folder: str = "data/prepared") -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(Path(folder).rglob("*.*"))}
-
-
 def test_the_manifest_says_where_each_tile_lies_and_where_it_is_from(project, capsys):
     main()
     table = manifest()
-    columns = ["id", "split", "shard", "row", "photo", "source", "x0", "y0", "x1", "y1", "scale", "group"]
-    assert table.columns.tolist() == columns
+    assert table.columns.tolist() == [
+        *("id", "split", "shard", "row", "photo", "source", "kind", "converted"),
+        *("x0", "y0", "x1", "y1", "scale", "group"),
+    ]
     assert table["id"].is_unique
     assert table.groupby("source").size().eq(9).all()
     assert (table.groupby("photo")["split"].nunique() == 1).all()
@@ -82,7 +62,7 @@ def test_the_manifest_says_where_each_tile_lies_and_where_it_is_from(project, ca
     assert set(table["scale"]) == {0.5, 1.0}
     for split in SPLITS:
         rows = table[table["split"] == split]
-        assert rows["photo"].is_monotonic_increasing
+        assert rows["photo"].is_monotonic_increasing  # all lie in the same folder
         assert len(Tiles([f"data/prepared/{split}"])) == len(rows) == summary()[f"tiles_{split}"]
         assert rows["photo"].nunique() == summary()[f"photos_{split}"]
     said = f"{summary()['tiles_train']} train tiles from {summary()['photos_train']} photos, "
@@ -91,8 +71,11 @@ def test_the_manifest_says_where_each_tile_lies_and_where_it_is_from(project, ca
 
 def test_only_the_outputs_are_left(project):
     main()
-    shards = [f"{split}/{name}" for split in ("test", "train", "val") for name in ("00000.npy", "shards.json")]
-    assert sorted(contents()) == sorted(["manifest.parquet", "rejects.csv", "summary.json", *shards])
+    shards = [f"{row.split}/{row.shard}" for row in manifest().drop_duplicates("shard").itertuples()]
+    records = [f"{split}/shards.json" for split in SPLITS]
+    assert sorted(contents()) == sorted(
+        ["look.html", "manifest.parquet", "near_duplicates.csv", "rejects.csv", "summary.json", *shards, *records]
+    )
     assert [path.name for path in Path("data").iterdir()] == ["prepared"]
     assert Path("data/prepared/rejects.csv").read_text() == "path,reason,detail\n"
 
@@ -100,7 +83,10 @@ def test_only_the_outputs_are_left(project):
 def test_neither_workers_nor_names_nor_an_earlier_run_change_the_tiles(project, monkeypatch):
     main()
     once = contents()
+    shutil.rmtree(".remembered")
     monkeypatch.setenv("INPAINT_WORKERS", "2")
+    main()
+    assert contents() == once
     main()
     assert contents() == once
     for number in range(12):
@@ -147,21 +133,57 @@ def test_what_cannot_be_used_is_listed_with_its_reason(project):
         "small.png": "too_small",
     }
     assert rejects.loc["small.png", "detail"] == "15 x 40 pixels, less than a tile of 16"
-    counts = {key: value for key, value in summary().items() if key.startswith(("files", "kept", "rejected"))}
-    assert counts == {"files": 17, "kept": 12, "rejected": 5} | {
-        f"rejected_{reason}": 1 for reason in ("duplicate", "not_a_file", "not_an_image", "too_small", "truncated")
-    }
+    counts = {key: value for key, value in summary().items() if not key.startswith(("photos", "tiles"))}
+    assert counts == {
+        "files": 17, "kept": 12, "converted": 0, "duplicates": 1, "rejected": 4, "near_duplicates": 0,
+        "rejected_not_a_file": 1, "rejected_not_an_image": 1, "rejected_too_small": 1, "rejected_truncated": 1,
+    }  # fmt: skip
 
 
-def test_near_duplicates_stand_in_one_split(project):
+def test_near_duplicates_never_stand_in_two_splits(project, capsys):
+    main()
+    before = manifest().drop_duplicates("source").set_index("source")["split"]
     for number in range(12):
         Image.fromarray(photo(number)).save(f"photos/{number:02d} again.jpg", quality=85)
     main()
-    by_picture = manifest().assign(picture=lambda table: table["source"].str[:2]).groupby("picture")
-    assert (by_picture["source"].nunique() == 2).all()
-    assert (by_picture["split"].nunique() == 1).all()
-    assert (by_picture["group"].nunique() == 1).all()
+    after = manifest().assign(picture=lambda table: table["source"].str[:2])
+    assert (after.groupby("picture")["split"].nunique() == 1).all()
+    assert (after.groupby("picture")["group"].nunique() == 1).all()
+    assert (after.groupby("picture").size() > 0).sum() == 12
+    splits = after.drop_duplicates("source").set_index("source")["split"]
+    stayed = before.index.intersection(splits.index)
+    assert splits[stayed].equals(before[stayed])  # none moves: who gives way is left out
+    left_out = pd.read_csv("data/prepared/rejects.csv")
+    assert set(left_out["reason"]) == {"near_duplicate"}
+    assert len(left_out) == 24 - len(splits) == summary()["rejected_near_duplicate"] > 0
     assert summary()["near_duplicates"] == 24
+    pairs = pd.read_csv("data/prepared/near_duplicates.csv")
+    assert len(pairs) == 12
+    assert (pairs["path"].str[:2] == pairs["near"].str[:2]).all()
+    assert pairs["bits"].between(0, 6).all()
+    assert pairs[["split", "split_of_near"]].stack().str.contains("left out").sum() == len(left_out)
+    for row in left_out.itertuples():
+        kept = row.path[:2]
+        assert re.fullmatch(
+            rf"looks like {kept}( again.jpg|.png), which is in (val|test), and would be in \w+", row.detail
+        )
+    assert f"left out {len(left_out)} photos that look like others in a stronger split" in capsys.readouterr().out
+
+
+def test_the_page_shows_what_became_of_the_files_and_what_looks_alike(project, capsys):
+    Image.fromarray(photo(3)).save("photos/like 03.jpg", quality=85)
+    Path("photos/a <b>.txt").write_text("text")
+    Image.fromarray(photo(20)).convert("L").save("photos/grey.png")
+    main()
+    page = Path("data/prepared/look.html").read_text()
+    assert "15 files: 1" in page
+    assert "converted: grey" in page
+    assert "rejected: not an image" in page
+    assert "a &lt;b&gt;.txt" in page
+    for name in ("03.png", "like 03.jpg"):
+        assert re.search(rf"<figcaption>{name}: (train|val|test)", page)
+    assert page.count("<img") == 3 + 2
+    assert "a look at the data: data/prepared/look.html" in capsys.readouterr().out
 
 
 def refused(message: str, kind: type[Exception] = InputError) -> None:
@@ -230,7 +252,7 @@ def test_wrong_params_are_named(change, message, project):
     refused(message, ParamsError)
 
 
-def test_a_list_that_parts_near_duplicates_is_overruled_aloud(project, capsys):
+def test_of_near_duplicates_that_a_list_parts_those_in_the_test_split_stay(project):
     Image.fromarray(photo(2)).save("photos/again.jpg", quality=85)
     listed = {"00.png": "train", "01.png": "val", "02.png": "test", "again.jpg": "train"}
     lines = [f",photos/{name},{split}," for name, split in listed.items()]
@@ -238,9 +260,25 @@ def test_a_list_that_parts_near_duplicates_is_overruled_aloud(project, capsys):
     write_params(photos="list.csv")
     main()
     splits = manifest().drop_duplicates("source").set_index("source")["split"].to_dict()
-    assert splits == {f"photos/{name}": split for name, split in (listed | {"again.jpg": "test"}).items()}
-    assert summary()["moved_from_listed_split"] == 1
-    assert "1 photos are not in the split that the list says" in capsys.readouterr().out
+    assert splits == {f"photos/{name}": split for name, split in listed.items() if name != "again.jpg"}
+    (row,) = pd.read_csv("data/prepared/rejects.csv").itertuples()
+    assert row.path == "photos/again.jpg"
+    assert row.detail == "looks like photos/02.png, which is in test, and would be in train"
+
+
+def test_of_the_same_pixels_the_one_in_the_strongest_split_stays(project):
+    for number in range(12):
+        Image.fromarray(photo(number)).save(f"photos/00 copy {number:02d}.bmp")
+    main()
+    rejects = pd.read_csv("data/prepared/rejects.csv")
+    assert rejects["reason"].tolist() == ["duplicate"] * 12
+    table = manifest().drop_duplicates("source").set_index("source")
+    for row in rejects.itertuples():
+        kept = row.detail.removeprefix("the same pixels as ")
+        gone = split_of(hashlib.sha256(Path("photos", row.path).read_bytes()).hexdigest(), 0.3, 0.3)
+        assert SPLITS.index(table.loc[kept, "split"]) >= SPLITS.index(gone)
+        if table.loc[kept, "split"] == gone:
+            assert kept < row.path
 
 
 def test_the_stereo_pair_among_the_embedded_photographs_is_one_group(project):

@@ -8,7 +8,7 @@ from stages.prepare.tiling import Cutting, choose_tiles, cut, scaled_shape
 
 
 def cutting(tile_size: int = 16, short_sides: tuple[int, ...] = (20, 40), max_tiles: int = 1000) -> Cutting:
-    return Cutting(tile_size, short_sides, max_tiles, max_megapixels=1, seed=0)
+    return Cutting(tile_size, short_sides, max_tiles, max_megapixels=1, turned=False, seed=0)
 
 
 def rng(seed: int = 0) -> np.random.Generator:
@@ -74,7 +74,7 @@ def test_the_choice_is_the_generators():
 def test_tiles_at_the_photos_own_size_are_its_pixels():
     pixels = rng().integers(0, 256, (40, 60, 3), np.uint8)
     tiles = choose_tiles((40, 60), cutting(short_sides=(40,)), rng())
-    cut_out = cut(pixels, tiles, 16)
+    cut_out = cut(pixels, pixels.shape[:2], tiles, 16)
     assert cut_out.shape == (12, 16, 16, 3)
     for tile, (x0, y0, x1, y1) in zip(cut_out, tiles.boxes((40, 60), 16), strict=True):
         assert np.array_equal(tile, pixels[y0:y1, x0:x1])
@@ -83,7 +83,7 @@ def test_tiles_at_the_photos_own_size_are_its_pixels():
 def test_a_scaled_tile_shows_what_its_box_holds():
     smooth = Image.fromarray(rng().integers(0, 256, (4, 6, 3), np.uint8)).resize((120, 80), Image.Resampling.BICUBIC)
     tiles = choose_tiles((80, 120), cutting(short_sides=(20,)), rng())
-    for tile, box in zip(cut(np.asarray(smooth), tiles, 16), tiles.boxes((80, 120), 16), strict=True):
+    for tile, box in zip(cut(np.asarray(smooth), (80, 120), tiles, 16), tiles.boxes((80, 120), 16), strict=True):
         wanted = smooth.crop(tuple(box)).resize((16, 16), Image.Resampling.LANCZOS)
         assert np.abs(tile[2:-2, 2:-2].astype(int) - np.asarray(wanted)[2:-2, 2:-2]).max() <= 6
 
@@ -91,5 +91,5 @@ def test_a_scaled_tile_shows_what_its_box_holds():
 def test_fine_detail_is_averaged_rather_than_skipped():
     checks = np.indices((160, 240)).sum(axis=0) % 2 * np.uint8(255)
     tiles = choose_tiles((160, 240), cutting(short_sides=(20,)), rng())
-    cut_out = cut(np.stack([checks.astype(np.uint8)] * 3, axis=2), tiles, 16)
+    cut_out = cut(np.stack([checks.astype(np.uint8)] * 3, axis=2), (160, 240), tiles, 16)
     assert np.abs(cut_out.astype(int) - 127).max() <= 3

@@ -19,6 +19,7 @@ from stages.running.errors import InputError
 
 _SUFFIXES = {".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".tif", ".tiff", ".webp"}
 _SMALLEST_CROP = 0.6  # of the side
+_MOSTLY = 0.6  # of the pixels; no larger holes are used
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,25 @@ class GivenHoles:
     packed: Pixels
     ratios: npt.NDArray[np.float64]
     borders: npt.NDArray[np.bool_]
+
+    def doubt(self, hole_is: Literal["white", "black"]) -> str:
+        """Say why the polarity looks wrong, "" where it does not.
+
+        Pictures of holes mostly show less than half as missing, and leave the rest of the edge known; the other way
+        round it is the ground around the holes that counts as missing.
+
+        Args:
+            hole_is: the colour that was taken for "missing".
+        """
+        much = self.ratios > _MOSTLY
+        share = float((much & self.borders).mean())
+        if share <= 0.5:
+            return ""
+        other = "black" if hole_is == "white" else "white"
+        return (
+            f"in {share:.0%} of the hole pictures more than {_MOSTLY:.0%} is missing, up to the edge, when {hole_is} "
+            f"means missing; if the {other} parts are the holes, set `masks.files_hole_is: {other}` in params.yaml"
+        )
 
     def rows_for(self, wanted: Wanted) -> npt.NDArray[np.integer[Any]]:
         """Return which of the holes are what is wanted, as they are."""

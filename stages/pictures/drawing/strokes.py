@@ -59,7 +59,9 @@ def _walk(extent: int, free: int, moves: Floats, widths: Floats, rng: np.random.
     """Return where steps start and where they end along one axis, walks turned back at both ends of the free range."""
     inset = free + widths / 2 + 1 if free else np.zeros_like(widths)  # the whole brush keeps out of the margin
     span = np.maximum(extent - 1 - 2 * inset, 1)
-    way = rng.uniform(0, span) + np.pad(np.cumsum(moves, axis=1), ((0, 0), (1, 0)))
+    way = np.empty((len(moves), moves.shape[1] + 1))
+    way[:, :1] = rng.uniform(0, span)
+    way[:, 1:] = way[:, :1] + np.cumsum(moves, axis=1)
     places = np.rint(inset + np.abs((way + span) % (2 * span) - span))  # a triangle wave: 0 ... span ... 0
     return places[:, :-1], places[:, 1:]
 
@@ -75,7 +77,7 @@ def paint_strokes(strokes: Strokes, shape: Shape) -> Pixels:
         cv2.line(hole, (x0, y0), (x1, y1), 1, width)
         missing_at_most += area
         if missing_at_most >= enough:
-            missing_at_most = float(np.count_nonzero(hole))
+            missing_at_most = float(cv2.countNonZero(hole))
             if missing_at_most >= enough:
                 break
     return hole

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from stages import masks
+from stages.masks import __main__ as masks
 from stages.pictures.drawing.boxes import challenge_ratio
 from stages.pictures.holes import BUCKETS, Bank, bucket_of, hole_ratio, touches_border
 from stages.running.errors import InputError, ParamsError
@@ -25,6 +25,7 @@ def project(tmp_path, monkeypatch):
     """A folder with params for small banks, in which the stage runs in one process."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("INPAINT_WORKERS", "1")
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     write_params()
     return tmp_path
 
@@ -110,7 +111,8 @@ def test_bytes_do_not_depend_on_the_number_of_workers(project, monkeypatch):
     monkeypatch.setenv("INPAINT_WORKERS", "3")
     masks.main()
     assert {path.name: path.read_bytes() for path in (project / "data/masks").iterdir()} == alone
-    assert sorted(alone) == [f"{split}.{kind}" for split in ("test", "train", "val") for kind in ("npy", "parquet")]
+    banks = [f"{split}.{kind}" for split in ("test", "train", "val") for kind in ("npy", "parquet")]
+    assert sorted(alone) == ["look.html", *banks]
 
 
 def test_the_challenge_serves_where_its_ratio_lies():
@@ -149,6 +151,32 @@ def test_hole_pictures_are_used_where_they_fit(capsys):
     assert "hole pictures used from pictures: 1" in said
 
 
+def test_pictures_of_the_other_polarity_are_noticed(capsys):
+    Path("pictures").mkdir()
+    for number in range(3):
+        picture = np.full((48, 48), 255, np.uint8)
+        picture[10:20, 5 + number : 25] = 0  # a black hole in white
+        Image.fromarray(picture).save(f"pictures/{number}.png")
+    write_params(kinds=NONE | {"files": 1.0, "strokes": 1.0})
+    masks.main()
+    warned = "in 100% of the hole pictures more than 60% is missing, up to the edge, when white means missing; if the "
+    assert warned + "black parts are the holes, set `masks.files_hole_is: black`" in capsys.readouterr().out
+    assert "In 100% of the hole pictures" in Path("data/masks/look.html").read_text()
+    write_params(kinds=NONE | {"files": 1.0, "strokes": 1.0}, files_hole_is="black")
+    masks.main()
+    assert "means missing; if" not in capsys.readouterr().out
+    assert set(bank_and_table("train")[1]["kind"]) == {"files", "strokes"}
+
+
+def test_the_page_shows_every_kind_and_the_cells():
+    masks.main()
+    page = Path("data/masks/look.html").read_text()
+    for kind in ("strokes", "blobs", "boxes"):
+        assert f"<figcaption>{kind}, " in page
+    assert "<td>test, keeps off it</td>" + "<td>3</td>" * 6 + "<td>0</td>" in page
+    assert page.count("<svg") == 5
+
+
 def test_a_missing_folder_of_pictures_is_said():
     write_params(kinds=NONE | {"files": 1.0})
     with pytest.raises(InputError, match="asks for hole pictures from pictures, but there are none"):
@@ -175,7 +203,7 @@ def test_mistakes_in_params_are_said(changed, message):
 
 
 def test_the_command_writes_the_banks_and_says_so(project):
-    environment = os.environ | {"PYTHONPATH": str(Path(masks.__file__).parents[1])}
+    environment = os.environ | {"PYTHONPATH": str(Path(masks.__file__).parents[2])}
     command = [sys.executable, "-m", "stages.masks"]
     done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr

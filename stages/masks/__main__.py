@@ -5,16 +5,20 @@
 `<split>.npy` is a bank, read by `stages.pictures.holes.Bank`; row for row `<split>.parquet` says of each hole its kind,
 ratio, bucket (-1 outside all), border and seed. The test bank holds the same number of holes in every cell of ratio
 bucket and border; those of train and val are spread evenly over the ratios, every second touching the border.
+`look.html` shows some of every kind, and how they are distributed.
 
 Every kind can meet any ratio, but for two: `challenge` holes have the ratio that they have, and `files` holes those of
 the pictures. Where such a kind cannot serve, its share goes to the others.
 """
 
+import hashlib
+import shutil
 import sys
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, Literal, Self
 
 import cv2
@@ -22,15 +26,17 @@ import numpy as np
 import pandas as pd
 from pydantic import Field, field_validator, model_validator
 
+from stages.masks.look import look
 from stages.pictures.drawing.boxes import challenge_ratio
 from stages.pictures.drawing.given import GivenHoles, load_given
 from stages.pictures.drawing.wanted import Wanted, draw_hole
 from stages.pictures.holes import BUCKETS, Pixels, bucket_of, hole_ratio, pack, touches_border
 from stages.running import guard
 from stages.running.errors import ParamsError
-from stages.running.files import fresh_folder, write_array, write_parquet
-from stages.running.parallel import map_ordered
+from stages.running.files import fresh_folder, write_array, write_parquet, write_text
+from stages.running.journal import Records, map_journalled
 from stages.running.params import Settings, read, read_seed
+from stages.running.remembered import fingerprint, remembered
 from stages.running.say import say
 
 OUT = "data/masks"
@@ -96,13 +102,14 @@ class Recipe:
     given: GivenHoles | None
 
 
-def draw_bank(recipe: Recipe, split: str, count: int) -> tuple[Pixels, pd.DataFrame]:
+def draw_bank(recipe: Recipe, split: str, count: int, journal: Path) -> tuple[Pixels, pd.DataFrame]:
     """Draw the holes of a split; each depends on its row alone, so a larger bank begins with the smaller one.
 
     Args:
         recipe: what to draw from.
         split: train, val or test.
         count: number of holes.
+        journal: where finished chunks wait; it stands for the recipe and the code.
 
     Returns:
         the packed holes, uint8 (count, size, ceil(size / 8)), and the table that says what each is.
@@ -110,12 +117,14 @@ def draw_bank(recipe: Recipe, split: str, count: int) -> tuple[Pixels, pd.DataFr
     Raises:
         ParamsError: no kind with a share can make what is wanted.
     """
-    chunks = [range(start, min(start + _CHUNK, count)) for start in range(0, count, _CHUNK)]
-    drawn = list(map_ordered(partial(_draw_rows, recipe, split), chunks, f"masks {split}", unit="chunk"))
-    return np.concatenate([packed for packed, _ in drawn]), pd.DataFrame([row for _, table in drawn for row in table])
+    ranges = [range(start, min(start + _CHUNK, count)) for start in range(0, count, _CHUNK)]
+    chunks = {f"{split}-{rows.start}-{rows.stop}": rows for rows in ranges}
+    drawn = list(map_journalled(partial(_draw_rows, recipe, split), chunks, journal.absolute(), f"masks {split}"))
+    table = pd.DataFrame([row for _, _, rows in drawn for row in rows])
+    return np.concatenate([packed for _, packed, _ in drawn]), table
 
 
-def _draw_rows(recipe: Recipe, split: str, rows: Iterable[int]) -> tuple[Pixels, list[dict[str, Any]]]:
+def _draw_rows(recipe: Recipe, split: str, rows: Iterable[int]) -> tuple[Pixels, Records]:
     cv2.setNumThreads(1)  # the processes share the cores already
     drawn = [_draw_row(recipe, split, row) for row in rows]
     return pack(np.stack([hole for hole, _ in drawn])), [record for _, record in drawn]
@@ -158,7 +167,8 @@ def _pick_kind(recipe: Recipe, wanted: Wanted, rng: np.random.Generator) -> str:
             f"that {'touches' if wanted.border else 'keeps off'} the border, which every bank needs; give strokes, "
             f"blobs or boxes a share (for `files`, see also that `masks.files_hole_is` names the right colour)"
         )
-    return str(rng.choice(list(able), p=np.array(list(able.values())) / sum(able.values())))
+    limits = np.cumsum(list(able.values()))
+    return list(able)[int(np.searchsorted(limits / limits[-1], rng.random(), side="right"))]
 
 
 def _can_serve(kind: str, recipe: Recipe, wanted: Wanted) -> bool:
@@ -178,14 +188,24 @@ def main() -> None:
     recipe = Recipe(seed, size, params.ratio_range, params.kinds.model_dump(), given)
     counts = {"train": params.train, "val": params.val, "test": params.test_per_cell * len(CELLS)}
     started = time.perf_counter()
-    with fresh_folder(OUT) as folder:
+    with remembered("masks", _fingerprint(recipe)) as memory, fresh_folder(OUT) as folder:
         for split, count in counts.items():
-            packed, table = draw_bank(recipe, split, count)
+            packed, table = draw_bank(recipe, split, count, memory / "chunks")
             write_array(folder / f"{split}.npy", packed)
             write_parquet(folder / f"{split}.parquet", table)
-    speed = sum(counts.values()) / (time.perf_counter() - started)
+        seconds = time.perf_counter() - started
+        write_text(folder / "look.html", look(folder, given, params.files_hole_is))
+        shutil.rmtree(memory / "chunks")
+    speed = sum(counts.values()) / seconds
     numbers = ", ".join(f"{count:,} {split}" for split, count in counts.items())
     say(f"masks: {numbers} holes of {size} x {size} pixels in {OUT}; {speed:,.0f} a second")
+    say(f"masks: a look at them: {OUT}/look.html")
+
+
+def _fingerprint(recipe: Recipe) -> str:
+    given = hashlib.sha256(recipe.given.packed.tobytes()).hexdigest() if recipe.given else ""
+    drawn_from = [recipe.seed, recipe.size, recipe.ratio_range, recipe.shares, given]
+    return fingerprint({"recipe": drawn_from, "numpy": np.__version__, "opencv": cv2.__version__})
 
 
 def _load_given(params: MasksParams, size: int) -> GivenHoles:
@@ -193,6 +213,8 @@ def _load_given(params: MasksParams, size: int) -> GivenHoles:
     for bad in refused:
         say(f"masks: passed over {bad}")
     say(f"masks: hole pictures used from {params.files}: {len(given.ratios):,}")
+    if doubt := given.doubt(params.files_hole_is):
+        say(f"masks: {doubt}")
     return given
 
 

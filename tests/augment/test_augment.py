@@ -12,12 +12,13 @@ import pandas as pd
 import pytest
 import yaml
 
-from stages import augment
-from stages.pictures.shards import Tiles, write_tiles
+from stages.augment import __main__ as augment
+from stages.augment.transforms import TRANSFORMS, alter, build
+from stages.pictures.shards import Tiles, close_folder, entries, write_tiles
 from stages.running.errors import ParamsError
 
 SIZE = 32
-ROOT = Path(augment.__file__).parents[1]
+ROOT = Path(augment.__file__).parents[2]
 
 
 def picture() -> np.ndarray:
@@ -61,7 +62,7 @@ def flat(value) -> list[float]:
 
 def altered(arguments: dict, seed: int = 5, tile: np.ndarray | None = None) -> tuple[np.ndarray, list[dict]]:
     tile = picture() if tile is None else tile
-    pixels, drawn = augment.alter(augment.build([{"p": 1.0} | arguments], len(tile)), tile, seed)
+    pixels, drawn = alter(build([{"p": 1.0} | arguments], len(tile)), tile, seed)
     return pixels, json.loads(drawn)
 
 
@@ -78,7 +79,7 @@ def test_a_transform_does_what_it_did(name):
 def test_every_transform_of_the_project_has_its_golden_numbers():
     used = yaml.safe_load((ROOT / "params.yaml").read_text())["augment"]["transforms"]
     assert {transform["name"] for transform in used} <= set(GOLDEN)
-    assert augment.build(used, SIZE)
+    assert build(used, SIZE)
 
 
 def test_a_crop_shows_the_part_that_is_said():
@@ -132,7 +133,7 @@ def test_blur_and_compression_take_detail_away():
     assert worse > 2 * better
 
 
-@pytest.mark.parametrize("name", augment.TRANSFORMS)
+@pytest.mark.parametrize("name", TRANSFORMS)
 def test_each_allowed_transform_keeps_size_and_repeats_itself(name):
     noisy = np.random.default_rng(0).integers(0, 256, (48, 48, 3), np.uint8)
     before = noisy.copy()
@@ -156,18 +157,18 @@ def test_no_black_corners(name):
 
 def test_transforms_are_drawn_independently():
     names = ["HorizontalFlip", "VerticalFlip", "Transpose"]
-    compose = augment.build([{"name": name, "p": 0.5} for name in names], SIZE)
-    applied = [augment.alter(compose, picture(), seed)[1] for seed in range(400)]
+    compose = build([{"name": name, "p": 0.5} for name in names], SIZE)
+    applied = [alter(compose, picture(), seed)[1] for seed in range(400)]
     counts = pd.Series(applied).value_counts()
     assert len(counts) == 8  # any of them, none, all
     assert counts.between(25, 80).all()
 
 
 def test_only_what_was_applied_is_said():
-    compose = augment.build([{"name": "HorizontalFlip", "p": 0.5}, {"name": "VerticalFlip", "p": 0.0}], SIZE)
+    compose = build([{"name": "HorizontalFlip", "p": 0.5}, {"name": "VerticalFlip", "p": 0.0}], SIZE)
     flipped = 0
     for seed in range(20):
-        result, drawn = augment.alter(compose, picture(), seed)
+        result, drawn = alter(compose, picture(), seed)
         flipped += bool(json.loads(drawn))
         assert json.loads(drawn) == ([] if np.array_equal(result, picture()) else [{"name": "HorizontalFlip"}])
     assert 3 < flipped < 17
@@ -192,7 +193,7 @@ def test_only_what_was_applied_is_said():
 )
 def test_mistakes_in_transforms_are_said(transform, message):
     with pytest.raises(ParamsError, match=message):
-        augment.build([transform], SIZE)
+        build([transform], SIZE)
 
 
 @pytest.fixture
@@ -200,6 +201,7 @@ def project(tmp_path, monkeypatch):
     """A folder with params and seven training tiles, in which the stage runs in one process."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("INPAINT_WORKERS", "1")
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     tiles = np.random.default_rng(0).integers(0, 256, (7, SIZE, SIZE, 3), np.uint8)
     write_tiles(tmp_path / "data/prepared/train", iter(tiles))
     write_params(copies=2)
@@ -254,6 +256,39 @@ def test_no_copies_leave_a_folder_that_adds_nothing(project):
 
 def written() -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in Path("data/augmented").rglob("*") if path.is_file()}
+
+
+def test_a_shard_that_stays_is_altered_as_before_whatever_comes_beside_it(project):
+    augment.main()
+    alone = all_tiles()
+    sources = all_tiles("data/prepared/train")
+    more = np.random.default_rng(1).integers(0, 256, (3, SIZE, SIZE, 3), np.uint8)
+    np.save("data/prepared/train/more.npy", more)
+    held = entries("data/prepared/train")
+    close_folder("data/prepared/train", [{"file": "more.npy", "tiles": 3, "sha256": "0" * 64}, *held])
+    augment.main()
+    files = sorted(path.name for path in Path("data/augmented/train").glob("*.npy"))
+    assert files == ["00000-0.npy", "00000-1.npy", "more-0.npy", "more-1.npy"]
+    grown = all_tiles()
+    assert np.array_equal(grown[3:10], alone[:7])
+    assert np.array_equal(grown[13:], alone[7:])
+    table = pd.read_parquet("data/augmented/manifest.parquet")
+    assert table.source_row.tolist() == [*range(10), *range(10)]
+    order = np.array([2, 0, 1, 6, 5, 4, 3])
+    np.save("data/prepared/train/00000.npy", sources[order])
+    close_folder("data/prepared/train", [held[0] | {"sha256": "1" * 64}])
+    augment.main()
+    assert np.array_equal(all_tiles()[:7], alone[:7][order])
+
+
+def test_the_page_shows_originals_beside_their_copies(project):
+    augment.main()
+    page = Path("data/augmented/look.html").read_text()
+    assert "original, copy 1, copy 2, and so on; 7 of 7 tiles" in page
+    assert "HorizontalFlip" in page
+    write_params(copies=0)
+    augment.main()
+    assert "<img" not in Path("data/augmented/look.html").read_text()
 
 
 def test_bytes_do_not_depend_on_the_size_of_chunks(project, monkeypatch):

@@ -1,0 +1,76 @@
+"""A look at the altered tiles: originals beside their copies, and how often each transform was applied."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from stages.pictures.look.page import Count, Histogram, Page, Picture, Section, render
+from stages.pictures.look.sheets import Pixels, contact_sheet, spread
+from stages.pictures.shards import Tiles
+
+_SHOWN, _ROWS = 48, 16
+_COPIES_SHOWN = 5
+_TILE_PX = 64
+_MEASURED = 2000
+
+_SIDE_BY_SIDE = "The tile as it was prepared, then its copies; several tiles in a row. Its photo must still be a photo."
+_COLOURS = "Copies spread wider than their sources; where they lie elsewhere, training sees what the test never shows."
+
+
+def look(source: Path, folder: Path, copies: int, applied: Mapping[str, int]) -> str:
+    """Return the page.
+
+    Args:
+        source: folder of the training tiles.
+        folder: the stage's output.
+        copies: of every tile.
+        applied: how often each transform was applied.
+    """
+    originals = Tiles([source])
+    total = copies * len(originals)
+    sections = []
+    if copies:
+        altered = Tiles([folder / "train"])
+        counts = [
+            Count(name, number, f"{number / total:.0%} of the tiles")
+            for name, number in sorted(applied.items(), key=lambda item: -item[1])
+        ]
+        sections = [
+            Section("Originals and copies", _SIDE_BY_SIDE, sheets=[_sheet(originals, altered, copies)]),
+            Section("What was applied", f"To {total:,} tiles.", counts=counts),
+            Section("Brightness and contrast", _COLOURS, histograms=_measures(originals, altered)),
+        ]
+    return render(
+        Page("The altered tiles", f"Copies of each of {len(originals):,} training tiles: {copies}.", sections)
+    )
+
+
+def _sheet(originals: Tiles, altered: Tiles, copies: int) -> Picture:
+    """Lay a tile and its copies side by side; a row of the sheet holds as many tiles as go into it."""
+    shown = min(copies, _COPIES_SHOWN)
+    rows = spread(len(originals), _SHOWN)
+    versions = [originals.gather(rows), *(altered.gather(rows + copy * len(originals)) for copy in range(shown))]
+    tiles = list(np.stack(versions, axis=1).reshape(-1, *versions[0].shape[1:]))
+    columns = _ROWS // (1 + shown) * (1 + shown)
+    sheet = contact_sheet(tiles, columns, max(_TILE_PX, originals.size // 4))
+    names = ", ".join(["original", *(f"copy {copy + 1}" for copy in range(shown))])
+    return Picture(sheet, f"{names}, and so on; {len(rows)} of {len(originals):,} tiles")
+
+
+def _measures(originals: Tiles, altered: Tiles) -> list[Histogram]:
+    measured = {
+        name: _measure(tiles.gather(spread(len(tiles), _MEASURED)))
+        for name, tiles in (("originals", originals), ("copies", altered))
+    }
+    titles = {"brightness of a tile, mean of 0 to 255": 255, "contrast of a tile, deviation": 100}
+    return [
+        Histogram(title, {name: columns[number] for name, columns in measured.items()}, 0, high)
+        for number, (title, high) in enumerate(titles.items())
+    ]
+
+
+def _measure(pixels: Pixels) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    grey = pixels.mean(axis=3, dtype=np.float32).reshape(len(pixels), -1)
+    return grey.mean(axis=1).astype(np.float64), grey.std(axis=1).astype(np.float64)

@@ -1,0 +1,106 @@
+"""A look at the holes: sheets of every kind, and how ratio, border, number of parts and width are distributed."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from stages.pictures.drawing.given import GivenHoles
+from stages.pictures.holes import BUCKETS, Bank, Pixels
+from stages.pictures.look.page import Histogram, Page, Picture, Section, render
+from stages.pictures.look.sheets import contact_sheet, spread
+
+_SPLITS = ("train", "val", "test")
+_ON_A_SHEET, _COLUMNS, _HOLE_PX = 48, 16, 64
+_MEASURED = 1000  # holes of each kind
+
+Floats = npt.NDArray[np.float64]
+
+_RATIOS = (
+    "White is missing. From small holes to large ones. Liu et al. (2018) take the regions that are occluded between "
+    "two frames of a video, ragged and of all sizes: blobs are like those, strokes like the hand-drawn holes of Yu et "
+    "al. (2019). Holes that keep off the border have only the middle to fill, so large ones approach a square."
+)
+_KINDS = "Width is that of the widest part, parts are counted where they do not touch; up to 1,000 holes of each kind."
+_CELLS = "The test bank holds as many in every cell of ratio and border; the others spread evenly over their range."
+
+
+def look(folder: Path, given: GivenHoles | None, hole_is: str) -> str:
+    """Return the page.
+
+    Args:
+        folder: where the banks and their tables are.
+        given: the holes of the folder, where some were asked for.
+        hole_is: the colour that was taken for "missing" there.
+    """
+    banks = {split: Bank(folder / f"{split}.npy") for split in _SPLITS}
+    tables = {split: pd.read_parquet(folder / f"{split}.parquet") for split in _SPLITS}
+    kinds = sorted(set(tables["train"]["kind"]))
+    shown = {kind: tables["train"].query("kind == @kind").sort_values("ratio")["row"].to_numpy() for kind in kinds}
+    numbers = ", ".join(f"{len(table):,} {split}" for split, table in tables.items())
+    doubt = given.doubt("black" if hole_is == "black" else "white") if given else ""
+    lead = f"{numbers} holes of {banks['train'].size} x {banks['train'].size} pixels."
+    return render(
+        Page(
+            "The holes",
+            f"{lead}\n{doubt[:1].upper()}{doubt[1:]}".strip(),
+            [
+                Section("Every kind", _RATIOS, sheets=[_sheet(banks["train"], kind, shown[kind]) for kind in kinds]),
+                Section("What they are like", _KINDS, histograms=_measures(banks["train"], shown)),
+                Section("Ratios in the splits", _CELLS, histograms=[_ratios(tables)], facts=_cells(tables)),
+            ],
+        )
+    )
+
+
+def _sheet(bank: Bank, kind: str, rows: npt.NDArray[np.int64]) -> Picture:
+    holes = bank.gather(rows[spread(len(rows), _ON_A_SHEET)])
+    tiles = [np.repeat(hole[:, :, None] * np.uint8(255), 3, axis=2) for hole in holes]
+    sheet = contact_sheet(tiles, _COLUMNS, max(_HOLE_PX, min(bank.size, 2 * _HOLE_PX)), paper=128)
+    return Picture(sheet, f"{kind}, {len(holes)} of {len(rows):,} in the training bank")
+
+
+def _measures(bank: Bank, rows_of: Mapping[str, npt.NDArray[np.int64]]) -> list[Histogram]:
+    measured = {
+        kind: np.array([_measure(hole) for hole in bank.gather(rows[spread(len(rows), _MEASURED)])])
+        for kind, rows in rows_of.items()
+    }
+    titles = {
+        "missing pixels, %": 70,
+        "parts": 24,
+        "widest part, % of the side": 60,
+        "missing pixels in the margin, %": 100,
+    }
+    return [
+        Histogram(title, {kind: columns[:, number] for kind, columns in measured.items()}, 0, high)
+        for number, (title, high) in enumerate(titles.items())
+    ]
+
+
+def _measure(hole: Pixels) -> tuple[float, float, float, float]:
+    """Return ratio in %, number of parts, greatest width in % of the side, share in the outer tenth in %."""
+    parts, _ = cv2.connectedComponents(hole)
+    radius = float(cv2.distanceTransform(np.pad(hole, 1), cv2.DIST_L2, 5).max())
+    edge = round(len(hole) / 10)
+    inner = int(np.count_nonzero(hole[edge:-edge, edge:-edge]))
+    missing = int(np.count_nonzero(hole))
+    return 100 * missing / hole.size, parts - 1, 200 * radius / len(hole), 100 * (1 - inner / missing)
+
+
+def _ratios(tables: Mapping[str, pd.DataFrame]) -> Histogram:
+    values = {split: 100 * table["ratio"].to_numpy(np.float64) for split, table in tables.items()}
+    return Histogram("missing pixels, %", values, 0, 70, bars=28)
+
+
+def _cells(tables: Mapping[str, pd.DataFrame]) -> list[list[str]]:
+    header = ["split, border", *(f"{low:.0%} to {high:.0%}" for low, high in BUCKETS), "outside"]
+    rows = [header]
+    for split, table in tables.items():
+        for border in (False, True):
+            some = table[table["border"] == border]["bucket"].value_counts()
+            counts = [f"{some.get(bucket, 0):,}" for bucket in (*range(len(BUCKETS)), -1)]
+            rows.append([f"{split}, {'touches it' if border else 'keeps off it'}", *counts])
+    return rows

@@ -1,0 +1,131 @@
+"""A look at the photographs: what became of the files, tiles of every split, sizes, colours, near duplicates."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from stages.pictures.images import BadImageError, decode, open_picture
+from stages.pictures.look.page import Count, Histogram, Page, Picture, Section, render
+from stages.pictures.look.sheets import Pixels, contact_sheet, data_uri, fit, spread
+from stages.pictures.shards import Tiles
+from stages.pictures.splits import SPLITS
+from stages.prepare.photos import Photo, Reject
+from stages.prepare.selection import Selection
+
+_ON_A_SHEET, _COLUMNS, _TILE_PX = 48, 16, 64
+_MEASURED = 2000  # tiles of each split, for the colours
+_MOST_PAIRS, _PAIR_PX = 24, 150
+_EXAMPLES = 3  # of the files that were refused for the same reason
+
+Floats = npt.NDArray[np.float64]
+
+
+def look(folder: Path, selection: Selection, rejects: Sequence[Reject], summary: Mapping[str, Any]) -> str:
+    """Return the page.
+
+    Args:
+        folder: what was prepared.
+        selection: the photos.
+        rejects: all files that are not used.
+        summary: the counts.
+    """
+    tiles = {split: Tiles([folder / split]) for split in SPLITS}
+    fates = ", ".join(f"{summary[fate]:,} {fate}" for fate in ("kept", "converted", "duplicates", "rejected"))
+    side = tiles["train"].size
+    made = ", ".join(f"{summary[f'tiles_{split}']:,} {split}" for split in SPLITS)
+    return render(
+        Page(
+            "The photographs, as they were prepared",
+            f"{summary['files']:,} files: {fates}.\nTiles of {side} x {side} pixels: {made}.",
+            [
+                Section("What became of every file", _FILES, counts=_fates(summary, rejects)),
+                Section("Tiles of each split", "Evenly spread over all of the split.", sheets=_sheets(tiles)),
+                Section("Sizes and colours", _COLOURS, histograms=[*_sizes(selection), *_colours(tiles)]),
+                Section("Near duplicates", _NEAR, pictures=_pairs(selection)),
+            ],
+        )
+    )
+
+
+_FILES = "Each file is in one of these. A photo that was converted may count for several conversions."
+_COLOURS = "Splits should look alike: what differs much here, a test measures as well."
+_NEAR = (
+    "Photographs that look nearly the same, with the split of each and the bits in which their hashes differ. Pairs "
+    "that do not look alike mean that prepare.near_duplicate_bits is too high."
+)
+
+
+def _fates(summary: Mapping[str, Any], rejects: Sequence[Reject]) -> list[Count]:
+    counts = [Count("kept as they are", summary["kept"])]
+    counts += [
+        Count(f"converted: {name.removeprefix('converted_').replace('_', ' ')}", number)
+        for name, number in summary.items()
+        if name.startswith("converted_")
+    ]
+    for reason, number in sorted(Counter(reject.reason for reject in rejects).items()):
+        some = [f"{reject.path} ({reject.detail})" for reject in rejects if reject.reason == reason][:_EXAMPLES]
+        label = "duplicate" if reason == "duplicate" else f"rejected: {reason.replace('_', ' ')}"
+        counts.append(Count(label, number, "; ".join(some)))
+    return counts
+
+
+def _sheets(tiles: Mapping[str, Tiles]) -> list[Picture]:
+    return [
+        Picture(
+            contact_sheet(list(some.gather(spread(len(some), _ON_A_SHEET))), _COLUMNS, max(_TILE_PX, some.size // 4)),
+            f"{split}, {min(len(some), _ON_A_SHEET)} of {len(some):,} tiles",
+        )
+        for split, some in tiles.items()
+    ]
+
+
+def _sizes(selection: Selection) -> list[Histogram]:
+    shapes = {split: [one.photo.shape for one in selection.placed if one.split == split] for split in SPLITS}
+    sides = {split: np.array([min(shape) for shape in some], np.float64) for split, some in shapes.items()}
+    ratios = {split: np.array([w / h for h, w in some], np.float64) for split, some in shapes.items()}
+    longest = float(np.percentile(np.concatenate(list(sides.values())), 98))
+    high = 10.0 ** np.floor(np.log10(longest))
+    return [
+        Histogram("short side of the photo, pixels", sides, 0, float(np.ceil(longest / high) * high)),
+        Histogram("width over height", ratios, 0, 3),
+    ]
+
+
+def _colours(tiles: Mapping[str, Tiles]) -> list[Histogram]:
+    measured = {split: _measure(some.gather(spread(len(some), _MEASURED))) for split, some in tiles.items()}
+    names = ("brightness of a tile, mean of 0 to 255", "contrast of a tile, deviation", "colourfulness of a tile")
+    return [
+        Histogram(name, {split: columns[:, number] for split, columns in measured.items()}, 0, high)
+        for number, (name, high) in enumerate(zip(names, (255, 100, 100), strict=True))
+    ]
+
+
+def _measure(pixels: Pixels) -> Floats:
+    """Return mean, deviation and mean range of the channels of each tile, (n, 3)."""
+    grey = pixels.mean(axis=3, dtype=np.float32)
+    coloured = (pixels.max(axis=3) - pixels.min(axis=3)).mean(axis=(1, 2))
+    return np.stack([grey.mean(axis=(1, 2)), grey.std(axis=(1, 2)), coloured], axis=1).astype(np.float64)
+
+
+def _pairs(selection: Selection) -> list[list[Picture]]:
+    rows = []
+    for pair in selection.pairs[:_MOST_PAIRS]:
+        pictures = [
+            _picture(pair.one, pair.split_of_one, ""),
+            _picture(pair.other, pair.split_of_other, f", {pair.bits} bits"),
+        ]
+        rows.append([picture for picture in pictures if picture])
+    return rows
+
+
+def _picture(photo: Photo, where: str, more: str) -> Picture | None:
+    try:
+        with open_picture(photo.source.path) as file:
+            decoded = decode(file, photo.shape[0] * photo.shape[1] / 1e6 + 1, _PAIR_PX)
+    except BadImageError:  # it was there a moment ago; the page shows the rest
+        return None
+    return Picture(data_uri(fit(decoded.pixels, _PAIR_PX)), f"{photo.source.name}: {where}{more}")

@@ -1,0 +1,56 @@
+"""What a stage remembers from one run to the next, so that what is unchanged is not done again; outside DVC.
+
+    with remembered("prepare", fingerprint({"tile_size": 64})) as folder:
+        ...                                     # read what is there, leave what the next run may use
+
+The folder is `.remembered/<stage>/<fingerprint>/` in the project's root. It may be deleted at any time: a stage writes
+the same bytes with it and without.
+"""
+
+import fcntl
+import hashlib
+import json
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from stages.running import project
+from stages.running.files import sha256
+
+_LOCK = ".lock"
+
+
+def fingerprint(facts: Mapping[str, Any]) -> str:
+    """Hash what a piece of work depends on: the facts given (JSON), and every module of the project that is loaded."""
+    modules = [module for name, module in sorted(sys.modules.items()) if name.startswith("stages.")]
+    code = [sha256(module.__file__) for module in modules if module.__file__]
+    return hashlib.sha256(json.dumps([facts, code], sort_keys=True).encode()).hexdigest()
+
+
+@contextmanager
+def remembered(stage: str, of: str) -> Iterator[Path]:
+    """Hold the folder of a stage and fingerprint; waits while another process holds it.
+
+    When the block ends without an error, the folders of other fingerprints that nobody holds are deleted.
+    """
+    home = project.root() / ".remembered" / stage
+    folder = home / of[:32]
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / _LOCK).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield folder
+        for other in home.iterdir():
+            if other != folder:
+                _delete_if_free(other)
+
+
+def _delete_if_free(folder: Path) -> None:
+    try:
+        with (folder / _LOCK).open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(folder, ignore_errors=True)
+    except OSError:  # held, or gone already
+        pass

@@ -1,0 +1,162 @@
+"""Puts known mistakes into the code, one at a time, and looks whether a test notices.
+
+    python -m tests.traps              # all of them, some minutes
+    python -m tests.traps gram bias    # those whose names contain a word
+
+What public code for these papers gets wrong, and what is easily got wrong here. Each trap is an edit of one file and
+the tests that have to fail with it; the files themselves are never touched, a copy is.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.clone import ROOT
+
+NETWORK, LOSSES = "stages/pconv/network.py", "stages/pconv/losses.py"
+GAN, OBJECTIVE = "stages/pix2pix/network.py", "stages/pix2pix/losses.py"
+PCONV_TESTS, LOSS_TESTS, GAN_TESTS = "tests/pconv/test_network.py", "tests/pconv/test_losses.py", "tests/pix2pix"
+
+
+@dataclass(frozen=True)
+class Trap:
+    """A mistake.
+
+    Attributes:
+        name: what is wrong.
+        file: where.
+        right: text of the file, found there once.
+        wrong: what stands there instead.
+        tests: pytest's arguments: what has to notice.
+    """
+
+    name: str
+    file: str
+    right: str
+    wrong: str
+    tests: str
+
+
+TRAPS = (
+    Trap("sum(1) missing from the ratio", NETWORK, "full = kernel * kernel * sum(channels for _, channels in groups)",
+         "full = 1", PCONV_TESTS),
+    Trap("ratio without the channels", NETWORK, "full = kernel * kernel * sum(channels for _, channels in groups)",
+         "full = kernel * kernel", PCONV_TESTS),
+    Trap("no renormalisation", NETWORK, "full / total.clamp(min=1)", "torch.ones_like(total)", PCONV_TESTS),
+    Trap("bias scaled by the ratio", NETWORK, "[:, None, None] * known", "[:, None, None] * coverage.ratio",
+         PCONV_TESTS),
+    Trap("bias left in holes", NETWORK, "return self._activate(out) * known", "return self._activate(out + known * 0)",
+         PCONV_TESTS),
+    Trap("values in holes leak into the first layer", NETWORK, "x = image.where(hole < 0.5, 0.0)", "x = image",
+         PCONV_TESTS),
+    Trap("mask sums in half precision", NETWORK, "layers: list[Coverage] = []",
+         "layers: list[Coverage] = []; known = known.bfloat16()", PCONV_TESTS),
+    Trap("padding counted as known", NETWORK, "F.avg_pool2d(known, kernel, stride, kernel // 2, divisor_override=1)",
+         "F.avg_pool2d(F.pad(known, [kernel // 2] * 4, value=1.0), kernel, stride, 0, divisor_override=1)",
+         PCONV_TESTS),
+    Trap("known maps of the two groups swapped", NETWORK, "cover([(known, below), (skips.pop(), skipped)]",
+         "cover([(known, skipped), (skips.pop(), below)]", PCONV_TESTS),
+    Trap("no batch norm", NETWORK, "nn.BatchNorm2d(out_channels) if norm else None", "None", PCONV_TESTS),
+    Trap("one batch norm shared by several layers", NETWORK, "nn.BatchNorm2d(out_channels) if norm else None",
+         "globals().setdefault(f'bn{out_channels}', nn.BatchNorm2d(out_channels)) if norm else None", PCONV_TESTS),
+    Trap("activations dropped", NETWORK, "return x if self.slope is None else F.leaky_relu(x, self.slope)", "return x",
+         PCONV_TESTS),
+    Trap("encoder thawed by train()", NETWORK, "if self.encoder_frozen:", "if False:", PCONV_TESTS),
+    Trap("decoder frozen too", NETWORK, "for module in self.encoder.modules():", "for module in self.modules():",
+         PCONV_TESTS),
+    Trap("fine-tuning at 5e-4", "profiles/paper.yaml", "finetune_learning_rate: 5.0e-5",
+         "finetune_learning_rate: 5.0e-4", "tests/running/test_profile.py"),
+    Trap("hole loss over the hole's area", LOSSES, "return (hole * (filled - target)).abs().mean()",
+         "return (hole * (filled - target)).abs().sum() / (3 * hole.sum()).clamp(min=1)", LOSS_TESTS),
+    Trap("gram not divided by the channels", LOSSES, "/ (c * h * w)", "/ (h * w)", LOSS_TESTS),
+    Trap("gram not divided by the area", LOSSES, "/ (c * h * w)", "/ c", LOSS_TESTS),
+    Trap("classifier sees pictures as they are", "stages/pictures/features.py", "x = (image - self.mean) / self.std",
+         "x = image", "tests/pictures/test_features.py"),
+    Trap("no gradient through the features", LOSSES, "got = features(torch.cat([filled, ",
+         "got = features(torch.cat([filled.detach(), ", LOSS_TESTS),
+    Trap("classifier trainable", "stages/pictures/features.py", "self.requires_grad_(False)", "pass",
+         "tests/pictures/test_features.py"),
+    Trap("total variation inside the hole alone", LOSSES, "region = F.max_pool2d(hole, 3, 1, 1)", "region = hole",
+         LOSS_TESTS),
+    Trap("total variation of the whole picture", LOSSES, "region = F.max_pool2d(hole, 3, 1, 1)",
+         "region = torch.ones_like(hole)", LOSS_TESTS),
+    Trap("total variation over pairs with one pixel in the region", LOSSES,
+         "(region[..., :, 1:] * region[..., :, :-1])", "region[..., :, 1:]", LOSS_TESTS),
+    Trap("a loss that changes its mask", LOSSES, "region = F.max_pool2d(hole, 3, 1, 1)",
+         "region = hole.copy_(F.max_pool2d(hole, 3, 1, 1))", LOSS_TESTS),
+    Trap("composite the other way round", "stages/restoring/composite.py", "filled.where(hole > 0.5, image)",
+         "image.where(hole > 0.5, filled)", "tests/restoring/test_composite.py"),
+    Trap("answers not clamped", "stages/restoring/exported.py", "return filled.clamp(0, 1)", "return filled",
+         "tests/restoring/test_exported.py"),
+    Trap("the last weights kept instead of the best", "stages/fitting/course.py",
+         "if module.scores[SCORE] > self.best_score:", "if True:", "tests/fitting/test_training.py -k patience"),
+    Trap("validation averaged over batches", "stages/fitting/module.py", "psnr = -10 * torch.cat(self._mse)",
+         "psnr = -10 * torch.stack([m.mean() for m in self._mse])", "tests/fitting/test_validation.py"),
+    Trap("other holes at every evaluation", "stages/evaluate/pairs.py", 'np.random.default_rng([seed, *b"evaluate"])',
+         "np.random.default_rng()", "tests/evaluate/test_pairs.py"),
+    Trap("bucket edges [a, b)", "stages/pictures/holes.py", "if low < ratio <= high", "if low <= ratio < high",
+         "tests/pictures/test_holes.py"),
+    Trap("the target behind the generator's holes", GAN, "to_signed(image).where(hole < 0.5, 0.0)", "to_signed(image)",
+         GAN_TESTS),
+    Trap("fakes called real in the discriminator's loss", OBJECTIVE, "torch.full_like(logits, float(real))",
+         "torch.full_like(logits, 1.0)", GAN_TESTS),
+    Trap("test-time normalisation ignored", GAN, "if self.training or not self.batch_at_test:", "if True:", GAN_TESTS),
+    Trap("dropout at test time ignored", GAN, "self.training or self.drop_at_test", "self.training", GAN_TESTS),
+    Trap("dropout one level late", GAN, "dropout=level >= INNER_LEVELS", "dropout=INNER_LEVELS - 1 <= level < 7",
+         GAN_TESTS),
+    Trap("batch norm at the deepest level", GAN, "if 0 < level < levels - 1 else None", "if 0 < level else None",
+         GAN_TESTS),
+    Trap("weights drawn as torch does", GAN, "nn.init.normal_(module.weight, 0.0, 0.02)", "pass", GAN_TESTS),
+    Trap("one strided layer too few", GAN, "stride = 2 if number < strided_layers else 1",
+         "stride = 2 if number < strided_layers - 1 else 1", GAN_TESTS),
+    Trap("L1 on the scale of [0, 1]", OBJECTIVE, "return 2 * F.l1_loss", "return F.l1_loss", GAN_TESTS),
+    Trap("weights loaded in part", "tests/fitting/test_checkpoint.py", "large.load_state_dict(small.state_dict())",
+         "large.load_state_dict(small.state_dict(), strict=False)", "tests/fitting/test_checkpoint.py"),
+    Trap("checkpoints unpickled", "stages/fitting/checkpoint.py", "weights_only=True", "weights_only=False",
+         "tests/fitting/test_checkpoint.py"),
+    Trap("models unpickled", "stages/restoring/exported.py", 'os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"',
+         "pass", "tests/restoring/test_exported.py"),
+)  # fmt: skip
+
+
+def notices(trap: Trap, copy: Path) -> bool:
+    """Put a trap into the copy, run its tests, take it out again; tell whether a test failed."""
+    path = copy / trap.file
+    text = path.read_text(encoding="utf-8")
+    if text.count(trap.right) != 1:
+        raise SystemExit(
+            f"{trap.name}: {trap.file} should hold {trap.right!r} once, but does {text.count(trap.right)} times"
+        )
+    path.write_text(text.replace(trap.right, trap.wrong), encoding="utf-8")
+    try:
+        command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *trap.tests.split()]
+        environment = os.environ | {"PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
+        done = subprocess.run(command, check=False, cwd=copy, env=environment, capture_output=True, text=True)
+    finally:
+        path.write_text(text, encoding="utf-8")
+    return done.returncode == 1  # 0: all passed; above 1: pytest itself could not run
+
+
+def main() -> int:
+    """Try the traps, print a line each, and fail when a test slept."""
+    words = sys.argv[1:]
+    chosen = [trap for trap in TRAPS if not words or any(word in trap.name for word in words)]
+    asleep = []
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "project"
+        ignored = shutil.ignore_patterns(".venv", ".git", "__pycache__", "mlruns", "mlartifacts", "prepared", "models")
+        shutil.copytree(ROOT, copy, ignore=ignored)
+        for trap in chosen:
+            seen = notices(trap, copy)
+            print(f"{'noticed' if seen else 'NOT NOTICED'}: {trap.name}", flush=True)
+            asleep += [] if seen else [trap.name]
+    print(f"{len(chosen) - len(asleep)} of {len(chosen)} noticed")
+    return 1 if asleep else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
