@@ -24,7 +24,7 @@ TINY: dict[str, Any] = {
         "pconv_augmented": TINY_TRAINING | {"finetune_steps": 2},
         "pix2pix": TINY_TRAINING | {"discriminator_width": 4, "discriminator_layers": 1, "decay_steps": 2},
     },
-    "evaluate": {"pairs_per_cell": 2},
+    "pairs": {"per_cell": 2},
 }
 
 

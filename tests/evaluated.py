@@ -1,5 +1,6 @@
 """A small working tree as `prepare`, `masks` and two trainings leave it, ready to be evaluated and reported on."""
 
+import contextlib
 import json
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import numpy as np
 import pandas as pd
 from torch import Tensor, nn
 
+from stages import pair
 from stages.pictures.holes import BUCKETS, pack
 from stages.pictures.shards import write_tiles
 from stages.restoring import classical, exported
@@ -19,7 +21,8 @@ methods:
   mean: {{filled_by: {classical.__file__}}}
   telea: {{filled_by: {classical.__file__}}}
   grey_net: {{filled_by: data/models/grey_net/model.pt2}}
-evaluate: {{pairs_per_cell: 3, gallery: 12}}
+pairs: {{per_cell: 3, gallery: 12}}
+evaluate: {{perceptual: true, lpips: false, fid: false, worst: 2}}
 """
 METHODS = ("mean", "telea", "grey_net")
 
@@ -90,9 +93,12 @@ def make_training(folder: Path) -> None:
 
 
 def make_project(folder: Path) -> None:
-    """Write everything that evaluation and report read."""
+    """Write everything that pairing, evaluation and report read, the pairs included."""
     (folder / "params.yaml").write_text(PARAMS)
+    (folder / "data/data_size").mkdir(parents=True)
     make_tiles(folder / "data/prepared")
     make_bank(folder / "data/masks")
+    with contextlib.chdir(folder):
+        pair.main()
     exported.save(GreyNet(), folder / "data/models/grey_net/model.pt2", 2, {"key": "grey_net"})
     make_training(folder / "data/training/grey_net")

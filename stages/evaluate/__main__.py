@@ -1,35 +1,50 @@
-"""Score one method on the fixed pairs: data/prepared/test x data/masks/test -> data/evaluation/KEY.
+"""Score one method on the fixed pairs: data/pairs.csv, data/prepared/test, data/masks/test.npy -> data/evaluation/KEY.
 
-    python -m stages.evaluate pconv
+    python -m stages.evaluate pconv                       # as DVC does, KEY being a row of `methods`
+    python -m stages.evaluate --export-pairs DIR          # the pairs as pictures, for another tool
+    python -m stages.evaluate --method-folder NAME=DIR    # that tool's answers into the same table
 
 Writes `scores.parquet` (one row a pair), `summary.json` (means, for `dvc metrics`), `by_ratio.csv` (means by hole
-ratio, for `dvc plots`) and `pictures/` (composites of the pairs that the report shows, named by their row of scores).
+ratio, for `dvc plots`), `pictures/` and `worst/` (composites of the pairs that the report shows, and of those with the
+lowest hole PSNR, named by their row of scores). A method out of a folder leaves `method.json` as well, by which the
+report knows that it belongs to the table; a folder under `filled_by` in `methods` does the same through DVC.
 """
 
+import re
 import sys
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from PIL import Image
 from pydantic import Field
 
-from stages.evaluate.evaluation import evaluate
+from stages.evaluate.evaluation import Measures, Outcome, evaluate
+from stages.evaluate.exchange import export_pairs
 from stages.evaluate.filling import choose_filler
 from stages.evaluate.means import by_ratio, summarise
-from stages.evaluate.pairs import choose_gallery, pair_up
+from stages.evaluate.perceptual import Distance, Fid, Lpips
 from stages.pictures.holes import Bank
 from stages.pictures.shards import Tiles
-from stages.running import files, guard
-from stages.running.errors import InputError
-from stages.running.params import Settings, read, read_seed
+from stages.running import files, guard, machine
+from stages.running.errors import InputError, ParamsError
+from stages.running.params import Settings, read
 from stages.running.say import say
+
+USAGE = """\
+usage: python -m stages.evaluate KEY                        KEY is one of `methods` in params.yaml
+       python -m stages.evaluate --export-pairs DIR         write the test pairs as pictures into DIR
+       python -m stages.evaluate --method-folder NAME=DIR   score the answers in DIR under NAME"""
 
 
 class EvaluateParams(Settings):
     """The section `evaluate` of params.yaml."""
 
-    pairs_per_cell: int = Field(ge=1)
-    gallery: int = Field(ge=1)
+    perceptual: bool
+    lpips: bool
+    fid: bool
+    worst: int = Field(ge=0)
 
 
 class MethodParams(Settings):
@@ -40,32 +55,83 @@ class MethodParams(Settings):
 
 def main(key: str) -> None:
     """Read what one method is scored on, score it, write the scores."""
-    seed, params = read_seed(), read("evaluate", EvaluateParams)
-    filled_by = read(f"methods.{key}", MethodParams).filled_by
-    tiles, bank = Tiles(["data/prepared/test"]), Bank("data/masks/test.npy")
+    _evaluate(key, read(f"methods.{key}", MethodParams).filled_by)
+
+
+def score_folder(name: str, folder: str) -> None:
+    """Score the answers in a folder under a name that `methods` does not have."""
+    if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
+        raise ParamsError(f"a method's name should be of letters, digits, _ and -, but is {name!r}")
+    if name in read("methods", dict[str, MethodParams]):
+        raise ParamsError(f"`methods` in params.yaml has a row {name} already; give the folder another name")
+    if not Path(folder).is_dir():
+        raise InputError(f"{folder} is no folder; it should hold a picture for every pair, named by the pair")
+    _evaluate(name, folder)
+    files.write_json(Path("data/evaluation") / name / "method.json", {"filled_by": folder})
+    say("dvc repro report (or python -m stages.report) takes it into the table")
+
+
+def export(folder: str) -> None:
+    """Write the pairs as pictures."""
+    pairs, tiles, bank = _read_pairs()
+    export_pairs(Path(folder), pairs, tiles, bank)
+    say(f"{folder}: {len(pairs)} pictures in images/, their holes (white) in holes/; answers go by the same names")
+
+
+def _read_pairs() -> tuple[pd.DataFrame, Tiles, Bank]:
+    try:
+        pairs = pd.read_csv("data/pairs.csv")
+    except FileNotFoundError:
+        raise InputError("data/pairs.csv is missing; run dvc repro pair") from None
+    return pairs, Tiles(["data/prepared/test"]), Bank("data/masks/test.npy")
+
+
+def _evaluate(key: str, filled_by: str) -> None:
+    params = read("evaluate", EvaluateParams)
+    pairs, tiles, bank = _read_pairs()
     filler = choose_filler(key, filled_by, tiles.size)
-    manifest = pd.read_parquet("data/prepared/manifest.parquet")
-    test_tiles = manifest[manifest["split"] == "test"].reset_index(drop=True)
-    if len(test_tiles) != len(tiles):
-        raise InputError(f"data/prepared has {len(tiles)} test tiles and lists {len(test_tiles)}; run dvc repro")
-    if bank.size != tiles.size:
-        raise InputError(f"test tiles are {tiles.size} pixels wide, test holes {bank.size}; run dvc repro")
-    pairs = pair_up(test_tiles, pd.read_parquet("data/masks/test.parquet"), params.pairs_per_cell, seed)
+    measures = _measures(params)
+    outcome = evaluate(filler, tiles, bank, pairs, measures, params.worst)
+    summary = summarise(outcome.scores)
+    if measures.fid is not None:
+        summary["fid"] = measures.fid.value()
+    _write(Path("data/evaluation") / key, outcome, summary)
+    speed = f", {summary['ms']:.1f} ms a picture" if "ms" in summary else ""
+    say(f"{key}: hole PSNR {summary['hole_psnr']:.2f} dB, SSIM {summary['ssim']:.4f}{speed}")
 
-    scores, pictures = evaluate(filler, tiles, bank, pairs, choose_gallery(pairs, params.gallery))
 
-    out = Path("data/evaluation") / key
-    files.write_parquet(out / "scores.parquet", scores)
-    files.write_csv(out / "by_ratio.csv", by_ratio(scores))
-    with files.fresh_folder(out / "pictures") as folder:
-        for row, picture in pictures.items():
-            Image.fromarray(picture).save(folder / f"{row:05d}.png")
-    summary = summarise(scores)
+def _measures(params: EvaluateParams) -> Measures:
+    device = machine.device() if params.perceptual or params.lpips or params.fid else "cpu"
+    per_pair: dict[str, Distance | Lpips] = {}
+    if params.perceptual:
+        per_pair["perceptual"] = Distance(device)
+    if params.lpips:
+        per_pair["lpips"] = Lpips(device)
+    return Measures(per_pair, Fid(device) if params.fid else None)
+
+
+def _write(out: Path, outcome: Outcome, summary: dict[str, float]) -> None:
+    files.write_parquet(out / "scores.parquet", outcome.scores)
+    files.write_csv(out / "by_ratio.csv", by_ratio(outcome.scores))
+    for name, pictures in (("pictures", outcome.shown), ("worst", outcome.worst)):
+        with files.fresh_folder(out / name) as folder:
+            _save(folder, pictures)
     files.write_json(out / "summary.json", summary)
-    say(f"{key}: hole PSNR {summary['hole_psnr']:.2f} dB, SSIM {summary['ssim']:.4f}, {summary['ms']:.1f} ms a picture")
+
+
+def _save(folder: Path, pictures: dict[int, npt.NDArray[np.uint8]]) -> None:
+    for row, picture in pictures.items():
+        Image.fromarray(picture).save(folder / f"{row:05d}.png")
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        sys.exit("usage: python -m stages.evaluate KEY, where KEY is one of `methods` in params.yaml")
-    sys.exit(guard.run(f"evaluate@{sys.argv[1]}", lambda: main(sys.argv[1])))
+    match sys.argv[1:]:
+        case ["--export-pairs", folder]:
+            sys.exit(guard.run("export", lambda: export(folder)))
+        case ["--method-folder", given] if "=" in given:
+            name, _, folder = given.partition("=")
+            sys.exit(guard.run(f"evaluate@{name}", lambda: score_folder(name, folder)))
+        case [key] if not key.startswith("-"):
+            sys.exit(guard.run(f"evaluate@{key}", lambda: main(key)))
+        case _:
+            sys.exit(USAGE)

@@ -1,46 +1,115 @@
 """One method on all pairs."""
 
+import heapq
+from dataclasses import dataclass, field
+
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from stages.evaluate.filling import Filler
-from stages.evaluate.scores import Answer, composite, score
+from stages.evaluate.filling import Filler, Questions
+from stages.evaluate.perceptual import Distance, Fid, Lpips
+from stages.evaluate.scores import Answer, composite, score, to_floats
 from stages.pictures.holes import Bank
 from stages.pictures.shards import Tiles
 from stages.running.parallel import map_ordered
 
-CHUNK = 512  # pairs held in memory at once
+CHUNK_BYTES = 64 * 2**20  # of answers held in memory at once, however many pairs there are
 
 Pixels = npt.NDArray[np.uint8]
 
 
+@dataclass(frozen=True)
+class Measures:
+    """What is measured beside the scores of `scores.py`.
+
+    Attributes:
+        per_pair: by name of the score; called with composites, targets and holes.
+        fid: takes in all pairs and answers at the end, or None.
+    """
+
+    per_pair: dict[str, Distance | Lpips] = field(default_factory=dict)
+    fid: Fid | None = None
+
+
+@dataclass
+class Outcome:
+    """How a method did.
+
+    Attributes:
+        scores: the pairs with `milliseconds` and all scores, one row each.
+        shown: composites of the pairs to look at, by row, uint8 (H, W, 3).
+        worst: composites of the pairs with the lowest hole PSNR, likewise.
+    """
+
+    scores: pd.DataFrame
+    shown: dict[int, Pixels]
+    worst: dict[int, Pixels]
+
+
 def evaluate(
-    filler: Filler, tiles: Tiles, bank: Bank, pairs: pd.DataFrame, shown: list[int]
-) -> tuple[pd.DataFrame, dict[int, Pixels]]:
+    filler: Filler, tiles: Tiles, bank: Bank, pairs: pd.DataFrame, measures: Measures, num_worst: int
+) -> Outcome:
     """Fill and score every pair.
 
     Args:
         filler: the method; it is given the pictures with their holes zeroed.
         tiles: the test tiles.
         bank: the test holes, of the tiles' size.
-        pairs: from `pair_up`.
-        shown: rows of `pairs` whose composites are wanted.
-
-    Returns:
-        `pairs` with `milliseconds` and the scores of each, and the wanted composites by row, uint8 (H, W, 3).
+        pairs: data/pairs.csv.
+        measures: what else is measured.
+        num_worst: how many of the worst answers to keep.
     """
     rows: list[dict[str, float]] = []
-    pictures: dict[int, Pixels] = {}
-    for start in range(0, len(pairs), CHUNK):
-        chunk = pairs.iloc[start : start + CHUNK]
+    shown: dict[int, Pixels] = {}
+    worst: list[tuple[float, int, Pixels]] = []  # a heap, the best of them first
+    step = max(1, CHUNK_BYTES // (4 * 3 * tiles.size**2))
+    for start in range(0, len(pairs), step):
+        chunk = pairs.iloc[start : start + step]
         targets, holes = tiles.gather(chunk["tile_row"].to_numpy()), bank.gather(chunk["hole_row"].to_numpy())
         images = targets * (1 - holes[..., None])
-        filled, milliseconds = filler(images, holes)
+        filled, milliseconds = filler(Questions(chunk["pair"].to_list(), images, holes))
         answers = [Answer(*answer) for answer in zip(targets, holes, filled, strict=True)]
-        scored = map_ordered(score, answers, "scores", "pair")
-        rows += [{"milliseconds": float(ms), **row} for ms, row in zip(milliseconds, scored, strict=True)]
-        for row in shown:
-            if start <= row < start + len(chunk):
-                pictures[row] = np.round(255 * composite(answers[row - start])).astype(np.uint8)
-    return pd.concat([pairs, pd.DataFrame(rows)], axis=1), pictures
+        scored = [*map_ordered(score, answers, "scores", "pair")]
+        for row, is_shown, answer, found in zip(
+            range(start, len(pairs)), chunk["shown"], answers, scored, strict=False
+        ):
+            if is_shown:
+                shown[row] = _as_picture(answer)
+            if num_worst:
+                _keep_worst(worst, num_worst, -found["hole_psnr"], row, answer)
+        more = _measure(measures, targets, holes, filled)
+        rows += [
+            {"milliseconds": float(ms), **of_pair, **dict(zip(more, of_more, strict=True))}
+            for ms, of_pair, of_more in zip(milliseconds, scored, _rows(more, len(chunk)), strict=True)
+        ]
+    worst_by_row = {-row: picture for _, row, picture in sorted(worst, key=lambda one: -one[0])}
+    return Outcome(pd.concat([pairs, pd.DataFrame(rows)], axis=1), shown, worst_by_row)
+
+
+def _as_picture(answer: Answer) -> Pixels:
+    return np.round(255 * composite(answer)).astype(np.uint8)
+
+
+def _keep_worst(heap: list[tuple[float, int, Pixels]], count: int, badness: float, row: int, answer: Answer) -> None:
+    """Keep the answer if it is among the `count` worst so far; of equals the first."""
+    if len(heap) < count:
+        heapq.heappush(heap, (badness, -row, _as_picture(answer)))
+    elif (badness, -row) > heap[0][:2]:
+        heapq.heapreplace(heap, (badness, -row, _as_picture(answer)))
+
+
+def _measure(
+    measures: Measures, targets: Pixels, holes: Pixels, filled: npt.NDArray[np.float32]
+) -> dict[str, list[float]]:
+    if not measures.per_pair and measures.fid is None:
+        return {}
+    wanted = to_floats(targets)
+    restored = np.where(holes[..., None] > 0, filled, wanted)
+    if measures.fid is not None:
+        measures.fid.add(restored, wanted)
+    return {name: measure(restored, wanted, holes) for name, measure in measures.per_pair.items()}
+
+
+def _rows(columns: dict[str, list[float]], count: int) -> list[tuple[float, ...]]:
+    return list(zip(*columns.values(), strict=True)) if columns else [()] * count

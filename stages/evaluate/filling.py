@@ -1,17 +1,18 @@
-"""What fills the holes: a classical method spread over the cores, or an exported model in batches.
+"""What fills the holes: a classical method spread over the cores, an exported model in batches, or somebody's pictures.
 
 torch is imported where a model is, and not before: neither a classical method nor its worker processes wait for it.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from stages.evaluate import exchange
 from stages.restoring import classical
 from stages.running import machine
 from stages.running.errors import InputError, ParamsError
@@ -24,11 +25,26 @@ BATCH_SIZE = 32  # pictures that a model answers at once; changes the time, not 
 
 Pixels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
-Filled = tuple[Floats, npt.NDArray[np.float64]]
 
-Filler = Callable[[Pixels, Pixels], Filled]
-"""From images, uint8 (N, H, W, 3) with zeroed holes, and holes, uint8 (N, H, W), to `filled`, float32 (N, H, W, 3), an
-answer for every pixel, and the milliseconds that each took, float64 (N,)."""
+
+class Questions(NamedTuple):
+    """What a method is asked.
+
+    Attributes:
+        names: ids of the pairs.
+        images: uint8 (N, H, W, 3) with zeroed holes.
+        holes: uint8 (N, H, W), 1 where pixels are missing.
+    """
+
+    names: Sequence[str]
+    images: Pixels
+    holes: Pixels
+
+
+Filled = tuple[Floats, npt.NDArray[np.float64]]
+Filler = Callable[[Questions], Filled]
+"""Answers with `filled`, float32 (N, H, W, 3), a colour for every pixel, and the milliseconds that each took, float64
+(N,), NaN where nobody knows."""
 
 
 def choose_filler(key: str, filled_by: str, side_px: int) -> Filler:
@@ -36,7 +52,8 @@ def choose_filler(key: str, filled_by: str, side_px: int) -> Filler:
 
     Args:
         key: the row's name.
-        filled_by: a `.pt2` file, or the module of the classical methods, of which `key` is then one.
+        filled_by: a `.pt2` file, a folder of answers named by pair, or the module of the classical methods, of which
+            `key` is then one.
         side_px: of the pictures that it is to fill.
 
     Raises:
@@ -45,6 +62,8 @@ def choose_filler(key: str, filled_by: str, side_px: int) -> Filler:
     """
     if not Path(filled_by).exists():
         raise InputError(f"methods.{key}: {filled_by} is missing; run dvc repro, or dvc pull where a remote holds it")
+    if Path(filled_by).is_dir():
+        return partial(_by_folder, Path(filled_by))
     if filled_by.endswith(".pt2"):
         from stages.restoring import exported
 
@@ -57,14 +76,15 @@ def choose_filler(key: str, filled_by: str, side_px: int) -> Filler:
         return partial(_by_model, model)
     if key not in classical.METHODS:
         raise ParamsError(
-            f"methods.{key}: filled_by should be a model (.pt2), or {key} a classical method "
+            f"methods.{key}: filled_by should be a model (.pt2), a folder of answers, or {key} a classical method "
             f"({', '.join(classical.METHODS)}), but filled_by is {filled_by}"
         )
     return partial(_by_method, key)
 
 
-def _by_method(method: str, images: Pixels, holes: Pixels) -> Filled:
-    answers = list(map_ordered(partial(_timed_fill, method), list(zip(images, holes, strict=True)), method, "picture"))
+def _by_method(method: str, questions: Questions) -> Filled:
+    pairs = list(zip(questions.images, questions.holes, strict=True))
+    answers = list(map_ordered(partial(_timed_fill, method), pairs, method, "picture"))
     return np.stack([filled for filled, _ in answers]), np.array([ms for _, ms in answers])
 
 
@@ -74,11 +94,16 @@ def _timed_fill(method: str, pair: tuple[Pixels, Pixels]) -> tuple[Floats, float
     return filled, 1000 * (time.perf_counter() - start)
 
 
-def _by_model(model: "ExportedModel", images: Pixels, holes: Pixels) -> Filled:
+def _by_folder(folder: Path, questions: Questions) -> Filled:
+    answers = [exchange.read_answer(folder, name, hole.shape) for name, hole in zip(*questions[::2], strict=True)]
+    return np.stack(answers), np.full(len(answers), np.nan)
+
+
+def _by_model(model: "ExportedModel", questions: Questions) -> Filled:
     import torch
 
-    image = torch.from_numpy(images.astype(np.float32) / np.float32(255)).permute(0, 3, 1, 2)
-    hole = torch.from_numpy(holes).unsqueeze(1).float()
+    image = torch.from_numpy(questions.images.astype(np.float32) / np.float32(255)).permute(0, 3, 1, 2)
+    hole = torch.from_numpy(questions.holes).unsqueeze(1).float()
     model(image[:BATCH_SIZE], hole[:BATCH_SIZE])  # untimed: the first call also allocates and chooses algorithms
     filled, milliseconds = [], []
     for first in range(0, len(image), BATCH_SIZE):

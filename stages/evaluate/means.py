@@ -4,7 +4,8 @@ import pandas as pd
 
 from stages.pictures.holes import BUCKETS
 
-HEADLINES = ("hole_psnr", "psnr", "ssim", "l1_percent", "hole_l1_percent")
+HEADLINES = ("hole_psnr", "psnr", "ssim", "l1_percent", "hole_l1_percent", "hole_ssim", "sharpness")
+OPTIONAL = ("perceptual", "lpips")  # where params ask for them
 
 
 def summarise(scores: pd.DataFrame) -> dict[str, float]:
@@ -14,22 +15,26 @@ def summarise(scores: pd.DataFrame) -> dict[str, float]:
         scores: one row a pair, with `bucket`, `border`, `milliseconds` and the scores of `score`.
 
     Returns:
-        the mean of each headline score, `ms` a picture, and the hole PSNR by ratio (`hole_psnr_10`: holes up to 10 %)
-        and by border (`hole_psnr_border`, `hole_psnr_inside`).
+        the mean of each headline score, `ms` a picture where it is known, and the hole PSNR by ratio (`hole_psnr_10`:
+        holes up to 10 %) and by border (`hole_psnr_border`, `hole_psnr_inside`).
     """
     hole_psnr = scores["hole_psnr"]
-    means = {name: float(scores[name].mean()) for name in HEADLINES}
     ratios = {
         f"hole_psnr_{round(100 * high)}": float(hole_psnr[scores["bucket"] == bucket].mean())
         for bucket, (_, high) in enumerate(BUCKETS)
     }
+    timed = scores["milliseconds"].dropna()
     return {
-        **means,
-        "ms": float(scores["milliseconds"].mean()),
+        **{name: float(scores[name].mean()) for name in _there(scores)},
+        **({"ms": float(timed.mean())} if len(timed) else {}),
         **ratios,
         "hole_psnr_border": float(hole_psnr[scores["border"]].mean()),
         "hole_psnr_inside": float(hole_psnr[~scores["border"]].mean()),
     }
+
+
+def _there(scores: pd.DataFrame) -> list[str]:
+    return [*HEADLINES, *(name for name in OPTIONAL if name in scores)]
 
 
 def by_ratio(scores: pd.DataFrame) -> pd.DataFrame:
@@ -49,7 +54,7 @@ def by_ratio(scores: pd.DataFrame) -> pd.DataFrame:
             {
                 "holes": f"{100 * low:.0f}-{100 * high:.0f} %",
                 "ratio_percent": round(50 * (low + high), 1),
-                **{name: cell[name].mean() for name in HEADLINES},
+                **{name: cell[name].mean() for name in _there(scores)},
                 "hole_psnr_border": cell.loc[cell["border"], "hole_psnr"].mean(),
                 "hole_psnr_inside": cell.loc[~cell["border"], "hole_psnr"].mean(),
             }

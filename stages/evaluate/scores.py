@@ -2,22 +2,32 @@
 
 | score | over | unit |
 |---|---|---|
-| `hole_psnr` | the missing pixels only: what the method made up | dB |
-| `psnr`, `ssim` | the whole composite, known pixels included, as papers report them | dB, 1 = equal |
-| `l1_percent`, `hole_l1_percent` | mean absolute difference: composite, missing pixels | % of the range |
-| `raw_*` | the same over the method's answer for every pixel, before the known ones are put back | |
+| `hole_psnr`, `hole_ssim`, `hole_l1_percent` | the missing pixels only: what the method made up | dB, 1 = equal, % |
+| `psnr`, `ssim`, `l1_percent` | the whole composite, known pixels included, as papers report them | the same |
+| `raw_psnr`, `raw_ssim`, `raw_l1_percent` | the answer for every pixel, before the known ones are put back | the same |
+| `sharpness` | gradient energy in the hole over that of the target there | 1 = equal, less = blurred |
 
-SSIM is that of Wang et al. (2004), by scikit-image: Gaussian window of sigma 1.5 and 11 taps, population covariance,
-mean of the three channels, range 1. Answers are scored as float32, not rounded to 8 bits.
+L1 is the mean absolute difference in % of the range, over pixels and channels. PSNR is 10 log10(1 / mean squared error)
+over pixels and channels, so PSNR of the composite = hole PSNR + 10 log10(1 / ratio). SSIM is that of Wang et al. (2004)
+as scikit-image's `gaussian_weights=True` has it: Gaussian window of sigma 1.5 and 11 taps, population covariance,
+K = 0.01 and 0.03, range 1, each channel by itself; its mean leaves out 5 pixels along the edges, whose windows leave
+the picture, and `hole_ssim` is the mean over the missing pixels, there with the picture mirrored. Answers are scored as
+float32, not rounded to 8 bits.
+
+Gradients are differences between neighbours of which both are missing, summed in squares over both directions. A noise
+floor, 1 % of the range, is added to either energy, so that a hole in a cloudless sky does not divide by zero.
 """
 
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 import numpy.typing as npt
-from skimage.metrics import structural_similarity
 
 PSNR_CAP_DB = 100.0  # a perfect answer scores this, not infinity, which neither JSON nor a mean can hold
+_SIGMA, _TAPS = 1.5, 11
+_C1, _C2 = 0.01**2, 0.03**2
+_NOISE = 0.01**2  # energy of a gradient that nobody sees
 
 Floats = npt.NDArray[np.float32]
 
@@ -38,10 +48,11 @@ class Answer(NamedTuple):
 
 def composite(answer: Answer) -> Floats:
     """Take the missing pixels from `filled` and the known ones from the picture: float32 (H, W, 3) in [0, 1]."""
-    return np.where(answer.hole[..., None] > 0, answer.filled, _to_floats(answer.target))
+    return np.where(answer.hole[..., None] > 0, answer.filled, to_floats(answer.target))
 
 
-def _to_floats(picture: npt.NDArray[np.uint8]) -> Floats:
+def to_floats(picture: npt.NDArray[np.uint8]) -> Floats:
+    """Bring 8 bits to [0, 1]."""
     return picture.astype(np.float32) / np.float32(255)
 
 
@@ -49,23 +60,29 @@ def score(answer: Answer) -> dict[str, float]:
     """Score one pair; the module's docstring says what the scores are.
 
     Returns:
-        finite numbers under `hole_psnr`, `psnr`, `ssim`, `l1_percent`, `hole_l1_percent`, `raw_psnr`, `raw_ssim`,
-        `raw_l1_percent`. A pair without missing pixels has the hole scores of a perfect answer.
+        finite numbers by the names above. A pair without missing pixels has the hole scores of a perfect answer.
     """
-    target, restored = _to_floats(answer.target), composite(answer)
+    missing = answer.hole > 0
+    target, restored = to_floats(answer.target), composite(answer)
     error = restored - target
-    hole_error = error[answer.hole > 0]
-    raw_error = answer.filled - target
-    return {
+    hole_error = error[missing]
+    ssim = _Ssim(target)
+    likeness = ssim.map(restored)
+    scores = {
         "hole_psnr": _psnr(hole_error),
-        "psnr": _psnr(error),
-        "ssim": _ssim(restored, target),
-        "l1_percent": _l1_percent(error),
+        "hole_ssim": float(likeness[missing].mean(dtype=np.float64)) if missing.any() else 1.0,
         "hole_l1_percent": _l1_percent(hole_error),
-        "raw_psnr": _psnr(raw_error),
-        "raw_ssim": _ssim(answer.filled, target),
-        "raw_l1_percent": _l1_percent(raw_error),
+        "psnr": _psnr(error),
+        "ssim": _inner_mean(likeness),
+        "l1_percent": _l1_percent(error),
     }
+    raw_error = answer.filled - target
+    if np.array_equal(raw_error, error):  # of a method that answers with the known pixels as they are
+        raw = {f"raw_{name}": scores[name] for name in ("psnr", "ssim", "l1_percent")}
+    else:
+        raw_ssim = _inner_mean(ssim.map(answer.filled))
+        raw = {"raw_psnr": _psnr(raw_error), "raw_ssim": raw_ssim, "raw_l1_percent": _l1_percent(raw_error)}
+    return {**scores, **raw, "sharpness": _sharpness(restored, target, missing)}
 
 
 def _psnr(error: Floats) -> float:
@@ -77,8 +94,40 @@ def _l1_percent(error: Floats) -> float:
     return 100 * float(np.mean(np.abs(error, dtype=np.float64))) if error.size else 0.0
 
 
-def _ssim(picture: Floats, target: Floats) -> float:
-    value: float = structural_similarity(  # type: ignore[no-untyped-call] # scikit-image has no annotations
-        target, picture, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=1.0, channel_axis=2
+class _Ssim:
+    """Likeness to one picture, float32 (H, W, 3), whose own windows are worked out once."""
+
+    def __init__(self, target: Floats) -> None:
+        self._target = target
+        self._mean = _blur(target)
+        self._square = _blur(target * target)
+
+    def map(self, picture: Floats) -> Floats:
+        """Return the likeness of the window around every pixel and channel, float32 (H, W, 3)."""
+        x, y = self._mean, _blur(picture)
+        var_x, var_y = self._square - x * x, _blur(picture * picture) - y * y
+        covariance = _blur(self._target * picture) - x * y
+        likeness = (2 * x * y + _C1) * (2 * covariance + _C2) / ((x * x + y * y + _C1) * (var_x + var_y + _C2))
+        return np.asarray(likeness, np.float32)
+
+
+def _inner_mean(likeness: Floats) -> float:
+    edge = _TAPS // 2
+    return float(likeness[edge:-edge, edge:-edge].mean(dtype=np.float64))
+
+
+def _blur(picture: Floats) -> Floats:
+    return np.asarray(cv2.GaussianBlur(picture, (_TAPS, _TAPS), _SIGMA, borderType=cv2.BORDER_REFLECT))
+
+
+def _sharpness(restored: Floats, target: Floats, missing: npt.NDArray[np.bool_]) -> float:
+    down, right = missing[1:] & missing[:-1], missing[:, 1:] & missing[:, :-1]
+    count = int(down.sum() + right.sum())
+    if count == 0:
+        return 1.0
+    made, wanted = (
+        float(np.square(np.diff(picture, axis=0)[down]).sum() + np.square(np.diff(picture, axis=1)[right]).sum())
+        for picture in (restored, target)
     )
-    return float(value)
+    floor = 3 * count * _NOISE  # of three channels
+    return (made + floor) / (wanted + floor)

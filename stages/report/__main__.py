@@ -2,8 +2,9 @@
 
     python -m stages.report
 
-Writes `index.html` (one page, no other file needed), `gallery.png` (target, image and all answers on one sheet) and
-`scores.csv` (methods x scores).
+Writes `index.html` (one page, no other file needed), `gallery.png` (target, image and all answers on one sheet),
+`scores.csv` (methods x scores), `differences.csv` (methods against each other, with intervals) and for each method
+`methods/KEY/`: `cells.csv` (every score in every cell of the protocol), `gallery.png` and `over_ratio.png`.
 """
 
 import sys
@@ -12,12 +13,15 @@ from pathlib import Path
 
 import numpy as np
 
+from stages.comparing.bootstrap import Resamples
 from stages.pictures.holes import Bank
 from stages.pictures.shards import Tiles
-from stages.report.comparison import Resamples, as_table
+from stages.report import comparison
+from stages.report.claims import find_claims
+from stages.report.data_size import read_data_size
 from stages.report.looks import render_looks
-from stages.report.page import render
-from stages.report.pictures import Shown, contact_sheet, read_picture, with_hole
+from stages.report.page import Content, render
+from stages.report.pictures import Shown, contact_sheet, over_ratio, read_picture, with_hole
 from stages.report.reading import Evaluation, read_evaluations, read_trainings
 from stages.running import files, guard
 from stages.running.params import Settings, read, read_seed
@@ -33,28 +37,53 @@ class MethodParams(Settings):
 
 
 def main() -> None:
-    """Read all evaluations and trainings, write the page, the sheet and the table."""
-    seed, methods = read_seed(), read("methods", dict[str, MethodParams])
-    evaluations = read_evaluations(Path("data/evaluation"), {key: one.filled_by for key, one in methods.items()})
-    trainings = read_trainings(Path("data/training"), [one.key for one in evaluations if one.trained])
-    gallery = gather_gallery(evaluations, Tiles(["data/prepared/test"]), Bank("data/masks/test.npy"))
-    resamples = Resamples(evaluations[0].scores["photo"], np.random.default_rng([seed, *b"report"]))
-
+    """Read all evaluations and trainings, write the page, the sheets and the tables."""
+    content = gather(read_seed(), read("methods", dict[str, MethodParams]))
+    evaluations, resamples = content.evaluations, content.resamples
     with files.fresh_folder(OUT) as folder:
-        files.write_text(folder / "index.html", render(evaluations, trainings, gallery, resamples, render_looks()))
-        files.write_csv(folder / "scores.csv", as_table(evaluations, resamples))
-        contact_sheet(gallery, ["target", "image", *(one.label for one in evaluations)]).save(folder / "gallery.png")
+        files.write_text(folder / "index.html", render(content))
+        files.write_csv(folder / "scores.csv", comparison.as_table(evaluations, resamples))
+        files.write_csv(folder / "differences.csv", comparison.differences_table(evaluations, resamples))
+        labels = ["target", "image", *(one.label for one in evaluations)]
+        contact_sheet(content.gallery, labels).save(folder / "gallery.png")
+        for number, one in enumerate(evaluations):
+            of_method = folder / "methods" / one.key
+            files.write_csv(of_method / "cells.csv", comparison.cells_table(one, resamples))
+            alone = [Shown(row.row, row.target, row.image, [row.answers[number]]) for row in content.gallery]
+            contact_sheet(alone, ["target", "image", one.label]).save(of_method / "gallery.png")
+            over_ratio(one.by_ratio, one.label).save(of_method / "over_ratio.png")
     say(f"{OUT / 'index.html'}: {len(evaluations)} methods on {len(evaluations[0].scores)} pairs; open it in a browser")
 
 
-def gather_gallery(evaluations: Sequence[Evaluation], tiles: Tiles, bank: Bank) -> list[Shown]:
-    """Bring together what the gallery shows: a row a picture, from small holes to large ones."""
-    pairs = evaluations[0].scores
+def gather(seed: int, methods: dict[str, MethodParams]) -> Content:
+    """Bring together all that the page shows."""
+    evaluations = read_evaluations(Path("data/evaluation"), {key: one.filled_by for key, one in methods.items()})
+    trainings = read_trainings(Path("data/training"), [one.key for one in evaluations if one.trained])
+    tiles, bank = Tiles(["data/prepared/test"]), Bank("data/masks/test.npy")
     rows = sorted(evaluations[0].pictures)
-    targets = tiles.gather(pairs["tile_row"].to_numpy()[rows])
-    holes = bank.gather(pairs["hole_row"].to_numpy()[rows])
+    gallery = show(evaluations[0], rows, [one.pictures for one in evaluations], tiles, bank)
+    worst = {one.key: show(one, list(one.worst), [one.worst], tiles, bank) for one in evaluations}
+    resamples = Resamples(evaluations[0].scores["photo"], np.random.default_rng([seed, *b"report"]))
+    data_size = read_data_size(Path("data/data_size"), np.random.default_rng([seed, *b"data_size"]))
+    claims = find_claims(evaluations, resamples, data_size, rows)
+    digest = files.sha256("data/pairs.csv")
+    return Content(evaluations, trainings, gallery, worst, claims, data_size, resamples, digest, render_looks())
+
+
+def show(one: Evaluation, rows: list[int], answers: Sequence[dict[int, Path]], tiles: Tiles, bank: Bank) -> list[Shown]:
+    """Bring together the pictures of some pairs.
+
+    Args:
+        one: any method's scores, which say where tiles and holes are.
+        rows: of the scores.
+        answers: files of the composites by row, for each method shown.
+        tiles: the test tiles.
+        bank: the test holes.
+    """
+    pairs = one.scores.iloc[rows]
+    targets, holes = tiles.gather(pairs["tile_row"].to_numpy()), bank.gather(pairs["hole_row"].to_numpy())
     return [
-        Shown(row, target, with_hole(target, hole), [read_picture(one.pictures[row]) for one in evaluations])
+        Shown(row, target, with_hole(target, hole), [read_picture(of_method[row]) for of_method in answers])
         for row, target, hole in zip(rows, targets, holes, strict=True)
     ]
 

@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from stages.report.comparison import Estimate
+from stages.comparing.bootstrap import Estimate
 
 WIDTH, HEIGHT = 460, 300
 LEFT, RIGHT, TOP, BOTTOM = 44, 330, 12, 258  # the plot; to its right stand the names of the lines
@@ -72,11 +72,12 @@ class Chart:
 
 @dataclass(frozen=True)
 class Strip:
-    """An interval and its mean, along a line `STRIP_WIDTH` long."""
+    """An interval and its mean, along a line `STRIP_WIDTH` long, and where 0 is, if that is shown."""
 
     low: float
     mean: float
     high: float
+    zero: float | None = None
 
 
 @dataclass(frozen=True)
@@ -159,8 +160,17 @@ def _move_apart(heights: Sequence[float]) -> list[float]:
     return [round(height, 1) for height in moved]
 
 
-def interval_strips(estimates: Sequence[Estimate]) -> list[Strip]:
-    """Lay out the intervals of several means along one scale, for the rows of a table."""
-    low, high = min(one.low for one in estimates), max(one.high for one in estimates)
+def interval_strips(estimates: Sequence[Estimate], zero: bool = False) -> list[Strip]:
+    """Lay out the intervals of several means along one scale, for the rows of a table.
+
+    Args:
+        estimates: at least one.
+        zero: whether 0 is on the scale, and marked.
+    """
+    ends = [0.0] if zero else []
+    low, high = min(ends + [one.low for one in estimates]), max(ends + [one.high for one in estimates])
     x_of = _Scale(*_widen(low, high, 0), 6, STRIP_WIDTH - 6)
-    return [Strip(*(round(x_of(value), 1) for value in (one.low, one.mean, one.high))) for one in estimates]
+    origin = round(x_of(0), 1) if zero else None
+    return [
+        Strip(round(x_of(one.low), 1), round(x_of(one.mean), 1), round(x_of(one.high), 1), origin) for one in estimates
+    ]

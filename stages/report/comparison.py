@@ -1,8 +1,4 @@
-"""Methods against each other: means, how sure they are, and which is best where.
-
-Pairs of one photo are alike, so photos, not pairs, are drawn with replacement: the cluster bootstrap. Every method is
-scored on the same pairs and resampled by the same draws, so differences between methods are paired.
-"""
+"""Methods against each other: means, how sure they are, and which is best where."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,63 +7,60 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from stages.comparing.bootstrap import Estimate, Resamples
 from stages.report.reading import Evaluation
-
-RESAMPLES = 2000
-
-# name in the scores, name for people, unit, decimals, whether more is better
-SCORES = (
-    ("hole_psnr", "hole PSNR", "dB", 2, True),
-    ("psnr", "PSNR", "dB", 2, True),
-    ("ssim", "SSIM", "", 4, True),
-    ("hole_l1_percent", "hole L1", "%", 2, False),
-    ("l1_percent", "L1", "%", 2, False),
-    ("raw_psnr", "raw PSNR", "dB", 2, True),
-    ("milliseconds", "time", "ms a picture", 1, False),
-)
 
 
 @dataclass(frozen=True)
-class Estimate:
-    """A mean and its 95 % interval."""
+class Score:
+    """A column of the table.
 
-    mean: float
-    low: float
-    high: float
-
-
-class Resamples:
-    """Draws of the test photos, the same for whatever is estimated from them.
-
-    Args:
-        photos: the photo of each pair.
-        rng: what draws.
+    Attributes:
+        name: in the scores.
+        label: for people.
+        unit: "" if it has none.
+        decimals: as printed.
+        best: what is best: "more", "less", or "1".
     """
 
-    def __init__(self, photos: pd.Series, rng: np.random.Generator) -> None:
-        self._photo, names = pd.factorize(photos)
-        self.photos = len(names)
-        self._draws = rng.multinomial(self.photos, np.full(self.photos, 1 / self.photos), size=RESAMPLES)
+    name: str
+    label: str
+    unit: str
+    decimals: int
+    best: str
 
-    def estimate(self, values: npt.NDArray[np.float64]) -> Estimate:
-        """Return the mean over pairs, and between which bounds 95 % of the resampled means lie.
+    def goodness(self, values: pd.Series) -> npt.NDArray[np.float64]:
+        """Turn values so that more is better."""
+        numbers = values.to_numpy(np.float64)
+        turned: npt.NDArray[np.float64] = {"more": numbers, "less": -numbers, "1": -np.abs(numbers - 1)}[self.best]
+        return turned
 
-        Args:
-            values: one a pair.
-        """
-        sums, counts = np.bincount(self._photo, values), np.bincount(self._photo)
-        low, high = np.percentile((self._draws @ sums) / (self._draws @ counts), (2.5, 97.5))
-        return Estimate(float(values.mean()), float(low), float(high))
+
+SCORES = (
+    Score("hole_psnr", "hole PSNR", "dB", 2, "more"),
+    Score("hole_ssim", "hole SSIM", "", 4, "more"),
+    Score("hole_l1_percent", "hole L1", "%", 2, "less"),
+    Score("perceptual", "perceptual distance", "", 4, "less"),
+    Score("lpips", "LPIPS", "", 4, "less"),
+    Score("sharpness", "sharpness", "", 3, "1"),
+    Score("psnr", "PSNR", "dB", 2, "more"),
+    Score("ssim", "SSIM", "", 4, "more"),
+    Score("l1_percent", "L1", "%", 2, "less"),
+    Score("raw_psnr", "raw PSNR", "dB", 2, "more"),
+    Score("raw_ssim", "raw SSIM", "", 4, "more"),
+    Score("raw_l1_percent", "raw L1", "%", 2, "less"),
+    Score("milliseconds", "time", "ms a picture", 1, "less"),
+)
+
+
+def scores_of(evaluations: list[Evaluation]) -> list[Score]:
+    """Return the columns that every method has; perceptual ones are options."""
+    return [score for score in SCORES if all(score.name in one.scores for one in evaluations)]
 
 
 @dataclass(frozen=True)
 class Gain:
-    """How far the best method is ahead of another one.
-
-    Attributes:
-        over: the other method, in words.
-        by: in dB of hole PSNR.
-    """
+    """How far the best method is ahead of another one, `over`, in dB of hole PSNR."""
 
     over: str
     by: Estimate
@@ -93,65 +86,136 @@ def find_headline(evaluations: list[Evaluation], resamples: Resamples) -> Headli
     ranked = sorted(evaluations, key=lambda one: -one.scores["hole_psnr"].mean())
     best = ranked[0]
     rivals = [("mean fill", one) for one in ranked[1:] if one.key == "mean"]
-    role = "best classical method" if best.trained else "best trained model"
+    role = "best method without training here" if best.trained else "best trained model"
     rivals += [
         (f"{one.label}, the {role}", one) for one in ranked if one.trained != best.trained and one.key != "mean"
     ][:1]
     gains = [
-        Gain(words, resamples.estimate((best.scores["hole_psnr"] - one.scores["hole_psnr"]).to_numpy()))
-        for words, one in rivals
+        Gain(words, resamples.estimate(best.scores["hole_psnr"] - one.scores["hole_psnr"])) for words, one in rivals
     ]
-    return Headline(best, resamples.estimate(best.scores["hole_psnr"].to_numpy()), gains)
+    return Headline(best, resamples.estimate(best.scores["hole_psnr"]), gains)
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A number of a table: as printed, and whether none in its column is better."""
+    """A number of a table.
+
+    Attributes:
+        text: as printed.
+        best: whether none in its column is better as printed.
+        tied: whether this test cannot tell it from the best of its column.
+        interval: its 95 % interval as printed.
+    """
 
     text: str
     best: bool
+    tied: bool = False
+    interval: str = ""
 
 
-def by_cell(evaluations: list[Evaluation]) -> tuple[list[tuple[str, int]], list[list[Cell]]]:
-    """Tabulate hole PSNR, methods by kinds of holes.
-
-    Returns:
-        the columns with their numbers of pairs (the buckets of the hole ratio, then without and with border), and a
-        row a method.
-    """
+def columns_of(evaluations: list[Evaluation]) -> list[tuple[str, pd.Series]]:
+    """Return the kinds of holes, in words, and which pairs are of each: by ratio, then without and with border."""
     pairs = evaluations[0].scores
     columns = [(str(name), pairs["bucket"] == bucket) for bucket, name in enumerate(evaluations[0].by_ratio["holes"])]
-    columns += [("no border", ~pairs["border"]), ("border", pairs["border"])]
-    means = np.array([[one.scores.loc[rows, "hole_psnr"].mean() for _, rows in columns] for one in evaluations])
-    printed = [_mark(means[:, number], 2, more_is_better=True) for number in range(len(columns))]
-    return [(name, int(rows.sum())) for name, rows in columns], _transpose(printed)
+    return [*columns, ("no border", ~pairs["border"]), ("border", pairs["border"])]
 
 
-def all_scores(evaluations: list[Evaluation]) -> list[list[Cell]]:
-    """Tabulate the means of all `SCORES`, a row a method."""
-    printed = [
-        _mark(np.array([one.scores[name].mean() for one in evaluations]), decimals, more_is_better)
-        for name, _, _, decimals, more_is_better in SCORES
-    ]
-    return _transpose(printed)
+def by_cell(evaluations: list[Evaluation], resamples: Resamples, score: Score = SCORES[0]) -> list[list[Cell]]:
+    """Tabulate a score: a row a method, a column a kind of holes as in `columns_of`."""
+    return _transpose([_column(evaluations, resamples, score, among) for _, among in columns_of(evaluations)])
 
 
-def _mark(values: npt.NDArray[np.float64], decimals: int, more_is_better: bool) -> list[Cell]:
-    """Equal as printed is equally good."""
-    rounded = values.round(decimals)
-    best = rounded.max() if more_is_better else rounded.min()
-    return [Cell(f"{value:.{decimals}f}", bool(value == best)) for value in rounded]
+def all_scores(evaluations: list[Evaluation], resamples: Resamples) -> list[list[Cell]]:
+    """Tabulate the means of all scores that there are, a row a method."""
+    every = pd.Series(True, index=evaluations[0].scores.index)
+    return _transpose([_column(evaluations, resamples, score, every) for score in scores_of(evaluations)])
+
+
+def _column(evaluations: list[Evaluation], resamples: Resamples, score: Score, among: pd.Series) -> list[Cell]:
+    estimates = [resamples.estimate(one.scores[score.name], among) for one in evaluations]
+    rounded = np.array([estimate.mean for estimate in estimates]).round(score.decimals)
+    if np.isnan(rounded).all():
+        return [Cell("-", best=False) for _ in evaluations]
+    goodness = score.goodness(pd.Series(rounded))
+    best = int(np.nanargmax(goodness))
+    cells = []
+    for one, estimate, value, good in zip(evaluations, estimates, rounded, goodness, strict=True):
+        # Times are never compared: another run on the same machine gives others.
+        ahead = resamples.estimate(
+            score.goodness(evaluations[best].scores[score.name]) - score.goodness(one.scores[score.name]), among
+        )
+        tied = bool(score.name != "milliseconds" and good != goodness[best] and ahead.low <= 0)
+        text = "-" if np.isnan(value) else f"{value:.{score.decimals}f}"
+        cells.append(Cell(text, bool(good == goodness[best]), tied, in_words(estimate, score.decimals)))
+    return cells
+
+
+def in_words(estimate: Estimate, decimals: int, signed: bool = False) -> str:
+    """Print an interval, as "21.4 to 23.0"."""
+    sign = "+" if signed else ""
+    return "" if np.isnan(estimate.low) else f"{estimate.low:{sign}.{decimals}f} to {estimate.high:{sign}.{decimals}f}"
 
 
 def _transpose(columns: list[list[Cell]]) -> list[list[Cell]]:
     return [list(row) for row in zip(*columns, strict=True)]
 
 
+@dataclass(frozen=True)
+class Difference:
+    """How far a method is ahead of another: `text` and `interval` as printed, `side` as `Estimate` has it."""
+
+    text: str
+    interval: str
+    side: int
+
+
+def differences(evaluations: list[Evaluation], resamples: Resamples) -> list[list[Difference | None]]:
+    """Tabulate hole PSNR of the row's method minus that of the column's, paired; None on the diagonal."""
+
+    def between(one: Evaluation, other: Evaluation) -> Difference | None:
+        if one is other:
+            return None
+        ahead = resamples.estimate(one.scores["hole_psnr"] - other.scores["hole_psnr"])
+        return Difference(f"{ahead.mean:+.2f}", in_words(ahead, 2, signed=True), ahead.side)
+
+    return [[between(one, other) for other in evaluations] for one in evaluations]
+
+
 def as_table(evaluations: list[Evaluation], resamples: Resamples) -> pd.DataFrame:
-    """Return methods by scores for other programs: the means of `SCORES`, and the interval of the hole PSNR."""
+    """Return methods by scores for other programs: the means, and the interval of the hole PSNR."""
     rows: list[dict[str, Any]] = []
     for one in evaluations:
-        estimate = resamples.estimate(one.scores["hole_psnr"].to_numpy())
-        means = {name: float(one.scores[name].mean()) for name, *_ in SCORES}
+        estimate = resamples.estimate(one.scores["hole_psnr"])
+        means = {score.name: float(one.scores[score.name].mean()) for score in scores_of(evaluations)}
         rows.append({"method": one.key, **means, "hole_psnr_low": estimate.low, "hole_psnr_high": estimate.high})
+    return pd.DataFrame(rows)
+
+
+def cells_table(one: Evaluation, resamples: Resamples) -> pd.DataFrame:
+    """Return a method's scores for other programs: a row a score and cell of the protocol, with intervals.
+
+    Returns:
+        columns `method`, `score`, `holes` (such as "10-20 %"), `border`, `mean`, `low`, `high`, `pairs`.
+    """
+    rows: list[dict[str, Any]] = []
+    for score in scores_of([one]):
+        for bucket, holes in enumerate(one.by_ratio["holes"]):
+            for border in (False, True):
+                among = (one.scores["bucket"] == bucket) & (one.scores["border"] == border)
+                estimate = resamples.estimate(one.scores[score.name], among)
+                place = {"method": one.key, "score": score.name, "holes": holes, "border": border}
+                rows.append({**place, **vars(estimate), "pairs": int(among.sum())})
+    return pd.DataFrame(rows)
+
+
+def differences_table(evaluations: list[Evaluation], resamples: Resamples) -> pd.DataFrame:
+    """Return all paired differences for other programs: `method` minus `other` by score, with its interval."""
+    rows = [
+        {"method": one.key, "other": other.key, "score": score.name,
+         **vars(estimate := resamples.estimate(one.scores[score.name] - other.scores[score.name])),
+         "distinguishable": estimate.side != 0}
+        for score in scores_of(evaluations) if score.name != "milliseconds"
+        for number, one in enumerate(evaluations)
+        for other in evaluations[number + 1 :]
+    ]  # fmt: skip
     return pd.DataFrame(rows)

@@ -16,26 +16,58 @@ function lookAt(method) {
   }
 }
 
-// The viewer shows one picture of the gallery large; arrow keys move over the gallery's rows and columns.
+// The viewer shows one picture of a gallery large; arrow keys move over that gallery's rows and columns.
 const viewer = document.getElementById("viewer");
-const rows = [...document.querySelectorAll(".pictures tbody tr")].map((row) => [...row.querySelectorAll("button")]);
+const after = viewer.querySelector(".after");
+const before = viewer.querySelector(".before");
+const slide = viewer.querySelector(".slide");
+const range = slide.querySelector("input");
+const other = slide.querySelector("select");
+let rows = [];
 let at = [0, 0];
 
-rows.forEach((row, y) => row.forEach((button, x) => button.addEventListener("click", () => { show(y, x); viewer.showModal(); })));
+for (const table of document.querySelectorAll(".pictures")) {
+  const buttons = [...table.querySelectorAll("tbody tr")].map((row) => [...row.querySelectorAll("button")]);
+  buttons.forEach((row, y) => row.forEach((button, x) => button.addEventListener("click", () => {
+    rows = buttons;
+    show(y, x);
+    viewer.showModal();
+  })));
+}
 
 function show(y, x) {
   at = [(y + rows.length) % rows.length, (x + rows[0].length) % rows[0].length];
-  const picture = rows[at[0]][at[1]].querySelector("img");
-  const large = viewer.querySelector("img");
-  large.src = picture.src;
-  large.alt = picture.alt;
+  const button = rows[at[0]][at[1]];
+  const picture = button.querySelector("img");
+  after.src = picture.src;
+  after.alt = picture.alt;
   viewer.querySelector("figcaption").textContent = picture.alt;
+  compare(button.dataset.role === "answer");
 }
+
+// Left of the slider's place the image or the target, right of it the answer.
+function compare(possible) {
+  slide.hidden = before.hidden = !possible;
+  if (!possible) return;
+  const from = rows[at[0]].find((button) => button.dataset.role === other.value).querySelector("img");
+  before.src = from.src;
+  before.alt = from.alt;
+  before.style.clipPath = `inset(0 ${100 - range.value}% 0 0)`;
+}
+
+range.addEventListener("input", () => compare(true));
+other.addEventListener("change", () => compare(true));
+viewer.querySelector(".stack").addEventListener("pointermove", (event) => {
+  if (slide.hidden || (event.pointerType === "mouse" && !event.buttons)) return;
+  const box = after.getBoundingClientRect();
+  range.value = Math.round((100 * (event.clientX - box.left)) / box.width);
+  compare(true);
+});
 
 const moves = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] };
 viewer.addEventListener("keydown", (event) => {
   const move = moves[event.key];
-  if (!move) return;
+  if (!move || event.target === range || event.target === other) return;  // the slider's own arrows move the slider
   event.preventDefault();
   show(at[0] + move[0], at[1] + move[1]);
 });

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from PIL import Image, ImageDraw, ImageFont
 
 Pixels = npt.NDArray[np.uint8]
@@ -88,3 +89,23 @@ def _font_that_fits(text: str, width: int) -> ImageFont.FreeTypeFont | ImageFont
         if font.getlength(text) <= width:
             break
     return font
+
+
+def over_ratio(by_ratio: pd.DataFrame, label: str) -> Image.Image:
+    """Draw a method's hole PSNR and SSIM over the hole ratio, for where no page opens.
+
+    Args:
+        by_ratio: means by bucket.
+        label: the method's name.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 3.2), layout="constrained")
+    axes = figure.subplots(1, 2)
+    for place, name, title in zip(axes, ("hole_psnr", "ssim"), ("hole PSNR, dB", "SSIM"), strict=True):
+        place.plot(by_ratio["ratio_percent"], by_ratio[name], marker="o")
+        place.set(xlabel="missing pixels, %", title=f"{label}: {title}")
+        place.grid(alpha=0.3)
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=110, metadata={"Software": None})
+    return Image.open(file)

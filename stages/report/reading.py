@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import pandas as pd
 
 from stages.running.errors import InputError
 
-_PAIR = ["tile", "hole_row"]
+_PAIR = ["pair", "sha256"]
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,7 @@ class Evaluation:
         scores: one row a pair, the same pairs in the same order for every method.
         by_ratio: means by bucket of the hole ratio.
         pictures: file of the composite by row of `scores`, for the pairs to look at.
+        worst: likewise, for the pairs with the lowest hole PSNR, the worst first.
     """
 
     key: str
@@ -30,6 +31,7 @@ class Evaluation:
     scores: pd.DataFrame
     by_ratio: pd.DataFrame
     pictures: dict[int, Path]
+    worst: dict[int, Path] = field(default_factory=dict)
 
     @property
     def label(self) -> str:
@@ -64,12 +66,15 @@ def read_evaluations(folder: Path, methods: Mapping[str, str]) -> list[Evaluatio
 
     Args:
         folder: holds one folder a method.
-        methods: what fills the holes by method, as params.yaml has it; the order of the list.
+        methods: what fills the holes by method, as params.yaml has it; the order of the list. Answers that
+            `python -m stages.evaluate --method-folder` scored come after them.
 
     Raises:
         InputError: an evaluation is missing, or was made on other pairs than the first.
     """
-    evaluations = [_read_evaluation(folder / key, key, filled_by) for key, filled_by in methods.items()]
+    guests = {path.parent.name: str(path.parent) for path in sorted(folder.glob("*/method.json"))}
+    every = {**methods, **{key: by for key, by in guests.items() if key not in methods}}
+    evaluations = [_read_evaluation(folder / key, key, filled_by) for key, filled_by in every.items()]
     first = evaluations[0]
     for other in evaluations[1:]:
         if not other.scores[_PAIR].equals(first.scores[_PAIR]) or other.pictures.keys() != first.pictures.keys():
@@ -80,8 +85,11 @@ def read_evaluations(folder: Path, methods: Mapping[str, str]) -> list[Evaluatio
 def _read_evaluation(folder: Path, key: str, filled_by: str) -> Evaluation:
     _require(folder, ("scores.parquet", "by_ratio.csv"), f"evaluate@{key}")
     scores, by_ratio = pd.read_parquet(folder / "scores.parquet"), pd.read_csv(folder / "by_ratio.csv")
-    pictures = {int(path.stem): path for path in sorted((folder / "pictures").glob("*.png"))}
-    return Evaluation(key, filled_by.endswith(".pt2"), scores, by_ratio, pictures)
+    pictures, worst = (
+        {int(path.stem): path for path in sorted((folder / name).glob("*.png"))} for name in ("pictures", "worst")
+    )
+    worst = dict(sorted(worst.items(), key=lambda item: (scores["hole_psnr"].iloc[item[0]], item[0])))
+    return Evaluation(key, filled_by.endswith(".pt2"), scores, by_ratio, pictures, worst)
 
 
 def read_trainings(folder: Path, keys: list[str]) -> list[Training]:

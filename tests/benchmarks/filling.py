@@ -96,7 +96,7 @@ def files(model: str, folder: Path, address: str) -> None:
         kept, patch = (median_ms(lambda form=form: post(address, folder, form)) for form in ("keep", "patch"))
         clicked = page(address, folder, h, w)
         print(
-            f"{name}: command, cold {command:.0f} ms; HTTP {kept:.0f} ms, as a patch {patch:.0f} ms; page {clicked:.0f} ms",
+            f"{name}: command, cold {command:.0f} ms; HTTP {kept:.0f}, a patch {patch:.0f} ms; page {clicked:.0f} ms",
             flush=True,
         )
 

@@ -12,12 +12,12 @@ from PIL import Image
 
 from stages.evaluate import filling
 from stages.evaluate.__main__ import main
-from stages.evaluate.filling import choose_filler
+from stages.evaluate.filling import Questions, choose_filler
 from stages.pictures.holes import Bank
 from stages.pictures.shards import Tiles
 from stages.restoring import classical, exported
 from stages.running.errors import InputError, ParamsError
-from tests.evaluated import SIDE, make_bank, make_project
+from tests.evaluated import SIDE, make_project
 
 
 class Brightener(torch.nn.Module):
@@ -63,7 +63,7 @@ def test_grey_answers_score_as_grey(project):
 def test_every_method_gets_the_same_pairs_and_pictures(project):
     main("telea")
     main("grey_net")
-    same = ["tile", "tile_row", "hole_row", "photo", "kind", "ratio", "bucket", "border"]
+    same = ["pair", "sha256", "tile", "tile_row", "hole_row", "photo", "kind", "ratio", "bucket", "border"]
     assert scores_of("telea")[same].equals(scores_of("grey_net")[same])
     names = [
         sorted(path.name for path in Path(f"data/evaluation/{key}/pictures").iterdir()) for key in ("telea", "grey_net")
@@ -88,7 +88,7 @@ def test_workers_and_chunks_change_nothing(project, monkeypatch):
     main("telea")
     alone = scores_of("telea").drop(columns="milliseconds")
     monkeypatch.setenv("INPAINT_WORKERS", "2")
-    monkeypatch.setattr("stages.evaluate.evaluation.CHUNK", 7)
+    monkeypatch.setattr("stages.evaluate.evaluation.CHUNK_BYTES", 7 * 4 * 3 * SIDE**2)
     main("telea")
     assert scores_of("telea").drop(columns="milliseconds").equals(alone)
 
@@ -109,9 +109,10 @@ def test_the_size_of_batches_changes_nothing(project, monkeypatch):
     holes = np.zeros((7, SIDE, SIDE), np.uint8)
     holes[:, 3:9, 5:] = 1
     fill = choose_filler("other", "model.pt2", SIDE)
-    together, milliseconds = fill(images, holes)
+    questions = Questions(list("abcdefg"), images, holes)
+    together, milliseconds = fill(questions)
     monkeypatch.setattr(filling, "BATCH_SIZE", 3)
-    assert np.array_equal(fill(images, holes)[0], together)
+    assert np.array_equal(fill(questions)[0], together)
     assert together.shape == (7, SIDE, SIDE, 3)
     assert milliseconds.shape == (7,)
     assert (milliseconds > 0).all()
@@ -137,16 +138,9 @@ def test_an_unknown_key_is_a_params_error(project):
         main("tela")
 
 
-def test_holes_of_another_size_are_refused(project, monkeypatch):
-    monkeypatch.setattr("tests.evaluated.SIDE", 24)
-    make_bank(project / "data/masks")
-    with pytest.raises(InputError, match="tiles are 16 pixels wide, test holes 24"):
-        main("mean")
-
-
-def test_a_manifest_of_other_tiles_is_refused(project):
-    pd.read_parquet("data/prepared/manifest.parquet").iloc[:-2].to_parquet("data/prepared/manifest.parquet")
-    with pytest.raises(InputError, match="has 15 test tiles and lists 13; run dvc repro"):
+def test_missing_pairs_say_what_to_run(project):
+    Path("data/pairs.csv").unlink()
+    with pytest.raises(InputError, match=r"data/pairs.csv is missing; run dvc repro pair"):
         main("mean")
 
 

@@ -4,8 +4,8 @@ import re
 
 import pytest
 
+from stages.comparing.bootstrap import Estimate
 from stages.report.charts import BOTTOM, LEFT, RIGHT, STRIP_WIDTH, TOP, Line, interval_strips, line_chart
-from stages.report.comparison import Estimate
 
 
 def test_the_ends_of_the_lines_reach_the_ends_of_the_x_axis_and_up_is_more():
@@ -67,4 +67,10 @@ def test_strips_share_one_scale():
     first, second = interval_strips([Estimate(15, 10, 20), Estimate(25, 20, 30)])
     assert first.high == second.low
     assert 0 < first.low < first.mean < first.high < second.mean < second.high < STRIP_WIDTH
-    assert all(place == STRIP_WIDTH / 2 for place in vars(interval_strips([Estimate(5, 5, 5)])[0]).values())
+    assert all(
+        place == STRIP_WIDTH / 2
+        for place in (vars(interval_strips([Estimate(5, 5, 5)])[0]) | {"zero": STRIP_WIDTH / 2}).values()
+    )
+    around, above = interval_strips([Estimate(0, -1, 1), Estimate(3, 2, 4)], zero=True)
+    assert around.mean == around.zero == above.zero
+    assert above.low > above.zero

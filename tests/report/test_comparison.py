@@ -2,7 +2,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stages.report.comparison import Resamples, all_scores, as_table, by_cell, find_headline
+from stages.comparing.bootstrap import Resamples
+from stages.report.comparison import (
+    all_scores,
+    as_table,
+    by_cell,
+    cells_table,
+    columns_of,
+    differences,
+    differences_table,
+    find_headline,
+    scores_of,
+)
 from stages.report.reading import Evaluation
 
 PHOTOS = 20
@@ -15,7 +26,7 @@ def evaluation(key: str, hole_psnr: float, trained: bool = False, spread: float 
     number = np.arange(len(scores)) % PHOTOS
     scores["photo"] = [f"photo{one}" for one in number]
     scores["hole_psnr"] = hole_psnr - scores["bucket"] + spread * (number - number.mean())
-    for name in ("psnr", "ssim", "hole_l1_percent", "l1_percent", "raw_psnr", "milliseconds"):
+    for name in ("psnr", "ssim", "hole_l1_percent", "l1_percent", "raw_psnr", "milliseconds", "sharpness"):
         scores[name] = hole_psnr / 10
     by_ratio = pd.DataFrame({"holes": ["1-10 %", "10-20 %", "20-30 %", "30-40 %", "40-50 %", "50-60 %"]})
     return Evaluation(key, trained, scores, by_ratio, {})
@@ -23,30 +34,6 @@ def evaluation(key: str, hole_psnr: float, trained: bool = False, spread: float 
 
 def resamples(one: Evaluation) -> Resamples:
     return Resamples(one.scores["photo"], np.random.default_rng(3))
-
-
-def test_the_interval_of_a_mean_over_photos_is_what_statistics_say():
-    rng = np.random.default_rng(0)
-    photos = pd.Series([f"photo{number}" for number in range(400)])
-    values = rng.normal(20, 2, 400)
-    estimate = Resamples(photos, np.random.default_rng(3)).estimate(values)
-    assert estimate.mean == values.mean()
-    half = 1.96 * values.std() / 20
-    assert estimate.high - estimate.mean == pytest.approx(half, rel=0.1)
-    assert estimate.mean - estimate.low == pytest.approx(half, rel=0.1)
-
-
-def test_pairs_of_one_photo_count_as_one_photo():
-    photos = pd.Series(np.repeat(np.arange(30), 10))
-    values = np.repeat(np.random.default_rng(0).normal(20, 2, 30), 10)
-    alone = Resamples(photos[::10], np.random.default_rng(3)).estimate(values[::10])
-    together = Resamples(photos, np.random.default_rng(3)).estimate(values)
-    assert (together.low, together.high) == pytest.approx((alone.low, alone.high))
-
-
-def test_one_photo_has_no_spread():
-    estimate = Resamples(pd.Series(["a", "a"]), np.random.default_rng(3)).estimate(np.array([10.0, 20.0]))
-    assert (estimate.low, estimate.mean, estimate.high) == (15, 15, 15)
 
 
 def test_the_headline_names_the_best_and_what_it_beats():
@@ -58,7 +45,7 @@ def test_the_headline_names_the_best_and_what_it_beats():
     ]
     headline = find_headline(methods, resamples(methods[0]))
     assert headline.best.key == "pix2pix"
-    assert [gain.over for gain in headline.gains] == ["mean fill", "telea, the best classical method"]
+    assert [gain.over for gain in headline.gains] == ["mean fill", "telea, the best method without training here"]
     assert [gain.by.mean for gain in headline.gains] == pytest.approx([8, 3])
     assert headline.gains[0].by.low < 8 < headline.gains[0].by.high
     assert headline.gains[1].by.low == pytest.approx(3)  # alike photo by photo, so the difference is sure
@@ -79,18 +66,58 @@ def test_mean_fill_is_not_named_twice_and_a_lone_method_beats_nobody():
 
 
 def test_the_table_has_means_by_cell_and_marks_what_is_best_as_printed():
-    columns, rows = by_cell([evaluation("a", 20), evaluation("b", 20.0001), evaluation("c", 19)])
+    methods = [evaluation("a", 20), evaluation("b", 20.0001), evaluation("c", 19)]
+    columns = [(name, int(rows.sum())) for name, rows in columns_of(methods)]
+    rows = by_cell(methods, resamples(methods[0]))
     assert columns[:2] == [("1-10 %", 8), ("10-20 %", 8)]
     assert columns[6:] == [("no border", 24), ("border", 24)]
     assert [cell.text for cell in rows[0]] == ["20.00", "19.00", "18.00", "17.00", "16.00", "15.00", "17.50", "17.50"]
     assert [[cell.best for cell in row] for row in rows] == [[True] * 8, [True] * 8, [False] * 8]
+    assert not any(cell.tied for row in rows for cell in row)  # one dB behind on every photo: surely behind
+    assert rows[0][0].interval == "20.00 to 20.00"
+
+
+def test_what_cannot_be_told_from_the_best_is_marked():
+    best, near = evaluation("best", 20), evaluation("near", 19.9)
+    near.scores["hole_psnr"] += np.where(np.arange(48) % PHOTOS < PHOTOS // 2, 2, -2)
+    cells = by_cell([best, near], resamples(best))[1]
+    assert all(cell.tied and not cell.best for cell in cells)
+
+
+def test_differences_are_paired_and_signed():
+    one, other = evaluation("one", 20, spread=0.5), evaluation("other", 19, spread=0.5)
+    table = differences([one, other], resamples(one))
+    assert table[0][0] is None
+    assert (table[0][1].text, table[0][1].interval, table[0][1].side) == ("+1.00", "+1.00 to +1.00", 1)
+    assert (table[1][0].text, table[1][0].side) == ("-1.00", -1)
+    rows = differences_table([one, other], resamples(one)).set_index("score")
+    assert rows.loc["hole_psnr", ["method", "other", "distinguishable"]].to_list() == ["one", "other", True]
 
 
 def test_less_is_better_where_it_is():
-    low, high = all_scores([evaluation("low", 10), evaluation("high", 30)])
-    assert [cell.best for cell in low] == [False, False, False, True, True, False, True]
-    assert [cell.best for cell in high] == [True, True, True, False, False, True, False]
-    assert high[2].text == "3.0000"
+    methods = [evaluation("low", 10), evaluation("high", 30)]
+    low, high = (
+        {s.name: c for s, c in zip(scores_of(methods), row, strict=True)}
+        for row in all_scores(methods, resamples(methods[0]))
+    )
+    less = {"hole_l1_percent", "l1_percent", "milliseconds", "sharpness"}  # sharpness: 1 is nearer to 1 than 3
+    assert {name for name, cell in low.items() if cell.best} == less
+    assert {name for name, cell in high.items() if cell.best} == {"hole_psnr", "psnr", "ssim", "raw_psnr"}
+    assert high["ssim"].text == "3.0000"
+
+
+def test_the_file_of_cells_has_a_row_a_score_and_cell():
+    one = evaluation("one", 20)
+    table = cells_table(one, resamples(one))
+    assert len(table) == 12 * len(scores_of([one]))
+    first = table.iloc[0]
+    assert (first["score"], first["holes"], bool(first["border"]), first["mean"], first["pairs"]) == (
+        "hole_psnr",
+        "1-10 %",
+        False,
+        20,
+        4,
+    )
 
 
 def test_the_file_of_scores_has_a_row_a_method():

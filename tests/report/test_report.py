@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from stages.evaluate.__main__ import main as evaluate
+from stages.pair import main as pair
 from stages.report.__main__ import main
 from stages.report.reading import read_evaluations, read_trainings
 from stages.report.runs import compare_runs
@@ -39,7 +40,7 @@ def project(evaluated, tmp_path, monkeypatch) -> Path:
 class Page(HTMLParser):
     """Checks that tags close in order, and collects texts, pictures and addresses."""
 
-    VOID = frozenset({"meta", "link", "img", "path", "circle"})
+    VOID = frozenset({"meta", "link", "img", "path", "circle", "input"})
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -93,8 +94,8 @@ def test_the_page_says_the_numbers(project):
 def test_the_gallery_shows_target_image_and_every_answer(project):
     main()
     images = Page(Path("data/report/index.html")).images
-    assert len(images) == 12 * (2 + len(METHODS))
-    assert images[0].startswith("target (boxes, 5 % missing, no border)")
+    assert len(images) == 12 * (2 + len(METHODS)) + len(METHODS) * 2 * 3  # the worst two of each method
+    assert images[0].startswith("target (pair 10n0000: boxes, 5 % missing, no border)")
     assert images[1].startswith("image with its hole")
     assert [text.split(":")[0] for text in images[2:5]] == ["mean", "telea", "grey net"]
     with Image.open("data/report/gallery.png") as sheet:
@@ -111,10 +112,12 @@ def test_what_comes_from_records_is_escaped(project):
 
 def test_the_same_inputs_give_the_same_page(project):
     main()
-    before = {path.name: path.read_bytes() for path in Path("data/report").iterdir()}
+    before = {path: path.read_bytes() for path in Path("data/report").rglob("*.*")}
     main()
-    assert before == {path.name: path.read_bytes() for path in Path("data/report").iterdir()}
-    assert set(before) == {"index.html", "gallery.png", "scores.csv"}
+    assert before == {path: path.read_bytes() for path in Path("data/report").rglob("*.*")}
+    names = {str(path.relative_to("data/report")) for path in before}
+    of_method = {f"methods/{key}/{name}" for key in METHODS for name in ("cells.csv", "gallery.png", "over_ratio.png")}
+    assert names == {"index.html", "gallery.png", "scores.csv", "differences.csv"} | of_method
 
 
 def test_without_trainings_the_page_has_no_such_sections(project):
@@ -134,6 +137,7 @@ def test_a_missing_evaluation_says_what_to_run(project):
 
 def test_evaluations_of_different_pairs_are_not_compared(project):
     Path("params.yaml").write_text(PARAMS.replace("seed: 7", "seed: 8"))
+    pair()
     evaluate("telea")
     with pytest.raises(InputError, match="mean and telea were evaluated on different pairs; run dvc repro evaluate"):
         main()

@@ -1,12 +1,45 @@
-"""Which hole goes over which test tile: the same for every method, whatever it is called and whenever it is scored."""
+"""Pair test tiles with test holes: data/prepared + data/masks -> data/pairs.csv, what every method is scored on.
+
+    python -m stages.pair
+
+The protocol of Liu et al. (2018): the same number of pairs in every cell of hole ratio and border. One row a pair:
+
+| column | means |
+|---|---|
+| `pair` | its id, to be cited: largest % of missing pixels, `b`order or `n`o border, number; `30b0007` |
+| `tile`, `photo` | ids in data/prepared/manifest.parquet |
+| `tile_row`, `hole_row` | places among the test tiles and in the test bank |
+| `kind`, `ratio`, `bucket`, `border` | of the hole |
+| `shown` | whether the report's gallery shows it |
+| `sha256` | first 16 digits, of the tile's bytes (RGB, row by row) and then the hole's (0 or 1) |
+"""
+
+import hashlib
+import sys
 
 import numpy as np
 import pandas as pd
+from pydantic import Field
 
-from stages.pictures.holes import BUCKETS
+from stages.pictures.holes import BUCKETS, Bank
+from stages.pictures.shards import Tiles
+from stages.running import files, guard
 from stages.running.errors import InputError
+from stages.running.params import Settings, read, read_seed
+from stages.running.say import say
+
+OUT = "data/pairs.csv"
 
 CELLS = [(bucket, border) for bucket in range(len(BUCKETS)) for border in (False, True)]
+_CHUNK = 256  # pairs held in memory at once
+_DIGITS = 16  # of a hash, enough to tell pairs apart
+
+
+class PairsParams(Settings):
+    """The section `pairs` of params.yaml."""
+
+    per_cell: int = Field(ge=1)
+    gallery: int = Field(ge=1)
 
 
 def pair_up(tiles: pd.DataFrame, holes: pd.DataFrame, pairs_per_cell: int, seed: int) -> pd.DataFrame:
@@ -23,8 +56,7 @@ def pair_up(tiles: pd.DataFrame, holes: pd.DataFrame, pairs_per_cell: int, seed:
         seed: of the whole pipeline.
 
     Returns:
-        one row a pair, cell by cell from the smallest holes to the largest: `tile` (its id), `tile_row` and `hole_row`
-        (positions in `tiles` and `holes`), `photo`, and the hole's `kind`, `ratio`, `bucket` and `border`.
+        one row a pair, cell by cell from the smallest holes to the largest, with all columns but `shown` and `sha256`.
 
     Raises:
         InputError: there are no test tiles, or a cell has no hole.
@@ -37,13 +69,19 @@ def pair_up(tiles: pd.DataFrame, holes: pd.DataFrame, pairs_per_cell: int, seed:
     missing = holes.iloc[hole_rows].reset_index(drop=True)
     return pd.DataFrame(
         {
+            "pair": [_name(cell, number) for cell in CELLS for number in range(pairs_per_cell)],
             "tile": shown["id"].astype(str),
+            "photo": shown["photo"],
             "tile_row": tile_rows,
             "hole_row": hole_rows,
-            "photo": shown["photo"],
             **{name: missing[name] for name in ("kind", "ratio", "bucket", "border")},
         }
     )
+
+
+def _name(cell: tuple[int, bool], number: int) -> str:
+    bucket, border = cell
+    return f"{100 * BUCKETS[bucket][1]:.0f}{'b' if border else 'n'}{number:04d}"
 
 
 def _holes_of(cell: tuple[int, bool], holes: pd.DataFrame, count: int) -> np.ndarray:
@@ -95,3 +133,35 @@ def choose_gallery(pairs: pd.DataFrame, count: int) -> list[int]:
             shown.add(pairs["photo"].iloc[fresh])
             chosen.append(int(fresh))
     return sorted(chosen)
+
+
+def digests(pairs: pd.DataFrame, tiles: Tiles, bank: Bank) -> list[str]:
+    """Hash the pixels of every pair, so that others can check that they were tested on the same."""
+    found: list[str] = []
+    for start in range(0, len(pairs), _CHUNK):
+        chunk = pairs.iloc[start : start + _CHUNK]
+        targets, holes = tiles.gather(chunk["tile_row"].to_numpy()), bank.gather(chunk["hole_row"].to_numpy())
+        for target, hole in zip(targets, holes, strict=True):
+            found.append(hashlib.sha256(target.tobytes() + hole.tobytes()).hexdigest()[:_DIGITS])
+    return found
+
+
+def main() -> None:
+    """Read tiles and holes, pair them up, write the table."""
+    seed, params = read_seed(), read("pairs", PairsParams)
+    tiles, bank = Tiles(["data/prepared/test"]), Bank("data/masks/test.npy")
+    manifest = pd.read_parquet("data/prepared/manifest.parquet")
+    test_tiles = manifest[manifest["split"] == "test"].reset_index(drop=True)
+    if len(test_tiles) != len(tiles):
+        raise InputError(f"data/prepared has {len(tiles)} test tiles and lists {len(test_tiles)}; run dvc repro")
+    if bank.size != tiles.size:
+        raise InputError(f"test tiles are {tiles.size} pixels wide, test holes {bank.size}; run dvc repro")
+    pairs = pair_up(test_tiles, pd.read_parquet("data/masks/test.parquet"), params.per_cell, seed)
+    shown = choose_gallery(pairs, params.gallery)
+    pairs = pairs.assign(shown=pairs.index.isin(shown), sha256=digests(pairs, tiles, bank))
+    files.write_csv(OUT, pairs)
+    say(f"{OUT}: {len(pairs)} pairs of {pairs['tile'].nunique()} tiles from {pairs['photo'].nunique()} photos")
+
+
+if __name__ == "__main__":
+    sys.exit(guard.run("pair", main))

@@ -1,11 +1,15 @@
+import hashlib
 from collections import Counter
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from stages.evaluate.pairs import CELLS, choose_gallery, pair_up
+from stages.pair import CELLS, choose_gallery, main, pair_up
+from stages.pictures.holes import Bank
+from stages.pictures.shards import Tiles
 from stages.running.errors import InputError
-from tests.evaluated import PHOTOS, make_bank, make_tiles
+from tests.evaluated import PHOTOS, make_bank, make_project, make_tiles
 
 
 @pytest.fixture
@@ -82,3 +86,41 @@ def test_the_gallery_is_as_large_as_asked_as_far_as_there_are_pairs(tiles, holes
     chosen = choose_gallery(pair_up(tiles, holes, 3, seed=7), count)
     assert len(set(chosen)) == expected
     assert chosen == sorted(chosen)
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch) -> Path:
+    make_project(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_pairs_are_written_with_ids_that_can_be_cited_and_hashes_of_their_pixels(project):
+    pairs = pd.read_csv("data/pairs.csv")
+    assert pairs["pair"].is_unique
+    assert pairs["pair"].to_list()[:4] == ["10n0000", "10n0001", "10n0002", "10b0000"]
+    assert pairs["pair"].iloc[-1] == "60b0002"
+    assert pairs["shown"].sum() == 12
+    pair = pairs.iloc[[20]]
+    target = Tiles(["data/prepared/test"]).gather(pair["tile_row"].to_numpy())[0]
+    hole = Bank("data/masks/test.npy").gather(pair["hole_row"].to_numpy())[0]
+    assert hashlib.sha256(target.tobytes() + hole.tobytes()).hexdigest().startswith(pair["sha256"].item())
+
+
+def test_the_same_inputs_give_the_same_file(project):
+    before = Path("data/pairs.csv").read_bytes()
+    main()
+    assert Path("data/pairs.csv").read_bytes() == before
+
+
+def test_holes_of_another_size_are_refused(project, monkeypatch):
+    monkeypatch.setattr("tests.evaluated.SIDE", 24)
+    make_bank(project / "data/masks")
+    with pytest.raises(InputError, match="tiles are 16 pixels wide, test holes 24"):
+        main()
+
+
+def test_a_manifest_of_other_tiles_is_refused(project):
+    pd.read_parquet("data/prepared/manifest.parquet").iloc[:-2].to_parquet("data/prepared/manifest.parquet")
+    with pytest.raises(InputError, match="has 15 test tiles and lists 13; run dvc repro"):
+        main()

@@ -1,0 +1,76 @@
+"""The fixed pairs as files for other tools, and other tools' answers back.
+
+    DIR/images/30b0007.png      the picture, its hole painted black
+    DIR/holes/30b0007.png       white where pixels are missing
+    DIR/pairs.csv               all that is known of each pair; data/pairs.csv without places
+
+Targets stay here: a tool that never saw them cannot have used them. An answer is a picture of the same size with the
+pair's name; its known pixels may be anything, since they are put back before it is scored (and scored as `raw_*`).
+"""
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from stages.pictures.holes import Bank
+from stages.pictures.images import load_image, save_png
+from stages.pictures.shards import Tiles
+from stages.running import files
+from stages.running.errors import InputError
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".ppm")
+_MEGAPIXELS = 100
+_CHUNK = 256
+
+Floats = npt.NDArray[np.float32]
+
+
+def export_pairs(folder: Path, pairs: pd.DataFrame, tiles: Tiles, bank: Bank) -> None:
+    """Write the pairs as pictures.
+
+    Args:
+        folder: gets the files of the module's docstring; what it held otherwise stays.
+        pairs: data/pairs.csv.
+        tiles: the test tiles.
+        bank: the test holes.
+    """
+    for part in ("images", "holes"):
+        (folder / part).mkdir(parents=True, exist_ok=True)
+    for start in range(0, len(pairs), _CHUNK):
+        chunk = pairs.iloc[start : start + _CHUNK]
+        targets, holes = tiles.gather(chunk["tile_row"].to_numpy()), bank.gather(chunk["hole_row"].to_numpy())
+        for name, target, hole in zip(chunk["pair"], targets, holes, strict=True):
+            save_png(folder / "images" / f"{name}.png", target * (1 - hole[..., None]))
+            save_png(folder / "holes" / f"{name}.png", 255 * hole)
+    files.write_csv(folder / "pairs.csv", pairs.drop(columns=["tile_row", "hole_row", "shown"]))
+
+
+def read_answer(folder: Path, name: str, shape: tuple[int, ...]) -> Floats:
+    """Read somebody's answer to one pair.
+
+    Args:
+        folder: where the answers are.
+        name: of the pair.
+        shape: (H, W) of the pair.
+
+    Returns:
+        float32 (H, W, 3) in [0, 1].
+
+    Raises:
+        InputError: there is no such picture, or it is damaged or of another size.
+    """
+    path = next((found for suffix in SUFFIXES if (found := folder / f"{name}{suffix}").exists()), None)
+    if path is None:
+        raise InputError(
+            f"{folder} has no answer to pair {name}: wanted {name}.png (or {', '.join(SUFFIXES[1:])}); answer every "
+            f"picture that `python -m stages.evaluate --export-pairs DIR` wrote, under its own name"
+        )
+    picture = load_image(path, _MEGAPIXELS)
+    if picture.shape[:2] != shape:
+        raise InputError(
+            f"{path} is {picture.shape[1]} x {picture.shape[0]} pixels, but the pair is {shape[1]} x {shape[0]}; "
+            f"answers keep the size of the picture"
+        )
+    return picture.astype(np.float32) / np.float32(255)

