@@ -20,7 +20,11 @@ from stages.running.errors import InpaintError, InputError
 from stages.serving import registered
 
 app = typer.Typer(
-    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Fill holes in photographs."
+    rich_markup_mode=None,  # its import takes as long as all the rest of --help
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Fill holes in photographs.",
 )
 app.add_typer(registered.app, name="model")
 
