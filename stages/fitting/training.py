@@ -109,7 +109,8 @@ def _write(
     network.to("cpu").to(memory_format=torch.contiguous_format).eval()
     with fresh_folder(MODELS / key) as folder:
         model = folder / "model.pt2"
-        onnx_export.convert(exported.save(network, model, levels, about), folder / "model.onnx")
+        saved = exported.save(network, model, levels, about)
+        onnx_export.export(network, saved, folder / "model.onnx")
         write_json(folder / "settings.json", about["settings"])
         checkpoint.write_state(folder / "weights.pt", module.cpu().state_dict())  # all of it, for fine-tuning
         digest = sha256(model)

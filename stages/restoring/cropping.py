@@ -140,7 +140,7 @@ def inpaint(image: Pixels, missing: Missing, fill: Fill, settings: Settings) -> 
         scale = min(scale, used)
     changed = bounds(weight > 0)
     report = {
-        "hole_share": round(float(absent.mean()), 6) if absent.size else 0.0,
+        "hole_share": round(np.count_nonzero(absent) / absent.size, 6) if absent.size else 0.0,
         "crops": [_said(box) for box in boxes],
         "changed": _said(changed) if changed else None,
         "scale": round(scale, 4),
@@ -154,7 +154,7 @@ def weights(missing: Missing, grow: int, feather: int) -> Pixels:
 
     255 up to `grow` pixels from the hole, then falling evenly, 0 beyond `grow + feather`; distances are Euclidean.
     """
-    weight = np.where(missing, 255, 0).astype(np.uint8)
+    weight = missing.view(np.uint8) * np.uint8(255)
     box = bounds(missing)
     if box is None or grow + feather == 0:
         return weight
@@ -192,7 +192,9 @@ def crops(missing: Missing, context: float) -> list[Box]:
     """Return boxes that hold every hole with its context, and of which no two overlap."""
     h, w = missing.shape
     boxes = []
-    for box in _holes(missing):
+    whole = bounds(missing) or Box(0, 0, 0, 0)
+    for hole in _holes(missing[whole.part]):
+        box = Box(whole.top + hole.top, whole.left + hole.left, whole.top + hole.bottom, whole.left + hole.right)
         longer = max(box.bottom - box.top, box.right - box.left)
         boxes.append(box.widened(max(LEAST_MARGIN_PX, round(context * longer)), h, w))
     return _merged(boxes)
@@ -201,6 +203,8 @@ def crops(missing: Missing, context: float) -> list[Box]:
 def _holes(missing: Missing) -> list[Box]:
     """Return a box around each hole; those that are few pixels apart count as one."""
     h, w = missing.shape
+    if not missing.size:
+        return []
     cell = max(8, -(-max(h, w) // MOST_CELLS))
     by_row = np.logical_or.reduceat(missing, np.arange(0, h, cell), axis=0)
     waiting = set(zip(*np.nonzero(np.logical_or.reduceat(by_row, np.arange(0, w, cell), axis=1)), strict=True))

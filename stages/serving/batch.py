@@ -15,6 +15,7 @@ from stages.pictures import given_holes
 from stages.pictures.given_holes import GivenHole, HoleIs
 from stages.pictures.images import BadImageError, printable_name
 from stages.pictures.photos import JPEG_QUALITY, SUFFIXES, Format, Photo, encode, open_photo, target
+from stages.restoring.challenge import Boxes, hole_of
 from stages.restoring.cropping import Pixels, Settings
 from stages.restoring.inpainter import Inpainter
 from stages.running.errors import InpaintError, InputError
@@ -214,6 +215,18 @@ def check(jobs: list[Job], options: Options) -> Iterator[dict[str, Any]]:
             "hole_from": given.source,
             "warnings": warnings,
         }
+
+
+def restored(folder: Path, boxes: dict[str, Boxes], inpainter: Inpainter) -> Iterator[tuple[str, Boxes, Pixels]]:
+    """Fill the boxes of the challenge's pictures, one after the other; the rest as `write_submission` takes it.
+
+    Raises:
+        InputError: a picture cannot be used: the table would not be whole.
+    """
+    for name, corners in boxes.items():
+        pixels = open_photo(folder / name, MAX_MEGAPIXELS).pixels
+        missing = hole_of(corners, (pixels.shape[0], pixels.shape[1]), name).astype(bool)
+        yield name, corners, inpainter(pixels, missing, Settings())[0]
 
 
 def summary(records: list[dict[str, Any]], inpainter: Inpainter, options: Options) -> dict[str, Any]:

@@ -20,7 +20,11 @@ from stages.running.errors import InpaintError, InputError
 from stages.serving import registered
 
 app = typer.Typer(
-    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Fill holes in photographs."
+    rich_markup_mode=None,  # its import takes as long as all the rest of --help
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Fill holes in photographs.",
 )
 app.add_typer(registered.app, name="model")
 
@@ -127,6 +131,24 @@ def check(image: Image, hole: Hole, hole_is: White = HoleIs.WHITE, as_json: AsJs
         _warn(record)
     failed = sum(record["status"] == "failed" for record in records)
     _end({"counts": {"failed": failed}, "files": records}, as_json, [])
+
+
+@app.command()
+def challenge(
+    pictures: Annotated[Path, typer.Argument(help="The folder of the challenge's pictures.")],
+    info: Annotated[Path, typer.Argument(help="Its masked_info.csv: where the boxes of each picture are.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The table of restored pixels.")] = Path("submission.csv"),
+    model: Model = DEFAULT_MODEL,
+    device: Device = None,
+) -> None:
+    """Fill the boxes of the image-reconstruction challenge and write its submission.csv."""
+    from stages.restoring.challenge import read_boxes, write_submission
+    from stages.serving.batch import restored
+    from stages.serving.models import open_inpainter
+
+    boxes = read_boxes(info)
+    lines = write_submission(out, restored(pictures, boxes, open_inpainter(model, device)))
+    typer.echo(f"{out}: {lines} lines, {len(boxes)} pictures")
 
 
 @app.command()

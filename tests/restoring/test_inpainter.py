@@ -20,8 +20,9 @@ H, W = 150, 210
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("pconv")
-    saved = exported.save(Blur(0), folder / "model.pt2", levels=2, facts={"key": "pconv", "tile_size": 80})
-    onnx_export.convert(saved, folder / "model.onnx")
+    network = Blur(0)
+    saved = exported.save(network, folder / "model.pt2", levels=2, facts={"key": "pconv", "tile_size": 80})
+    onnx_export.export(network, saved, folder / "model.onnx")
     return folder
 
 

@@ -13,6 +13,9 @@ import typer
 from PIL import ExifTags, Image
 from typer.testing import CliRunner
 
+from stages.restoring.challenge import hole_of
+from stages.restoring.cropping import Settings
+from stages.restoring.inpainter import load
 from stages.serving.cli import app, main
 
 ROOT = Path(__file__).parents[2]
@@ -143,6 +146,20 @@ def test_check_looks_and_writes_nothing(folder: Path) -> None:
     assert "is white the hole, or black?" in wrong
     assert inpaint("check", "photos", "hole.png")[0] == 1
     assert sorted(path.name for path in folder.iterdir()) == ["hole.png", "inverse.png", "photos"]
+
+
+def test_the_challenges_table_has_every_pixel_of_every_box(folder: Path) -> None:
+    picture = np.repeat(np.repeat(photo(), 4, axis=0), 4, axis=1)
+    Path("pictures").mkdir()
+    Image.fromarray(picture).save("pictures/7.png")
+    Path("info.csv").write_text("filename,a,b,c,d\n7.png,10,20,120,200\n")
+    assert inpaint("challenge", "pictures", "info.csv", *RUN)[:2] == (
+        0,
+        f"submission.csv: {2 * 75 * 75 * 3} lines, 1 pictures\n",
+    )
+    filled = load("telea")(picture, hole_of(((10, 20), (120, 200)), picture.shape[:2]).astype(bool), Settings())[0]
+    lines = dict(line.rsplit(",", 1) for line in Path("submission.csv").read_text().splitlines()[1:])
+    assert float(lines["7.png_box2_150_230_1"]) == pytest.approx(filled[150, 230, 1] / 255, abs=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,164 @@
+"""Measure how long people wait: side by side in one run, a photo with a 400-pixel hole at three sizes.
+
+python -m tests.benchmarks.filling data/models/pconv/model.onnx     # a minute or two, Chromium for the page
+"""
+
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+from playwright.sync_api import sync_playwright
+from skimage.data import coffee
+
+from stages.restoring.cropping import Box, Fill, Settings
+from stages.restoring.inpainter import load
+from tests.browser import FLAGS
+from tests.tracked import answers, free_port, wait_for
+
+SIZES = {"512 x 512": (512, 512), "1024 x 1024": (1024, 1024), "12 MP": (3000, 4000)}  # height, width
+HOLE = 400
+ROUNDS = 5
+INPAINT = str(Path(sys.executable).parent / "inpaint")
+
+
+def median_ms(work: Callable[[], object], rounds: int = ROUNDS) -> float:
+    """Time some calls, after one that does not count."""
+    work()
+    times = []
+    for _ in range(rounds):
+        start = time.perf_counter()
+        work()
+        times.append(1000 * (time.perf_counter() - start))
+    return statistics.median(times)
+
+
+def photo(h: int, w: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return a photograph of that size, and a square hole in its middle."""
+    image = np.asarray(Image.fromarray(coffee()).resize((w, h), Image.Resampling.BICUBIC))
+    missing = np.zeros((h, w), bool)
+    side = min(HOLE, h // 2)
+    missing[(h - side) // 2 : (h + side) // 2, (w - side) // 2 : (w + side) // 2] = True
+    return image, missing
+
+
+def by_contours(image: np.ndarray, missing: np.ndarray, fill: Fill) -> np.ndarray:
+    """Fill by the other common strategy: above 800 pixels one crop a contour, 128 pixels around it, neither merged nor
+    scaled, moved inside at the edges; below, the whole photo."""
+    h, w = missing.shape
+    composite = image.copy()
+    if max(h, w) <= 800:
+        composite[missing] = (fill(image, missing) * 255).round().astype(np.uint8)[missing]
+        return composite
+    for contour in cv2.findContours(missing.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)[0]:
+        left, top, wide, tall = cv2.boundingRect(contour)
+        crop_h, crop_w = min(h, tall + 256), min(w, wide + 256)
+        top, left = min(max(0, top - 128), h - crop_h), min(max(0, left - 128), w - crop_w)
+        part = Box(top, left, top + crop_h, left + crop_w).part
+        answer = (fill(composite[part], missing[part]) * 255).round().astype(np.uint8)
+        composite[part][missing[part]] = answer[missing[part]]
+    return composite
+
+
+def library(model: str) -> None:
+    """Print what filling takes without files, in units of this model's own time."""
+    ours = load(model)
+    for name, (h, w) in SIZES.items():
+        image, missing = photo(h, w)
+        base = median_ms(lambda image=image, missing=missing: ours(image, missing, Settings()))
+        others = {
+            "contour crops, not scaled": lambda i=image, m=missing: by_contours(i, m, ours._fill),
+            "telea": lambda i=image, m=missing: load("telea")(i, m, Settings()),
+            "biharmonic": lambda i=image, m=missing: load("biharmonic")(i, m, Settings()),
+        }
+        ratios = ", ".join(f"{other} {median_ms(work, 2) / base:.1f} x" for other, work in others.items())
+        print(f"{name}: filling alone {base:.0f} ms; {ratios}", flush=True)
+
+
+def files(model: str, folder: Path, address: str) -> None:
+    """Print what command, server and page take, files read and written."""
+    for name, (h, w) in SIZES.items():
+        image, missing = photo(h, w)
+        Image.fromarray(image).save(folder / "photo.jpg", quality=90)
+        Image.fromarray(np.where(missing, 255, 0).astype(np.uint8)).save(folder / "hole.png")
+        words = [INPAINT, "run", str(folder / "photo.jpg"), str(folder / "hole.png"), "-o", str(folder / "out.jpg")]
+        command = median_ms(
+            lambda words=words: subprocess.run([*words, "--model", model], check=True, capture_output=True)
+        )
+        kept, patch = (median_ms(lambda form=form: post(address, folder, form)) for form in ("keep", "patch"))
+        clicked = page(address, folder, h, w)
+        print(
+            f"{name}: command, cold {command:.0f} ms; HTTP {kept:.0f}, a patch {patch:.0f} ms; page {clicked:.0f} ms",
+            flush=True,
+        )
+
+
+def post(address: str, folder: Path, form: str) -> bytes:
+    """Ask the server as a program would."""
+    parts = [f'--b\r\nContent-Disposition: form-data; name="format"\r\n\r\n{form}\r\n'.encode()]
+    for name, path in (("image", "photo.jpg"), ("hole", "hole.png")):
+        head = f'--b\r\nContent-Disposition: form-data; name="{name}"; filename="{path}"\r\n\r\n'.encode()
+        parts += [head, (folder / path).read_bytes(), b"\r\n"]
+    headers = {"Content-Type": "multipart/form-data; boundary=b"}
+    request = urllib.request.Request(f"{address}v1/inpaint", b"".join([*parts, b"--b--\r\n"]), headers)
+    with urllib.request.urlopen(request, timeout=120) as answer:
+        return answer.read()
+
+
+def page(address: str, folder: Path, h: int, w: int) -> float:
+    """Return milliseconds from the click on Fill to the result being shown."""
+    side = min(HOLE, h // 2)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
+        opened = browser.new_page()
+        opened.goto(address)
+        opened.locator("#openFirst").set_input_files(folder / "photo.jpg")
+        opened.locator("#sheet").wait_for()
+        opened.locator("summary").click()
+        for part, value in (("Left", (w - side) // 2), ("Top", (h - side) // 2), ("Width", side), ("Height", side)):
+            opened.locator(f"#box{part}").fill(str(value))
+        times = []
+        for _ in range(ROUNDS):
+            opened.locator("#boxAdd").click()
+            times.append(opened.evaluate(_CLICK))
+            opened.locator("#undo").click()
+            opened.locator("#undo").click()
+        browser.close()
+    return statistics.median(times)
+
+
+_CLICK = """() => new Promise(resolve => {
+    const start = performance.now();
+    new MutationObserver((_, observer) => {
+        if (!document.querySelector("#said").textContent.startsWith("Filled")) return;
+        observer.disconnect();
+        requestAnimationFrame(() => requestAnimationFrame(() => resolve(performance.now() - start)));
+    }).observe(document.querySelector("#said"), { childList: true, characterData: true, subtree: true });
+    document.querySelector("#fill").click();
+})"""
+
+
+def main() -> None:
+    """Print two lines a size."""
+    model, port = sys.argv[1], free_port()
+    library(model)
+    with tempfile.TemporaryDirectory() as folder:
+        server = subprocess.Popen([INPAINT, "serve", "--model", model, "--port", str(port)], stdout=subprocess.DEVNULL)
+        try:
+            wait_for(lambda: answers(f"http://127.0.0.1:{port}/readyz"), 60)
+            files(model, Path(folder), f"http://127.0.0.1:{port}/")
+        finally:
+            server.terminate()
+            server.wait(20)
+
+
+if __name__ == "__main__":
+    main()
