@@ -14,7 +14,6 @@ from skimage.data import coffee
 
 from stages.restoring.cropping import Settings
 from stages.restoring.inpainter import load
-from tests.browser import browser  # noqa: F401 - a fixture
 from tests.tracked import answers, free_port, wait_for
 
 FEATHER = 4  # what the page sets when it opens
@@ -38,7 +37,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture
-def page(address: str, browser: Browser) -> Iterator[Page]:  # noqa: F811
+def page(address: str, browser: Browser) -> Iterator[Page]:
     """A page that asks nobody but its server and makes no error."""
     context = browser.new_context(viewport={"width": 1200, "height": 850}, accept_downloads=True)
     page = context.new_page()
@@ -202,7 +201,7 @@ def test_what_goes_wrong_is_said(page: Page) -> None:
     expect(page.get_by_role("alert")).to_be_hidden()
 
 
-def test_by_finger_on_a_phone_in_the_dark(address: str, browser: Browser) -> None:  # noqa: F811
+def test_by_finger_on_a_phone_in_the_dark(address: str, browser: Browser) -> None:
     context = browser.new_context(
         viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True, color_scheme="dark"
     )
