@@ -107,16 +107,16 @@ def test_a_running_training_is_seen_killed_resumed_and_finished(tree: Path) -> N
     record = tree / "record"
     identity = write_record(record, status="running")["id"]
     with training(record) as (process, follower):
-        wait_for(lambda: statuses() == ["RUNNING"], 60)
+        wait_for(lambda: statuses() == ["RUNNING"], 180)
         process.send_signal(signal.SIGKILL)
-        wait_for(lambda: not follower.is_running() or follower.status() == psutil.STATUS_ZOMBIE, 15)
+        wait_for(lambda: not follower.is_running() or follower.status() == psutil.STATUS_ZOMBIE, 60)
         assert statuses() == ["KILLED"]
     with training(record) as (process, follower):
-        wait_for(lambda: statuses() == ["RUNNING"], 60)
+        wait_for(lambda: statuses() == ["RUNNING"], 180)
         write_record(tree / "ended", id=identity)
         shutil.copy(tree / "ended/record.json", record)
         follower.terminate()
-        wait_for(lambda: not follower.is_running() or follower.status() == psutil.STATUS_ZOMBIE, 15)
+        wait_for(lambda: not follower.is_running() or follower.status() == psutil.STATUS_ZOMBIE, 60)
         assert statuses() == ["FINISHED"]
     assert len(Seen().curve(Seen().run(), "train/loss")) == 30
 
