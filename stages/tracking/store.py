@@ -112,9 +112,26 @@ def connect() -> "MlflowClient":
     from mlflow import MlflowClient
 
     with locked("store"):
+        _make_database()
         client = MlflowClient(tracking_uri=uri(), registry_uri=uri())
         client.search_experiments(max_results=1)
     return client
+
+
+def _make_database() -> None:
+    """Make a new database under another name first: one whose making was cut off half way, MLflow cannot open again."""
+    from mlflow import MlflowClient
+
+    path = Path(uri().removeprefix(_SQLITE)).absolute()
+    if not uri().startswith(_SQLITE) or path.exists():
+        return
+    draft = path.with_name(f"{path.name}.draft")
+    for left in path.parent.glob(f"{draft.name}*"):  # with its journal
+        left.unlink()
+    address = f"{_SQLITE}{draft}"
+    with _said_to_mlflow(address):
+        MlflowClient(tracking_uri=address, registry_uri=address).search_experiments(max_results=1)
+    draft.replace(path)
 
 
 def experiment_id(client: "MlflowClient", name: str) -> str:

@@ -1,0 +1,33 @@
+"""The database is there whole, or not at all."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from stages.tracking import store
+from tests.clone import ROOT
+from tests.tracked import wait_for
+
+CONNECT = "from stages.tracking import store\nwith store.reached():\n    store.connect()"
+
+
+@pytest.mark.slow
+def test_killed_while_the_database_is_made_the_next_one_makes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    draft = tmp_path / "mlflow.db.draft"
+    process = subprocess.Popen([sys.executable, "-c", CONNECT], env=environment)
+    wait_for(lambda: draft.exists() and draft.stat().st_size > 0, 180)
+    process.kill()
+    process.wait()
+    assert not (tmp_path / "mlflow.db").exists()
+    with store.reached():
+        assert store.connect().search_experiments()
+    assert (tmp_path / "mlflow.db").exists()
+    assert not draft.exists()
