@@ -6,11 +6,12 @@
               └─> pair ─────────────────────────────────────────────────────────────┘
 
 Stages: `prepare`, `masks`, `augment`, `pconv` and `pix2pix` (training, a model a folder), `pair`, `evaluate`,
-`report`, `publish`; `data_size` is an experiment beside them. Rooms: `fitting` (what the two trainings share),
+`report`, `publish`; `data_size` is an experiment beside them, `retrain` what a scheduler calls. Rooms: `fitting` (what
+the two trainings share),
 `tracking` (MLflow, as a projection of what the stages wrote), `restoring` (how a trained model is used), `comparing`
 (how sure a difference is), `pictures` (pixels on disk and in memory), `running` (how a stage runs).
 
-Imports go down only: serving > stages, independent of each other > fitting, tracking > restoring, comparing >
+Imports go down only: serving > retrain > stages, independent of each other > fitting, tracking > restoring, comparing >
 pictures > running; import-linter holds it. `tests/test_dvc_deps.py` compares what a stage imports with what
 `dvc.yaml` lists.
 """

@@ -11,7 +11,7 @@ import pytest
 from stages.publish.__main__ import main, publish
 from stages.publish.held import Held, PublishParams, hold
 from stages.running.errors import InputError, ParamsError, TrackingError
-from stages.tracking import registry, runs, store
+from stages.tracking import aliases, runs, store
 from tests.tracked import Seen, Server, free_port, write_database, write_outputs, write_record
 
 MODELS, METHODS = ["pconv"], ["mean", "biharmonic", "pconv"]
@@ -142,7 +142,7 @@ def test_another_clone_with_the_same_weights_adds_its_run_and_no_version(tree: P
 def test_a_version_left_without_its_alias_gets_it(tree: Path) -> None:
     publish(held(), registering=True)
     seen = Seen()
-    seen.client.delete_registered_model_alias("inpaint-pconv", registry.CHAMPION)
+    seen.client.delete_registered_model_alias("inpaint-pconv", aliases.CHAMPION)
     seen.client.delete_model_version_tag("inpaint-pconv", "1", store.PUBLISHED)
     assert publish(held(), registering=True) == ["pconv: registered as inpaint-pconv version 1, champion"]
     assert [version.aliases for version in seen.versions("inpaint-pconv")] == [["champion"]]

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from PIL import Image
@@ -125,6 +126,9 @@ def write_outputs(tree: Path, seed: int = 0) -> dict[str, Any]:
         summary = {"hole_psnr": 14.0 + 4 * number, "ssim": 0.7 + number / 10, "hole_psnr_10": 15.0 + number}
         (folder / "summary.json").write_text(json.dumps(summary))
         (folder / "by_ratio.csv").write_text("holes,hole_psnr\n0-10 %,15\n")
+    (data / "prepared").mkdir(exist_ok=True)
+    photos = pd.DataFrame({"split": ["train", "val", "test"], "photo": ["a" * 64, "b" * 64, "c" * 64]})
+    photos.to_parquet(data / "prepared/manifest.parquet", index=False)
     (data / "report").mkdir(exist_ok=True)
     (data / "report/index.html").write_text(f"<h1>Report {seed}</h1>")
     of_method = data / "report/methods/pconv"

@@ -18,7 +18,7 @@ from stages.running.errors import TrackingError
 from stages.running.params import read
 from stages.running.project import experiment
 from stages.running.say import say
-from stages.tracking import additions, live, registry, runs, store
+from stages.tracking import additions, live, registry, runs, store, versions
 
 _STAGES = Path(__file__).parents[1]
 SERVED_BY = _STAGES / "serving" / "logged_model.py"
@@ -65,7 +65,7 @@ def _test_scores(held: Held, key: str) -> additions.Addition:
     return additions.Addition(
         scores={f"test/{name}": value for name, value in held.scores[key].items()},
         files=held.tested(key),
-        texts={},
+        texts={versions.TRAINED_ON: data.photographs(held.data)},
         folder="test",
         note=words.describe(held, key),
     )
@@ -78,11 +78,12 @@ def _comparison(held: Held) -> tuple[int, additions.Addition]:
         for method, of_method in held.scores.items()
         for name, value in words.headlines(of_method).items()
     } | data.counts(held.data)
+    pages = {"methods.csv": words.csv_table(held)} | data.pages(held.data)
     note = f"All methods on the same test pairs.\n\n{words.score_table(held, list(held.scores))}"
     return newest_ms, additions.Addition(
         scores=scores,
         files=held.report(),
-        texts={"methods.csv": words.csv_table(held)} | data.pages(held.data),
+        texts={f"report/{name}": text for name, text in pages.items()},
         folder="report",
         note=note,
     )
@@ -96,6 +97,7 @@ def _candidate(held: Held, key: str, run_id: str) -> registry.Candidate:
         "git_commit": record.commit,
         "git_dirty": str(record.dirty).lower(),
         **{f"data.{part}": str(given["digest"]) for part, given in record.inputs.items()},
+        **{f"{versions.OUTPUT}{path}": digest for path, digest in data.outputs(Path("dvc.lock")).items()},
         **{f"test.{score}": f"{value:.4f}" for score, value in words.headlines(held.scores[key]).items()},
     }
     return registry.Candidate(

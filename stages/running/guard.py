@@ -90,11 +90,16 @@ def _die_with_parent() -> None:
     Without this a killed `dvc repro` leaves its stage running, and the next one starts a second beside it.
     """
     signal.signal(signal.SIGTERM, _leave)
+    parent = os.getppid()
+    end_with_parent()
+    if os.getppid() != parent:  # it died before the request stood
+        raise SystemExit(128 + signal.SIGTERM)
+
+
+def end_with_parent() -> None:
+    """Ask the kernel for SIGTERM when the parent dies, where it is a Linux; also between a fork and its program."""
     if sys.platform == "linux":
-        parent = os.getppid()
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-        if os.getppid() != parent:  # it died before the request stood
-            raise SystemExit(128 + signal.SIGTERM)
 
 
 def _leave(number: int, _frame: FrameType | None) -> None:

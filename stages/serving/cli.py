@@ -177,6 +177,18 @@ def serve(
     http.serve(served, limits, host, port, allow_host or [])
 
 
+@app.command()
+def retrain(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
+    commit: Annotated[bool, typer.Option("--commit", help="Commit dvc.lock when the outputs changed.")] = False,
+) -> None:
+    """Take new photographs in, train again, promote what is better: for a scheduler, in the project's root."""
+    registered.versions()  # says what to install
+    from stages.retrain.__main__ import call
+
+    raise typer.Exit(call(dry_run, commit))
+
+
 def _all_models() -> list[str]:
     champions = [version for version in registered.versions().registered() if "champion" in version.aliases]
     names = [f"models:/{version.name}@champion" for version in champions]

@@ -8,7 +8,9 @@ import typer
 
 from stages.running.errors import InputError
 
-app = typer.Typer(no_args_is_help=True, help="Registered models: list, show, promote.")
+app = typer.Typer(no_args_is_help=True, help="Registered models: list, show, promote, rollback.")
+Name = Annotated[str, typer.Argument(help="Of a registered model, such as inpaint-pconv.")]
+Why = Annotated[str, typer.Option(help="For the ledger.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print as JSON.")]
 
 
@@ -38,13 +40,45 @@ def show(model: Annotated[str, typer.Argument(help="models:/NAME@ALIAS or models
 
 
 @app.command()
-def promote(model: Annotated[str, typer.Argument(help="models:/NAME/VERSION or models:/NAME@challenger.")]) -> None:
-    """Make a version the champion of its model: what is used where no version is named."""
-    known = versions()
-    version = known.resolve(model)
-    before, new = known.promote(version.name, version.number)
+def promote(
+    model: Annotated[str, typer.Argument(help="models:/NAME/VERSION or models:/NAME@challenger.")],
+    why: Why = "promoted by hand",
+) -> None:
+    """Make a version the champion of its model: what is used where no version is named. Lifts a veto on it."""
+    version = versions().resolve(model)
+    before, new = aliases().promote(version.name, version.number, why)
     was = f"; it was version {before.number}" if before else ""
     typer.echo(f"version {new.number} is the champion of {new.name}{was}")
+
+
+@app.command()
+def rollback(name: Name, why: Why = "rolled back by hand") -> None:
+    """Return to the champion before, and keep the one that is left out of every later gate."""
+    left, now = aliases().rollback(name, why)
+    typer.echo(f"version {now.number} is the champion of {name} again; version {left.number} is under a veto")
+
+
+@app.command("lift-veto")
+def lift_veto(model: Annotated[str, typer.Argument(help="models:/NAME/VERSION.")]) -> None:
+    """Let gates consider a version again that was rolled back."""
+    version = versions().resolve(model)
+    said = aliases().lift_veto(version.name, version.number)
+    typer.echo(f"version {version.number} of {version.name} may be promoted again; the veto was: {said}")
+
+
+@app.command()
+def ledger(name: Annotated[str, typer.Argument(help="Of a registered model; all, if not said.")] = "") -> None:
+    """List which versions became champion, when and why."""
+    for move in aliases().ledger(name):
+        typer.echo(f"{move.at}  {move.name:28} {move.number:>4}  {move.why}")
+
+
+def aliases() -> Any:
+    """Return the module that moves aliases; the rest as `versions`."""
+    versions()
+    from stages.tracking import aliases
+
+    return aliases
 
 
 def versions() -> Any:

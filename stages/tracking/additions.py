@@ -19,9 +19,9 @@ class Addition:
 
     Attributes:
         scores: metrics by their name in MLflow.
-        files: copied into the artifact folder.
-        texts: file name to content, written into the artifact folder.
-        folder: the artifact folder.
+        files: copied into `folder`.
+        texts: path among the run's artifacts to content.
+        folder: among the run's artifacts.
         note: the run's description, Markdown.
     """
 
@@ -89,5 +89,5 @@ def _add(client: "MlflowClient", run_id: str, addition: "Addition") -> None:
     for path in addition.files:
         client.log_artifact(run_id, str(path), addition.folder)
     for name, text in addition.texts.items():
-        client.log_text(run_id, text, f"{addition.folder}/{name}")
+        client.log_text(run_id, text, name)
     client.set_tag(run_id, "mlflow.note.content", addition.note)

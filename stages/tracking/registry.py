@@ -18,15 +18,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stages.running.errors import InputError
-from stages.tracking import store
+from stages.tracking import aliases, store
 
 if TYPE_CHECKING:
     import pandas as pd
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
-CHAMPION = "champion"
-CHALLENGER = "challenger"
 _SHA = "model_sha256"
 _NAME = "model"  # of the logged model within its run
 _REQUIREMENTS = ("mlflow", "numpy", "pandas", "pillow", "torch")
@@ -79,7 +77,10 @@ def register(candidate: Candidate) -> tuple[str, str]:
         number = str(version.version)
         if store.PUBLISHED in version.tags:
             return number, ""
-        alias = CHALLENGER if CHAMPION in client.get_registered_model(candidate.name).aliases else CHAMPION
+        first = aliases.CHAMPION not in client.get_registered_model(candidate.name).aliases
+        alias = aliases.CHAMPION if first else aliases.CHALLENGER
+        if first:
+            aliases.write_down(client, candidate.name, number, "the first version there was")
         client.set_registered_model_alias(candidate.name, alias, number)
         client.set_model_version_tag(candidate.name, number, store.PUBLISHED, candidate.sha256)
         return number, alias

@@ -6,7 +6,7 @@ with fetched(version) as model: ...                # its model.pt2
 
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,8 @@ from stages.tracking import store
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-CHAMPION = "champion"
+TRAINED_ON = "photographs.txt"  # among the artifacts of a training's run: hashes of what it learned from
+OUTPUT = "dvc."  # begins a tag that names an output of the pipeline; its value is DVC's hash of the output
 _URI = re.compile(r"models:/(?P<name>[^@/]+)(@(?P<alias>[^@/]+)|/(?P<number>\d+))")
 _SHA = "model_sha256"
 
@@ -34,6 +35,8 @@ class Version:
         aliases: that point to it.
         made_ms: when it was registered, in milliseconds since 1970.
         description: Markdown.
+        run_id: of its training.
+        tags: what programs know of it.
     """
 
     name: str
@@ -42,6 +45,8 @@ class Version:
     aliases: tuple[str, ...]
     made_ms: int
     description: str
+    run_id: str
+    tags: Mapping[str, str]
 
 
 def resolve(uri: str) -> Version:
@@ -88,8 +93,9 @@ def _aliases(client: "MlflowClient", name: str) -> dict[str, str]:
 def _version(found: Any, aliases: dict[str, dict[str, str]]) -> Version:
     name, number = str(found.name), str(found.version)
     mine = tuple(sorted(alias for alias, of in aliases[name].items() if of == number))
-    digest, description = str(found.tags.get(_SHA, "")), str(found.description or "")
-    return Version(name, number, digest, mine, int(found.creation_timestamp), description)
+    tags = {str(key): str(value) for key, value in found.tags.items()}
+    made, description = int(found.creation_timestamp), str(found.description or "")
+    return Version(name, number, tags.get(_SHA, ""), mine, made, description, str(found.run_id or ""), tags)
 
 
 @contextmanager
@@ -118,18 +124,15 @@ def fetched(version: Version) -> Iterator[Path]:
         yield model
 
 
-def promote(name: str, number: str) -> tuple[Version | None, Version]:
-    """Make a version the champion.
-
-    Returns:
-        the champion before, if there was one, and the new one.
+def trained_on(version: Version) -> frozenset[str] | None:
+    """Return the hashes of the photographs that a version learned from, None where its run does not say.
 
     Raises:
-        InputError: there is no such version.
         TrackingError: MLflow cannot be reached.
     """
-    new = resolve(f"models:/{name}/{number}")
-    before = next((version for version in registered(name) if CHAMPION in version.aliases), None)
-    with store.reached(), store.locked("registry"):
-        store.connect().set_registered_model_alias(name, CHAMPION, number)
-    return before, new
+    with store.reached(), tempfile.TemporaryDirectory() as folder:
+        client = store.connect()
+        if all(each.path != TRAINED_ON for each in client.list_artifacts(version.run_id)):
+            return None
+        path = client.download_artifacts(version.run_id, TRAINED_ON, folder)
+        return frozenset(Path(path).read_text(encoding="utf-8").split())

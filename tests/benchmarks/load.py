@@ -29,7 +29,7 @@ from stages.publish.__main__ import publish
 from stages.publish.held import PublishParams, hold
 from stages.restoring.cropping import Settings
 from stages.serving.models import open_inpainter
-from stages.tracking import versions
+from stages.tracking import aliases, versions
 from tests.tracked import answers, free_port, wait_for, write_database, write_outputs
 
 NAME = "inpaint-pconv"
@@ -148,7 +148,7 @@ def main() -> int:
         os.environ["DVC_ROOT"] = folder
         os.environ.pop("MLFLOW_TRACKING_URI", None)
         register(Path(folder))
-        versions.promote(NAME, "1")
+        aliases.promote(NAME, "1", "load")
         port = free_port()
         words = ["serve", "--model", f"models:/{NAME}@champion", "--port", str(port), "--poll-s", "1"]
         words += ["--max-megabytes", "2", "--queue", "2"]
@@ -174,9 +174,8 @@ def load(server: "subprocess.Popen[bytes]", port: int, minutes: float) -> int:
     while time.monotonic() < end:
         time.sleep(min(MOVE_EVERY_S, max(0.0, end - time.monotonic())))
         moves += 1
-        versions.promote(
-            NAME, ("1", "2", "1", "2", "3")[moves % 5]
-        )  # the third is damaged: the server keeps the old one
+        # The third is damaged: the server keeps the old one.
+        aliases.promote(NAME, ("1", "2", "1", "2", "3")[moves % 5], "load")
         memory.append(psutil.Process(server.pid).memory_info().rss / 2**20)
     for thread in threads:
         thread.join()

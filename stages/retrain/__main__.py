@@ -1,0 +1,238 @@
+"""What a scheduler calls: take new photographs in, train again, promote what is better, keep what is not.
+
+    python -m stages.retrain               # or: inpaint retrain
+    python -m stages.retrain --dry-run     # says what it would do
+    python -m stages.retrain --commit      # commits dvc.lock afterwards
+
+The last line of the output is JSON. Exit codes: 0 a model was promoted; 10 all champions stay; 11 nothing was new;
+12 the new photographs were refused and lie in a folder of their own; 75 another call is running; 2 it failed, the
+message says why, and the next call goes on from there. A call may be killed at any time.
+"""
+
+import argparse
+import json
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stages.retrain import drift, gate, inbox, report, trial
+from stages.retrain.settings import RetrainParams
+from stages.retrain.workshop import Workshop
+from stages.running import files, guard
+from stages.running.params import read, read_seed
+from stages.running.say import say
+from stages.tracking import aliases
+
+CODES = {"promoted": 0, "kept": 10, "nothing new": 11, "refused": 12}
+STATE = Path(".retrain/call.json")  # what the call in progress has decided on; gone when it is done
+
+_MOST_COMPARED = 400  # photographs that are there, chosen evenly, are enough to know what they look like
+_TOLD = 3  # changed stages that are named; the first call has them all
+
+
+@dataclass
+class Call:
+    """One call, from its beginning to its end.
+
+    Attributes:
+        photos: the folder of the project's photographs; None where a list names them, so that none can be added.
+        params: the section `retrain`.
+        batch: the name of the folder that new photographs go to; "" where there are none.
+        findings: how they differ from those that are there.
+        picture: the same, drawn.
+        decisions: of the gate, by key of the model.
+    """
+
+    photos: Path | None
+    params: RetrainParams
+    batch: str = ""
+    findings: list[drift.Finding] = field(default_factory=list)
+    picture: Any = None
+    decisions: dict[str, gate.Decision] = field(default_factory=dict)
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the batch among the photographs."""
+        return Path(self.photos or "") / self.batch
+
+    @property
+    def refused(self) -> Path:
+        """Where the batch goes if it is refused."""
+        return Path(self.params.refused) / self.batch
+
+
+def retrain(call: Call, dry: bool, commit: bool) -> str:
+    """Do all that is to be done now.
+
+    Args:
+        call: as it begins.
+        dry: only say it.
+        commit: commit `dvc.lock` when the outputs changed.
+
+    Returns:
+        the outcome, one of `CODES`.
+    """
+    shop = Workshop(Path())
+    shop.check_committed()
+    new = inbox.waiting(Path(call.params.inbox)) if call.photos else []
+    if dry:
+        return _say_what_would_be(shop, call, new)
+    if call.photos:
+        shop.refresh(call.photos)
+    if new and _is_unlike(call, new):
+        return _refuse_before(call, new)
+    if new:
+        _take_in(call, new)
+    if not STATE.exists():
+        changes = shop.changes()
+        if not changes:
+            return "nothing new"
+        more = f"; and {len(changes) - _TOLD} more stages" if len(changes) > _TOLD else ""
+        say("retrain: to be run: " + "; ".join(changes[:_TOLD]) + more)
+        files.write_json(STATE, {"batch": call.batch})
+    return _train_and_judge(shop, call, commit)
+
+
+def _train_and_judge(shop: Workshop, call: Call, commit: bool) -> str:
+    with shop.opened() as tree:
+        shop.repro()
+        outcome = _judge(call, tree)
+        if outcome == "refused":
+            inbox.put_aside(call.folder, call.refused)
+        else:
+            shop.bring_home()
+    if outcome != "refused":
+        _hand_on(shop, call, commit)
+    report.log(read("publish.experiment", str), _name(call), call.findings, call.picture, call.decisions, outcome)
+    STATE.unlink()
+    return outcome
+
+
+def _begin() -> Call:
+    photos = Path(read("prepare.photos", str))
+    call = Call(photos if photos.suffix != ".csv" else None, read("retrain", RetrainParams))
+    if STATE.exists():
+        call.batch = json.loads(STATE.read_text(encoding="utf-8"))["batch"]
+        say("retrain: going on with a call that was cut off")
+    return call
+
+
+def _say_what_would_be(shop: Workshop, call: Call, new: list[Path]) -> str:
+    if new and _is_unlike(call, new):
+        say(f"would refuse {len(new)} photographs of {call.params.inbox}: they look like none that are there")
+        return "refused"
+    changes = shop.changes()
+    for line in [*([f"would take {len(new)} photographs in"] if new else []), *changes]:
+        say(line)
+    return "kept" if new or changes else "nothing new"
+
+
+def _is_unlike(call: Call, new: list[Path]) -> bool:
+    """Compare new photographs with those that are there, and say whether they are too far from all of them."""
+    there = [
+        path for path in sorted(Path(call.photos or "").rglob("*")) if path.is_file() and not path.name.startswith(".")
+    ]
+    step = max(1, len(there) // _MOST_COMPARED)
+    known, come = drift.measure(there[::step]), drift.measure(new)
+    call.findings = drift.compare(known, come, call.params.least_photos)
+    if not call.findings:
+        say(f"retrain: {len(come.signs)} new photographs are too few to say how they differ")
+        return False
+    call.picture = drift.picture(known, come)
+    for finding in call.findings:
+        say(f"retrain: new photographs: {finding}")
+    return any(one.name == "distance" and one.statistic > call.params.refuse_distance for one in call.findings)
+
+
+def _take_in(call: Call, new: list[Path]) -> None:
+    call.batch = call.batch or _new_batch(call)
+    files.write_json(STATE, {"batch": call.batch})
+    inbox.move(new, Path(call.params.inbox), call.folder)
+    say(f"retrain: {len(new)} photographs taken into {call.folder}")
+
+
+def _new_batch(call: Call) -> str:
+    today = time.strftime("%Y-%m-%d", time.gmtime())
+    return inbox.new_batch(Path(call.photos or ""), Path(call.params.refused), today)
+
+
+def _refuse_before(call: Call, new: list[Path]) -> str:
+    """Refuse photographs before anything is trained on them."""
+    place = Path(call.params.refused) / _new_batch(call)
+    inbox.move(new, Path(call.params.inbox), place)
+    say(f"retrain: {len(new)} photographs look like none that are there; they are in {place} for a person to look at")
+    report.log(read("publish.experiment", str), f"retrain {place.name}", call.findings, call.picture, {}, "refused")
+    return "refused"
+
+
+def _judge(call: Call, tree: Path) -> str:
+    """Let the gate decide on every model, and move the aliases."""
+    models, methods = read("models", dict[str, Any]), read("methods", dict[str, Any])
+    classical = [key for key in methods if key not in models and (tree / f"data/evaluation/{key}").exists()]
+    prefix, rng = read("publish.model_name", str), np.random.default_rng([read_seed(), *b"gate"])
+    promoted = []
+    for key in models:
+        name = f"{prefix}-{key}"
+        candidate = trial.try_out(tree, key, name, classical)
+        if candidate.case is None:
+            say(f"retrain: {key}: version {candidate.version.number} is the champion")
+            continue
+        decision = gate.decide(candidate.case, call.params.gate, rng)
+        call.decisions[key] = decision
+        said = "promoted" if decision.promoted else "kept"
+        aliases.note(candidate.version, {"gate.decision": said, "gate.reason": decision.reason})
+        if decision.promoted:
+            promoted.append((name, candidate.version.number, decision.reason))
+        say(f"retrain: {key}: {said}: {decision.reason}")
+    if call.batch and any(gate.surely_worse(one, call.params.refuse_loss_db) for one in call.decisions.values()):
+        say(f"retrain: models are worse for the new photographs, which go to {call.refused} for a person to look at")
+        return "refused"
+    for name, number, reason in promoted:
+        aliases.promote(name, number, f"gate: {reason}")
+    return "promoted" if promoted else "kept"
+
+
+def _hand_on(shop: Workshop, call: Call, commit: bool) -> None:
+    if shop.has_remote():
+        shop.push()
+    if commit and (made := shop.commit(f"Models of {_name(call)}")):
+        say(f"retrain: committed dvc.lock, {made[:12]}")
+
+
+def _name(call: Call) -> str:
+    return f"retrain {call.batch or time.strftime('%Y-%m-%d', time.gmtime())}"
+
+
+def main() -> int:
+    """Parse, hold the lock, do it, say what came of it."""
+    parser = argparse.ArgumentParser(prog="python -m stages.retrain", description="Take photographs in, train, judge.")
+    parser.add_argument("--dry-run", action="store_true", help="say what would be done")
+    parser.add_argument("--commit", action="store_true", help="commit dvc.lock when the outputs changed")
+    given = parser.parse_args()
+    return call(given.dry_run, given.commit)
+
+
+def call(dry: bool, commit: bool) -> int:
+    """Make one call, and return its exit code."""
+    ended: list[str] = []
+
+    def once() -> None:
+        start, made = time.monotonic(), _begin()
+        outcome = retrain(made, dry, commit)
+        models = {key: report.as_json(decision) for key, decision in made.decisions.items()}
+        drifted = {finding.name: finding.statistic for finding in made.findings}
+        words = {"outcome": outcome, "batch": made.batch, "drift": drifted, "models": models}
+        say(f"retrain: {outcome}")
+        say(json.dumps(words | {"seconds": round(time.monotonic() - start, 1)}))
+        ended.append(outcome)
+
+    failed = guard.run("retrain", once)
+    return failed or CODES[ended[0]]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,210 @@
+"""Whether a candidate becomes the champion: both scored on the same pairs, now, and every condition said in words.
+
+    decision = decide(case, GateParams(...), np.random.default_rng(seed))
+    decision.promoted, decision.reason
+
+All differences are paired and their intervals drawn over photographs (`stages.comparing.bootstrap`). Nothing is read
+or written here, so any case can be constructed.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+from pydantic import Field
+
+from stages.comparing.bootstrap import FEW_PHOTOS, Estimate, Resamples
+from stages.pictures.holes import BUCKETS
+from stages.running.params import Settings
+
+
+class GateParams(Settings):
+    """The section `retrain.gate` of params.yaml."""
+
+    min_gain_db: float = Field(ge=0)
+    max_perceptual_rise: float = Field(ge=0)
+    max_bucket_loss_db: float = Field(ge=0)
+    above_classical: bool
+    max_slowdown: float = Field(gt=0)
+
+
+@dataclass(frozen=True)
+class Champion:
+    """The model to beat, as it does today.
+
+    Attributes:
+        version: its number in the registry.
+        scores: on the candidate's pairs, row by row; None where it could not be scored.
+        problem: why it could not; "" where it could.
+        trained_on: hashes of the photographs that it learned from or was chosen by; None where nobody knows.
+    """
+
+    version: str
+    scores: pd.DataFrame | None
+    problem: str = ""
+    trained_on: frozenset[str] | None = frozenset()
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is known when the gate decides.
+
+    Attributes:
+        scores: the candidate's, one row a pair, as evaluate writes them.
+        champion: None where there is none.
+        classical: scores of the methods that need no training, on the same pairs, by their names.
+        slowdown: time of a batch by the candidate over that by the champion, side by side; 1 without a champion.
+        unfinite: the hostile pictures to which the candidate's answer is not finite.
+        vetoed: why these very weights were rolled back once; "" if they were not.
+    """
+
+    scores: pd.DataFrame
+    champion: Champion | None
+    classical: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    slowdown: float = 1.0
+    unfinite: tuple[str, ...] = ()
+    vetoed: str = ""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One condition: whether it is met, and the sentence that says so with its numbers."""
+
+    name: str
+    met: bool
+    words: str
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What becomes of a candidate.
+
+    Attributes:
+        promoted: whether it becomes the champion.
+        reason: one sentence.
+        checks: all conditions.
+        notes: what a reader of the numbers should know.
+        gain: in hole PSNR over the champion, dB; None where they were not compared.
+        pairs: on which the two were compared.
+    """
+
+    promoted: bool
+    reason: str
+    checks: tuple[Check, ...]
+    notes: tuple[str, ...] = ()
+    gain: Estimate | None = None
+    pairs: int = 0
+
+
+def decide(case: Case, params: GateParams, rng: np.random.Generator) -> Decision:
+    """Decide whether the candidate becomes the champion.
+
+    Args:
+        case: what is known.
+        params: the conditions.
+        rng: draws the photographs of the intervals.
+    """
+    alone = [*_fitness(case), *_classical(case, params, rng)]
+    if case.champion is None:
+        return _conclude(alone, "it is the first champion")
+    compared, problem, notes = _comparable(case.scores, case.champion)
+    if problem:
+        return _conclude([*alone, Check("comparable", False, problem)], "", notes)
+    candidate, champion = case.scores[compared], case.champion.scores[compared]  # type: ignore[index]
+    resamples = Resamples(candidate["photo"], rng)
+    gain = resamples.estimate(candidate["hole_psnr"] - champion["hole_psnr"])
+    checks = [*alone, _gains(gain, case.champion.version, params), *_against(candidate, champion, resamples, params)]
+    checks.append(_fast_enough(case.slowdown, params))
+    if resamples.photos < FEW_PHOTOS:
+        notes = (*notes, f"only {resamples.photos} test photographs: the intervals are too narrow")
+    on = f"on {len(candidate)} pairs of {resamples.photos} photographs"
+    won = (
+        f"hole PSNR rises by {_in_db(gain)} over version {case.champion.version} {on}, and nothing else speaks against"
+    )
+    return _conclude(checks, won, notes, gain, len(candidate))
+
+
+def _conclude(
+    checks: list[Check], won: str, notes: tuple[str, ...] = (), gain: Estimate | None = None, pairs: int = 0
+) -> Decision:
+    failed = [check.words for check in checks if not check.met]
+    return Decision(not failed, failed[0] if failed else won, tuple(checks), notes, gain, pairs)
+
+
+def _fitness(case: Case) -> Iterator[Check]:
+    if case.vetoed:
+        yield Check("no veto", False, f"these weights were rolled back before and stay out: {case.vetoed}")
+    said = ", ".join(case.unfinite)
+    words = f"answers are not finite for: {said}" if said else "every answer to hostile pictures is finite"
+    yield Check("finite", not said, words)
+
+
+def _classical(case: Case, params: GateParams, rng: np.random.Generator) -> Iterator[Check]:
+    if not params.above_classical or not case.classical:
+        return
+    name, best = max(case.classical.items(), key=lambda item: float(item[1]["hole_psnr"].mean()))
+    ahead = Resamples(case.scores["photo"], rng).estimate(case.scores["hole_psnr"] - best["hole_psnr"])
+    yield Check("above classical", ahead.mean >= 0, f"hole PSNR is {_in_db(ahead)} from that of {name}")
+
+
+def _comparable(scores: pd.DataFrame, champion: Champion) -> tuple["pd.Series[bool]", str, tuple[str, ...]]:
+    """Choose the pairs on which a comparison is fair: none of a photograph that the champion was trained on."""
+    every = pd.Series(True, index=scores.index)
+    if champion.scores is None:
+        said = champion.problem or "its evaluation is missing"
+        return every, f"version {champion.version}, the champion, could not be scored: {said}", ()
+    if not champion.scores["pair"].equals(scores["pair"]):
+        return every, f"version {champion.version}, the champion, was scored on other pairs", ()
+    if champion.trained_on is None:
+        note = f"nobody knows on which photographs version {champion.version} was trained: it may have seen test ones"
+        return every, "", (note,)
+    unseen = ~scores["photo"].isin(champion.trained_on)
+    if unseen.all():
+        return every, "", ()
+    seen, photos = scores.loc[~unseen, "photo"].nunique(), scores["photo"].nunique()
+    note = f"version {champion.version} was trained on {seen} of the {photos} test photographs, which are left out"
+    if not unseen.any():
+        return unseen, f"version {champion.version} was trained on all test photographs: nothing is left to compare", ()
+    return unseen, "", (note,)
+
+
+def _gains(gain: Estimate, version: str, params: GateParams) -> Check:
+    met = gain.low > params.min_gain_db
+    change = f"hole PSNR changes by {_in_db(gain)} over version {version}"
+    words = change if met else f"{change}, which is not surely more than {params.min_gain_db:g} dB"
+    return Check("gain", met, words)
+
+
+def _against(
+    candidate: pd.DataFrame, champion: pd.DataFrame, resamples: Resamples, params: GateParams
+) -> Iterator[Check]:
+    if "perceptual" in candidate and "perceptual" in champion:
+        rise = resamples.estimate(candidate["perceptual"] - champion["perceptual"])
+        words = f"perceptual distance changes by {rise.mean:+.4f} ({rise.low:+.4f} to {rise.high:+.4f})"
+        met = rise.low <= params.max_perceptual_rise
+        yield Check("perceptual", met, words + ("" if met else f", surely more than {params.max_perceptual_rise:g}"))
+    for bucket, (low, high) in enumerate(BUCKETS):
+        among = candidate["bucket"] == bucket
+        change = resamples.estimate(candidate["hole_psnr"] - champion["hole_psnr"], among)
+        if np.isnan(change.mean):
+            continue
+        words = f"with {100 * low:.0f} to {100 * high:.0f} % missing, hole PSNR changes by {_in_db(change)}"
+        met = change.mean >= -params.max_bucket_loss_db
+        allowed = f", more than the {params.max_bucket_loss_db:g} dB that a kind of holes may lose"
+        yield Check(f"bucket {bucket}", met, words + ("" if met else allowed))
+
+
+def _fast_enough(slowdown: float, params: GateParams) -> Check:
+    words = f"an answer takes {slowdown:.2f} times as long as the champion's"
+    met = slowdown <= params.max_slowdown
+    return Check("speed", met, words + ("" if met else f", more than the {params.max_slowdown:g} times allowed"))
+
+
+def _in_db(estimate: Estimate) -> str:
+    return f"{estimate.mean:+.2f} dB ({estimate.low:+.2f} to {estimate.high:+.2f})"
+
+
+def surely_worse(decision: Decision, by_db: float) -> bool:
+    """Say whether a candidate lost more than `by_db` of hole PSNR for sure: a sign of bad training photographs."""
+    return decision.gain is not None and decision.gain.high < -by_db

@@ -1,0 +1,77 @@
+"""New photographs: what waits, into the photographs of the project, or out of the way.
+
+    data/inbox/       whatever people and cameras put there, folders and all
+    <photos>/NAME/    one folder a call, NAME being the date: earlier shards stay as they are
+    data/refused/     batches that would have made the models worse, for a person to look at
+
+A file is moved by one rename, or, across file systems, copied, synced and renamed, then removed: no call that is killed
+loses one, and the next one goes on. The newest files may still be on their way: they wait for the next call.
+"""
+
+import os
+import shutil
+import time
+from pathlib import Path
+
+from stages.running.errors import InputError
+from stages.running.files import sync_folder
+
+SETTLED_S = 60  # a file that was written to later than so many seconds ago may not be whole
+
+
+def waiting(inbox: Path, now: float | None = None) -> list[Path]:
+    """List the files of the inbox that have settled, in a fixed order; hidden ones are left out.
+
+    Args:
+        inbox: the folder; it need not exist.
+        now: seconds since 1970, for tests.
+    """
+    until = (time.time() if now is None else now) - SETTLED_S
+    files = (Path(parent, name) for parent, _, names in os.walk(inbox) for name in names if not name.startswith("."))
+    return sorted(path for path in files if path.lstat().st_mtime <= until)
+
+
+def new_batch(photos: Path, refused: Path, today: str) -> str:
+    """Return a name for a batch that neither folder has."""
+    names = (today if number == 1 else f"{today}-{number}" for number in range(1, 10_000))
+    return next(name for name in names if not (photos / name).exists() and not (refused / name).exists())
+
+
+def move(files: list[Path], inbox: Path, folder: Path) -> None:
+    """Move files of the inbox into a folder, by the same paths within it, and remove what they leave empty.
+
+    Raises:
+        InputError: `folder` has a file of this name already.
+    """
+    for path in files:
+        place = folder / path.relative_to(inbox)
+        if place.exists():
+            raise InputError(f"{place} is there already, so {path} stays where it is; give it another name")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        _move(path, place)
+    for parent, _, _ in os.walk(inbox, topdown=False):
+        if Path(parent) != inbox and not any(Path(parent).iterdir()):
+            Path(parent).rmdir()
+
+
+def _move(path: Path, place: Path) -> None:
+    try:
+        path.rename(place)
+    except OSError:  # another file system
+        draft = place.with_name(f".{place.name}.draft")
+        with path.open("rb") as source, draft.open("wb") as file:
+            shutil.copyfileobj(source, file)
+            file.flush()
+            os.fsync(file.fileno())
+        shutil.copystat(path, draft)
+        draft.replace(place)
+        path.unlink()
+    sync_folder(place.parent)
+
+
+def put_aside(folder: Path, refused: Path) -> None:
+    """Move a whole batch away from the photographs; done before, it does nothing."""
+    if folder.is_dir():
+        files = [Path(parent, name) for parent, _, names in os.walk(folder) for name in names]
+        move(files, folder, refused)
+        folder.rmdir()

@@ -1,0 +1,165 @@
+"""A candidate and the champion side by side: the same pairs, the same pictures, the same minute.
+
+case = try_out(tree, "pconv", "inpaint-pconv", classical=["telea", "biharmonic"])
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from stages.evaluate.evaluation import Measures, evaluate
+from stages.evaluate.filling import choose_filler
+from stages.evaluate.perceptual import Distance
+from stages.pictures.holes import Bank
+from stages.pictures.shards import Tiles
+from stages.restoring import exported
+from stages.restoring.exported import ExportedModel
+from stages.retrain.gate import Case, Champion
+from stages.running import machine
+from stages.running.errors import InputError
+from stages.tracking import aliases, versions
+from stages.tracking.versions import Version
+
+_ROUNDS = 7  # of timing, candidate and champion in turn
+_BATCH = 16
+
+Pixels = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A model that was just trained.
+
+    Attributes:
+        version: of the registered model.
+        case: for the gate; None where the candidate is the champion already.
+    """
+
+    version: Version
+    case: Case | None
+
+
+def try_out(tree: Path, key: str, name: str, classical: Sequence[str]) -> Candidate:
+    """Measure a candidate, and the champion of the same registered model on the same pairs.
+
+    Args:
+        tree: where the pipeline ran; `publish` has registered its models.
+        key: of the model.
+        name: of the registered model.
+        classical: the methods that need no training.
+
+    Raises:
+        InputError: the candidate is not registered, or cannot be loaded.
+        TrackingError: MLflow cannot be reached.
+    """
+    version = _registered(tree / f"data/models/{key}/model.pt2", name)
+    champion = aliases.champion(name)
+    if champion is not None and champion.number == version.number:
+        return Candidate(version, None)
+    model = exported.load(tree / f"data/models/{key}/model.pt2", machine.device())
+    tiles, bank = Tiles([tree / "data/prepared/test"]), Bank(tree / "data/masks/test.npy")
+    case = Case(
+        scores=_scores(tree, key),
+        champion=None,
+        classical={method: _scores(tree, method) for method in classical},
+        unfinite=tuple(_unfinite(model, tiles.size)),
+        vetoed=version.tags.get(aliases.VETO, ""),
+    )
+    if champion is None:
+        return Candidate(version, case)
+    judged, slowdown = _champion(tree, champion, model, tiles, bank)
+    return Candidate(version, Case(**{**vars(case), "champion": judged, "slowdown": slowdown}))
+
+
+def _registered(model: Path, name: str) -> Version:
+    from stages.running.files import sha256
+
+    digest = sha256(model)
+    found = [version for version in versions.registered(name) if version.digest == digest]
+    if not found:
+        raise InputError(
+            f"{name} has no version with the weights {digest[:12]}: publish could not register it; see above"
+        )
+    return found[-1]
+
+
+def _scores(tree: Path, method: str) -> pd.DataFrame:
+    return pd.read_parquet(tree / f"data/evaluation/{method}/scores.parquet")
+
+
+def _champion(
+    tree: Path, version: Version, candidate: ExportedModel, tiles: Tiles, bank: Bank
+) -> tuple[Champion, float]:
+    """Score the champion on the candidate's pairs; what is wrong with it is said, not raised."""
+    trained_on = versions.trained_on(version)
+    pairs = pd.read_csv(tree / "data/pairs.csv")
+    measures = Measures({"perceptual": Distance(machine.device())})
+    try:
+        with versions.fetched(version) as path:
+            scores = evaluate(choose_filler("champion", str(path), tiles.size), tiles, bank, pairs, measures, 0).scores
+            slowdown = _slowdown(candidate, exported.load(path, machine.device()), tiles, bank)
+    except InputError as error:
+        return Champion(version.number, None, str(error), trained_on), 1.0
+    return Champion(version.number, scores, "", trained_on), slowdown
+
+
+def _slowdown(candidate: ExportedModel, champion: ExportedModel, tiles: Tiles, bank: Bank) -> float:
+    """Time both in turn, so that whatever else the machine does slows both."""
+    import torch
+
+    rows = np.arange(_BATCH) % min(len(tiles), len(bank))
+    hole = torch.from_numpy(bank.gather(rows)).unsqueeze(1).float()
+    image = torch.from_numpy(tiles.gather(rows)).permute(0, 3, 1, 2).float() / 255 * (1 - hole)
+    ratios = []
+    for model in (candidate, champion):
+        model(image, hole)  # the first call also allocates
+    for _ in range(_ROUNDS):
+        seconds = []
+        for model in (candidate, champion):
+            start = time.perf_counter()
+            model(image, hole)
+            seconds.append(time.perf_counter() - start)
+        ratios.append(seconds[0] / seconds[1])
+    return float(median(ratios))
+
+
+def _unfinite(model: ExportedModel, size: int) -> Iterator[str]:
+    """Name the hostile pictures to which an answer is not finite."""
+    import torch
+
+    for name, image, hole in hostile(size):
+        holed = torch.from_numpy(image * (1 - hole[..., None])).permute(2, 0, 1)[None].float()
+        answer = model(holed, torch.from_numpy(hole)[None, None].float())
+        if not bool(torch.isfinite(answer).all()):
+            yield name
+
+
+def hostile(size: int) -> Iterator[tuple[str, npt.NDArray[np.float32], Pixels]]:
+    """Make pictures that break what is easily broken.
+
+    Yields:
+        a name, float32 (size, size, 3) in [0, 1], uint8 (size, size) with 1 = missing.
+    """
+    rng = np.random.default_rng(0)
+    nothing, everything = np.zeros((size, size), np.uint8), np.ones((size, size), np.uint8)
+    one = nothing.copy()
+    one[size // 2, size // 3] = 1
+    all_but_one = 1 - one
+    half = nothing.copy()
+    half[:, : size // 2] = 1
+    pictures = {
+        "black": np.zeros((size, size, 3), np.float32),
+        "white": np.ones((size, size, 3), np.float32),
+        "noise": rng.random((size, size, 3), np.float32),
+        "checkerboard": np.repeat((np.indices((size, size)).sum(0) % 2)[..., None], 3, 2).astype(np.float32),
+    }
+    holes = {"no hole": nothing, "all": everything, "one pixel": one, "all but one pixel": all_but_one, "half": half}
+    for name, image in pictures.items():
+        for missing, hole in holes.items():
+            yield f"{name}, {missing} missing", image, hole

@@ -1,0 +1,186 @@
+"""Which version is used: the aliases of a registered model, how they moved, and which versions may not come back.
+
+    champion     what is used where no version is named
+    challenger   the newest version that is not
+    previous     the champion before, to which a rollback returns
+
+Every move is written down as a tag of the version that it made champion, so the ledger lives where the aliases live and
+all machines that share a registry share it. A rollback also gives the version that it leaves a veto, which no gate
+overrules; a person lifts it, or promotes the version by hand.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from stages.running.errors import InputError
+from stages.tracking import store, versions
+from stages.tracking.versions import Version
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
+VETO = "inpaint.veto"
+_MOVE = "inpaint.champion_since."  # followed by the time, so that a version may be champion more than once
+_LONGEST = 4000  # characters of a tag that every store takes
+
+
+@dataclass(frozen=True)
+class Move:
+    """A line of the ledger.
+
+    Attributes:
+        name: the registered model.
+        number: the version that became champion.
+        at: when, UTC, as 2026-01-31T12:00:00.123456Z.
+        why: in words.
+    """
+
+    name: str
+    number: str
+    at: str
+    why: str
+
+
+def champion(name: str) -> Version | None:
+    """Return the champion of a registered model, None where there is none.
+
+    Raises:
+        TrackingError: MLflow cannot be reached.
+    """
+    return next((version for version in versions.registered(name) if CHAMPION in version.aliases), None)
+
+
+def promote(name: str, number: str, why: str) -> tuple[Version | None, Version]:
+    """Make a version the champion, and the champion before the `previous` one; done before, it changes nothing.
+
+    Args:
+        name: of the registered model.
+        number: of the version. A veto on it is lifted.
+        why: for the ledger.
+
+    Returns:
+        the champion before, if there was one, and the new one.
+
+    Raises:
+        InputError: there is no such version.
+        TrackingError: MLflow cannot be reached.
+    """
+    new, before = versions.resolve(f"models:/{name}/{number}"), champion(name)
+    if before is not None and before.number == number:
+        return before, new
+    with store.reached(), store.locked("registry"):
+        client = store.connect()
+        if VETO in new.tags:
+            client.delete_model_version_tag(name, number, VETO)
+        if before is not None:
+            client.set_registered_model_alias(name, PREVIOUS, before.number)
+        _crown(client, new, why)
+    return before, new
+
+
+def rollback(name: str, why: str) -> tuple[Version, Version]:
+    """Return to the champion before, and veto the one that is left.
+
+    Args:
+        name: of the registered model.
+        why: for the ledger and the veto.
+
+    Returns:
+        the version that was left and the one that is champion now.
+
+    Raises:
+        InputError: there is no champion, or none before it.
+        TrackingError: MLflow cannot be reached.
+    """
+    left = champion(name)
+    if left is None:
+        raise InputError(f"{name} has no champion to roll back from")
+    earlier = _earlier(versions.registered(name), left)
+    if not earlier:
+        raise InputError(f"version {left.number} of {name} is the only champion there was: there is nothing before it")
+    with store.reached(), store.locked("registry"):
+        client = store.connect()
+        client.set_model_version_tag(name, left.number, VETO, f"{_now()}: {why}"[:_LONGEST])
+        _crown(client, earlier[0], f"rolled back from version {left.number}: {why}")
+        if len(earlier) > 1:
+            client.set_registered_model_alias(name, PREVIOUS, earlier[1].number)
+        else:
+            client.delete_registered_model_alias(name, PREVIOUS)
+    return left, earlier[0]
+
+
+def lift_veto(name: str, number: str) -> str:
+    """Let gates consider a version again.
+
+    Returns:
+        the veto's words.
+
+    Raises:
+        InputError: there is no such version, or no veto on it.
+        TrackingError: MLflow cannot be reached.
+    """
+    version = versions.resolve(f"models:/{name}/{number}")
+    if VETO not in version.tags:
+        raise InputError(f"there is no veto on version {number} of {name}")
+    with store.reached(), store.locked("registry"):
+        store.connect().delete_model_version_tag(name, number, VETO)
+    return version.tags[VETO]
+
+
+def ledger(name: str = "") -> list[Move]:
+    """Return all moves of the alias `champion`, of all registered models or of one, the oldest first.
+
+    Raises:
+        TrackingError: MLflow cannot be reached.
+    """
+    moves = [
+        Move(version.name, version.number, tag.removeprefix(_MOVE), why)
+        for version in versions.registered(name)
+        for tag, why in version.tags.items()
+        if tag.startswith(_MOVE)
+    ]
+    return sorted(moves, key=lambda move: (move.at, move.name))
+
+
+def note(version: Version, tags: dict[str, str]) -> None:
+    """Give a version tags.
+
+    Raises:
+        TrackingError: MLflow cannot be reached.
+    """
+    with store.reached():
+        client = store.connect()
+        for key, value in tags.items():
+            client.set_model_version_tag(version.name, version.number, key, value[:_LONGEST])
+
+
+def write_down(client: "MlflowClient", name: str, number: str, why: str) -> None:
+    """Add a line to the ledger: this version becomes champion now."""
+    client.set_model_version_tag(name, number, f"{_MOVE}{_now()}", why[:_LONGEST])
+
+
+def _crown(client: "MlflowClient", version: Version, why: str) -> None:
+    """Write the move down, then make it: a call that is killed between leaves a line too many, never one too few."""
+    write_down(client, version.name, version.number, why)
+    client.set_registered_model_alias(version.name, CHAMPION, version.number)
+    if CHALLENGER in version.aliases:
+        client.delete_registered_model_alias(version.name, CHALLENGER)
+
+
+def _earlier(known: Sequence[Version], left: Version) -> list[Version]:
+    """Return the versions that were champion before, the latest first; those under a veto are passed over."""
+    by_number = {version.number: version for version in known}
+    since = [
+        (tag.removeprefix(_MOVE), version.number) for version in known for tag in version.tags if tag.startswith(_MOVE)
+    ]
+    order = [number for _, number in sorted(since, reverse=True)]
+    marked = [version.number for version in known if PREVIOUS in version.aliases]
+    candidates = dict.fromkeys([*marked, *order])
+    return [by_number[n] for n in candidates if n != left.number and VETO not in by_number[n].tags]
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime()) + f".{time.time_ns() // 1000 % 1_000_000:06d}Z"

@@ -1,0 +1,58 @@
+"""New photographs are moved whole, by their own names, once they have settled."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from stages.retrain import inbox
+from stages.running.errors import InputError
+
+
+def put(path: Path, age_s: float = 1000) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(path.name.encode())
+    os.utime(path, (1e9 - age_s, 1e9 - age_s))
+    return path
+
+
+def test_only_files_that_have_settled_are_taken(tmp_path: Path) -> None:
+    old = put(tmp_path / "trip/a.jpg")
+    put(tmp_path / "b.jpg", age_s=10)
+    put(tmp_path / ".hidden.jpg")
+    assert inbox.waiting(tmp_path, now=1e9) == [old]
+    assert inbox.waiting(tmp_path / "nothing") == []
+
+
+def test_a_batch_keeps_its_folders_and_leaves_none_behind(tmp_path: Path) -> None:
+    files = [put(tmp_path / "in/trip/a.jpg"), put(tmp_path / "in/c.jpg")]
+    inbox.move(files, tmp_path / "in", tmp_path / "raw/2026-01-01")
+    assert (tmp_path / "raw/2026-01-01/trip/a.jpg").read_bytes() == b"a.jpg"
+    assert list((tmp_path / "in").iterdir()) == []
+    inbox.put_aside(tmp_path / "raw/2026-01-01", tmp_path / "refused/2026-01-01")
+    inbox.put_aside(tmp_path / "raw/2026-01-01", tmp_path / "refused/2026-01-01")
+    assert sorted(path.name for path in (tmp_path / "refused/2026-01-01").rglob("*.jpg")) == ["a.jpg", "c.jpg"]
+    assert list((tmp_path / "raw").iterdir()) == []
+
+
+def test_across_file_systems_a_file_is_copied_whole_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = put(tmp_path / "in/a.jpg")
+    monkeypatch.setattr(Path, "rename", lambda *_: (_ for _ in ()).throw(OSError(18, "Invalid cross-device link")))
+    inbox.move([path], tmp_path / "in", tmp_path / "raw")
+    assert (tmp_path / "raw/a.jpg").read_bytes() == b"a.jpg"
+    assert sorted(path.name for path in tmp_path.rglob("*.*")) == ["a.jpg"]
+
+
+def test_nothing_is_written_over(tmp_path: Path) -> None:
+    path = put(tmp_path / "in/a.jpg")
+    put(tmp_path / "raw/a.jpg")
+    with pytest.raises(InputError, match="is there already"):
+        inbox.move([path], tmp_path / "in", tmp_path / "raw")
+    assert path.exists()
+
+
+def test_a_batch_gets_a_name_of_its_own(tmp_path: Path) -> None:
+    assert inbox.new_batch(tmp_path / "raw", tmp_path / "refused", "2026-01-01") == "2026-01-01"
+    (tmp_path / "raw/2026-01-01").mkdir(parents=True)
+    (tmp_path / "refused/2026-01-01-2").mkdir(parents=True)
+    assert inbox.new_batch(tmp_path / "raw", tmp_path / "refused", "2026-01-01") == "2026-01-01-3"

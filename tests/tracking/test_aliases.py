@@ -1,0 +1,70 @@
+"""The champion's alias on a real registry: moved, rolled back, vetoed, and every move written down."""
+
+from pathlib import Path
+
+import pytest
+
+from stages.running.errors import InputError
+from stages.tracking import aliases, store, versions
+from tests.tracked import write_database
+
+NAME = "inpaint-pconv"
+
+
+@pytest.fixture(autouse=True)
+def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three versions without files: aliases need none."""
+    write_database(tmp_path)
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    with store.reached():
+        client = store.connect()
+        client.create_registered_model(NAME)
+        for digit in "123":
+            client.create_model_version(NAME, source=tmp_path.as_uri(), tags={"model_sha256": digit * 64})
+    aliases.promote(NAME, "1", "the first")
+
+
+def named() -> dict[str, str]:
+    return {alias: version.number for version in versions.registered(NAME) for alias in version.aliases}
+
+
+def test_a_promotion_remembers_the_champion_before() -> None:
+    before, new = aliases.promote(NAME, "2", "better")
+    assert (before.number if before else None, new.number) == ("1", "2")
+    assert named() == {"champion": "2", "previous": "1"}
+    aliases.promote(NAME, "2", "again")
+    assert [(move.number, move.why) for move in aliases.ledger(NAME)] == [("1", "the first"), ("2", "better")]
+
+
+def test_rollbacks_go_back_one_by_one_and_veto_what_they_leave() -> None:
+    aliases.promote(NAME, "2", "better")
+    aliases.promote(NAME, "3", "better still")
+    left, now = aliases.rollback(NAME, "grey skies")
+    assert (left.number, now.number) == ("3", "2")
+    assert named() == {"champion": "2", "previous": "1"}
+    assert versions.resolve(f"models:/{NAME}/3").tags[aliases.VETO].endswith("grey skies")
+    aliases.rollback(NAME, "still grey")
+    assert named() == {"champion": "1"}
+    with pytest.raises(InputError, match="nothing before it"):
+        aliases.rollback(NAME, "once more")
+    assert [move.number for move in aliases.ledger()] == ["1", "2", "3", "2", "1"]
+
+
+def test_a_veto_is_lifted_by_a_person_or_by_a_promotion_by_hand() -> None:
+    aliases.promote(NAME, "2", "better")
+    aliases.rollback(NAME, "grey skies")
+    assert aliases.lift_veto(NAME, "2").endswith("grey skies")
+    with pytest.raises(InputError, match="no veto on version 2"):
+        aliases.lift_veto(NAME, "2")
+    aliases.promote(NAME, "2", "better")
+    aliases.rollback(NAME, "grey skies")
+    aliases.promote(NAME, "2", "by hand")
+    assert aliases.VETO not in versions.resolve(f"models:/{NAME}/2").tags
+
+
+def test_without_a_champion_there_is_nothing_to_roll_back() -> None:
+    with store.reached():
+        store.connect().delete_registered_model_alias(NAME, "champion")
+    with pytest.raises(InputError, match="no champion to roll back from"):
+        aliases.rollback(NAME, "why")
