@@ -67,7 +67,7 @@ def lay_out(folder: Path, photos: Sequence[str], photo_of_tile: npt.NDArray[np.o
 def _params(steps: int) -> dict[str, Any]:
     params: dict[str, Any] = yaml.safe_load(Path(PARAMS_FILE).read_text(encoding="utf-8"))
     params["models"] = {key: {"code": code, "tiles": "data/prepared/train"} for key, code in MODELS.items()}
-    params["methods"] = {key: {"filled_by": f"data/models/{key}/model.pt2"} for key in MODELS}
+    params["methods"] = {key: {"filled_by": f"data/models/{key}/model.onnx"} for key in MODELS}
     for key in MODELS:
         section = params["train"][key]
         section["steps"] = steps - section.get("finetune_steps", 0)

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from stages.evaluate.filling import Filler, Questions
+from stages.evaluate.filling import AT_HOME_S, Filler, Questions
 from stages.evaluate.perceptual import Distance, Fid, Lpips
 from stages.evaluate.scores import Answer, composite, score, to_floats
 from stages.pictures.holes import Bank
@@ -70,7 +70,7 @@ def evaluate(
         images = targets * (1 - holes[..., None])
         filled, milliseconds = filler(Questions(chunk["pair"].to_list(), images, holes))
         answers = [Answer(*answer) for answer in zip(targets, holes, filled, strict=True)]
-        scored = [*map_ordered(score, answers, "scores", "pair")]
+        scored = [*map_ordered(score, answers, "scores", "pair", AT_HOME_S)]
         for row, is_shown, answer, found in zip(
             range(start, len(pairs)), chunk["shown"], answers, scored, strict=False
         ):

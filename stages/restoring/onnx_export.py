@@ -30,7 +30,7 @@ def export(network: nn.Module, saved: Saved, path: str | Path) -> None:
 
     Args:
         network: as for `exported.save`. One that drops out at test time is converted without: answers that are drawn
-            anew each time cannot be compared.
+            anew each time cannot be compared; the fact `without_dropout` then says so.
         saved: the same network as it stands in `model.pt2`.
         path: where `model.onnx` is to stand.
 
@@ -38,9 +38,11 @@ def export(network: nn.Module, saved: Saved, path: str | Path) -> None:
         InputError: ONNX Runtime answers otherwise than torch, or not with finite numbers.
     """
     program, facts = saved
-    for node in program.graph.nodes:
-        if node.target is torch.ops.aten.dropout.default:
-            node.args = (*node.args[:2], False)
+    dropouts = [node for node in program.graph.nodes if node.target is torch.ops.aten.dropout.default]
+    if any(node.args[2] for node in dropouts):
+        facts = {**facts, "without_dropout": True}
+    for node in dropouts:
+        node.args = (*node.args[:2], False)
     content = _converted(Restorer(network).eval(), facts)
     _check(program.module(), content, facts["multiple"])
     with atomic_write(path) as file:

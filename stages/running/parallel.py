@@ -8,6 +8,7 @@ Where a worker process dies, by lack of memory or by hand, the items that it had
 """
 
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -29,7 +30,7 @@ Result = TypeVar("Result")
 
 
 def map_ordered(
-    work: Callable[[Item], Result], items: Sequence[Item], label: str, unit: str = "item"
+    work: Callable[[Item], Result], items: Sequence[Item], label: str, unit: str = "item", at_home_s: float = 0
 ) -> Iterable[Result]:
     """Yield `work(item)` for every item, in order, computed by `machine.workers()` processes or a cluster.
 
@@ -39,18 +40,33 @@ def map_ordered(
         items: what to work on.
         label: stands before the progress bar.
         unit: what one item is, for the bar.
+        at_home_s: seconds of work that this process does itself before it starts others, which takes a few; for items
+            that cannot bring a process down.
 
     Raises:
         InputError: the backend is unknown or cannot be reached, or items keep killing their workers.
     """
     bar: Any = tqdm(total=len(items), desc=label, unit=unit, leave=False, mininterval=0.5)
+    enough = time.monotonic() + at_home_s
+    done = 0
+    with bar:
+        while done < len(items) and time.monotonic() < enough:
+            yield work(items[done])
+            done += 1
+            bar.update()
+        if done < len(items):
+            for result in _by_workers(work, items[done:], label, unit):
+                yield result
+                bar.update()
+
+
+def _by_workers(work: Callable[[Item], Result], items: Sequence[Item], label: str, unit: str) -> Iterable[Result]:
     done = deaths = 0
-    with bar, _backend(len(items)):
+    with _backend(len(items)):
         while done < len(items):
             try:
                 for result in _results(work, items[done:]):
                     done, deaths = done + 1, 0
-                    bar.update()
                     yield result
             except TerminatedWorkerError as error:
                 deaths += 1

