@@ -19,6 +19,8 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export NO_ALBUMENTATIONS_UPDATE := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 export DVC_NO_ANALYTICS := 1
+# Where this is set, as in many containers, every stage compiles torch and its like anew, which takes longer than its work.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: repro test check bench speedrun traps cluster ui lock clean
 

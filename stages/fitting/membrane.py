@@ -37,20 +37,20 @@ def membrane(values: Tensor, hole: Tensor, levels: int, slack: int = 0) -> Tenso
         (N, C, H, W): in holes everywhere near the mean of the neighbours, `values` where they are known (but for
         `slack`); 0 where nothing is known.
     """
-    sizes = [(values, 1 - hole)]
+    sizes = [(values, hole < 0.5)]
     for _ in range(levels):
         values, known = sizes[-1]
-        share = F.avg_pool2d(known, 2)
+        share = F.avg_pool2d(known.to(values.dtype), 2)
         values = F.avg_pool2d(values, 2) / share.clamp(min=0.25)  # the mean of the known ones of four
-        sizes.append((values, (share > 0).to(share.dtype)))
+        sizes.append((values, share > 0))
     values, known = sizes.pop()
-    mean = values.sum((2, 3), keepdim=True) / known.sum((2, 3), keepdim=True).clamp(min=1)
-    sheet = _sweep(torch.where(known > 0, values, mean), values, known, _COARSEST_SWEEPS)
+    mean = values.sum((2, 3), keepdim=True) / known.to(values.dtype).sum((2, 3), keepdim=True).clamp(min=1)
+    sheet = _sweep(torch.where(known, values, mean), values, known, _COARSEST_SWEEPS)
     while sizes:
         values, known = sizes.pop()
         sheet = F.interpolate(sheet, scale_factor=2.0, mode="bilinear", align_corners=False)
         if len(sizes) >= slack:
-            sheet = _sweep(torch.where(known > 0, values, sheet), values, known, _SWEEPS)
+            sheet = _sweep(torch.where(known, values, sheet), values, known, _SWEEPS)
     return sheet
 
 
@@ -63,5 +63,5 @@ def _sweep(sheet: Tensor, values: Tensor, known: Tensor, sweeps: int) -> Tensor:
         root = math.cos(math.pi * (2 * number + 1) / (2 * sweeps))
         weight = 2 / (high + low + (high - low) * root)
         mean = F.conv2d(F.pad(sheet, (1, 1, 1, 1), mode="replicate"), cross, groups=channels)
-        sheet = torch.where(known > 0, values, torch.lerp(sheet, mean, weight))
+        sheet = torch.where(known, values, torch.lerp(sheet, mean, weight))
     return sheet

@@ -24,83 +24,18 @@ from PIL import Image
 
 from stages.fitting import training
 from stages.pconv.module import PConvModule, PConvSettings
-from stages.pictures.drawing.wanted import Wanted, draw_hole
-from stages.pictures.holes import pack
-from stages.pictures.images import BadImageError, load_image
-from stages.pictures.shards import write_tiles
 from stages.restoring import classical, exported
-from stages.running.files import write_array
+from tests.benchmarks.held_out import Pixels, Sizes, hole_psnr, make_project, pairs, read_photos
 from tests.clone import ROOT
 
-TILE, SHORT_SIDE = 64, 80
-CROPS_A_PHOTO, PAIRS, HELD_OUT = 40, 300, 9
+SIZES = Sizes(tile=64, short_side=80, crops_a_photo=40, num_pairs=300)
 CALIBRATION_STEPS = 24
-SEED = 2018
-
-Pixels = np.ndarray[Any, np.dtype[np.uint8]]
-
-
-def read_photos(folder: Path) -> tuple[list[Pixels], list[Pixels]]:
-    """Read all photographs of a folder, scaled down: those to train on, and those to score on."""
-    kept: tuple[list[Pixels], list[Pixels]] = ([], [])
-    for path in sorted(folder.rglob("*")):
-        try:
-            photo = Image.fromarray(load_image(path, max_megapixels=100))
-        except BadImageError:
-            continue
-        scale = SHORT_SIDE / min(photo.size)
-        size = (max(SHORT_SIDE, round(photo.width * scale)), max(SHORT_SIDE, round(photo.height * scale)))
-        small = np.asarray(photo.resize(size, Image.Resampling.LANCZOS))
-        kept[int(np.random.default_rng(small.ravel()[:999]).integers(HELD_OUT)) == 0].append(small)
-    if not all(kept):
-        raise SystemExit(f"{folder} has {len(kept[0]) + len(kept[1])} photographs; some twenty are needed")
-    return kept
-
-
-def crop(photo: Pixels, rng: np.random.Generator) -> Pixels:
-    """Cut a tile anywhere out of a photograph."""
-    y, x = (int(rng.integers(side - TILE + 1)) for side in photo.shape[:2])
-    return photo[y : y + TILE, x : x + TILE]
-
-
-def draw_holes(kinds: tuple[str, ...], count: int, low: float, high: float, rng: np.random.Generator) -> Pixels:
-    """Draw holes of each kind in turn, their ratios spread evenly: uint8 (N, H, W)."""
-    ratios = rng.permutation(low + (high - low) * (np.arange(count) + 0.5) / count)
-    wanted = [Wanted(low, high, ratio, None) for ratio in ratios]
-    return np.stack([draw_hole(kinds[n % len(kinds)], (TILE, TILE), want, rng) for n, want in enumerate(wanted)])
-
-
-def make_project(folder: Path, photos: list[Pixels], settings: dict[str, Any]) -> None:
-    """Write params, tiles and holes as the pipeline would."""
-    rng = np.random.default_rng(SEED)
-    entry = {"code": "pconv", "tiles": "data/prepared/train"}
-    params = {"seed": SEED, "models": {"pconv": entry}, "train": {"pconv": settings}}
-    (folder / "params.yaml").write_text(yaml.safe_dump(params))
-    crops = [crop(photo, rng) for photo in photos for _ in range(CROPS_A_PHOTO)]
-    write_tiles(folder / "data/prepared/train", (crops[place] for place in rng.permutation(len(crops))))
-    write_tiles(folder / "data/prepared/val", crops[:64])  # looked at, once, by the training; nothing is chosen by it
-    for split, count in (("train", 3000), ("val", 64)):
-        holes = draw_holes(("strokes", "boxes", "blobs"), count, 0.01, 0.6, rng)
-        write_array(folder / f"data/masks/{split}.npy", pack(holes))
-
-
-def test_pairs(photos: list[Pixels]) -> tuple[Pixels, Pixels]:
-    """Cut the held-out tiles, uint8 (N, H, W, 3), and draw their holes, uint8 (N, H, W)."""
-    rng = np.random.default_rng([SEED, 1])
-    targets = np.stack([crop(photos[number % len(photos)], rng) for number in range(PAIRS)])
-    return targets, draw_holes(("strokes", "boxes"), PAIRS, 0.05, 0.5, rng)
-
-
-def hole_psnr(filled: np.ndarray[Any, Any], targets: Pixels, holes: Pixels) -> np.ndarray[Any, Any]:
-    """Score each pair, in dB: all (N, H, W, 3) in [0, 1] but for the targets and holes, (N, H, W)."""
-    squares = np.square(filled - targets / 255).sum(3) * holes
-    return -10 * np.log10(np.maximum(squares.sum((1, 2)) / (3 * holes.sum((1, 2))), 1e-10))
 
 
 def train(folder: Path, photos: list[Pixels], settings: dict[str, Any]) -> float:
     """Train and export as the pipeline does, and return how many seconds it took, without preparation."""
-    folder.mkdir()
-    make_project(folder, photos, settings)
+    entry = {"code": "pconv", "tiles": "data/prepared/train"}
+    make_project(folder, photos, SIZES, {"pconv": entry}, {"pconv": settings})
     os.environ["DVC_ROOT"] = str(folder)
     os.chdir(folder)
     training.MIRROR = "stages.running.say"  # no live view: its process takes time
@@ -128,7 +63,7 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, help="where to write the composites, target | image | composite, as PNG")
     given = parser.parse_args()
     changes = {key: yaml.safe_load(value) for key, _, value in (pair.partition("=") for pair in given.set)}
-    photos, held_out = read_photos(given.photos.resolve())
+    photos, held_out = read_photos(given.photos.resolve(), SIZES)
     print(f"{len(photos)} photographs to train on, {len(held_out)} to score on")
     keep = given.keep and given.keep.resolve()
     with tempfile.TemporaryDirectory() as folder:
@@ -141,7 +76,7 @@ def main() -> None:
             steps = max(8, round((60 * given.minutes - trial[0]) * CALIBRATION_STEPS / (trial[1] - trial[0])))
         seconds = train(root / "run", photos, settings_for(steps, changes))
         model = exported.load(root / "run/data/models/pconv/model.pt2")
-        targets, holes = test_pairs(held_out)
+        targets, holes = pairs(held_out, SIZES)
         score(model, targets, holes, f"{steps} steps in {seconds:.0f} s", keep)
 
 
@@ -150,19 +85,21 @@ def score(model: exported.ExportedModel, targets: Pixels, holes: Pixels, what: s
     images = targets * (1 - holes)[..., None]
     image = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
     hole = torch.from_numpy(holes)[:, None].float()
-    filled = torch.cat([model(image[n : n + 50], hole[n : n + 50]) for n in range(0, PAIRS, 50)])
+    filled = torch.cat([model(image[n : n + 50], hole[n : n + 50]) for n in range(0, len(images), 50)])
     filled = np.where(holes[..., None] == 1, filled.permute(0, 2, 3, 1).numpy(), images / 255)
     ours = hole_psnr(filled, targets, holes)
     for rival in ("biharmonic", "harmonic"):
         theirs = np.stack([classical.fill(rival, *pair) for pair in zip(images, holes, strict=True)])
         ahead = ours - hole_psnr(theirs, targets, holes)
-        error = ahead.std() / PAIRS**0.5
+        error = ahead.std() / len(ahead) ** 0.5
         print(f"{what}: {ours.mean():.2f} dB, {ahead.mean():+.2f} dB (± {error:.2f}) to {rival}", flush=True)
     if keep:
         keep.mkdir(parents=True, exist_ok=True)
-        for number in range(0, PAIRS, 10):
+        for number in range(0, len(images), 10):
             sheet = np.concatenate([targets[number], images[number], np.uint8(255 * filled[number] + 0.5)], axis=1)
-            Image.fromarray(sheet).resize((TILE * 9, TILE * 3), Image.Resampling.NEAREST).save(keep / f"{number}.png")
+            Image.fromarray(sheet).resize((SIZES.tile * 9, SIZES.tile * 3), Image.Resampling.NEAREST).save(
+                keep / f"{number}.png"
+            )
 
 
 if __name__ == "__main__":
