@@ -6,6 +6,7 @@ It is linear in the values and has no weights, so a network can be trained throu
 """
 
 import math
+from contextlib import nullcontext
 
 import torch
 import torch.nn.functional as F
@@ -37,6 +38,12 @@ def membrane(values: Tensor, hole: Tensor, levels: int, slack: int = 0) -> Tenso
         (N, C, H, W): in holes everywhere near the mean of the neighbours, `values` where they are known (but for
         `slack`); 0 where nothing is known.
     """
+    exactly = torch.is_autocast_enabled(values.device.type)  # half precision would leave steps in smooth regions
+    with torch.autocast(values.device.type, enabled=False) if exactly else nullcontext():
+        return _solve(values, hole, levels, slack)
+
+
+def _solve(values: Tensor, hole: Tensor, levels: int, slack: int) -> Tensor:
     sizes = [(values, hole < 0.5)]
     for _ in range(levels):
         values, known = sizes[-1]

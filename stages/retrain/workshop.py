@@ -15,7 +15,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +33,14 @@ class Workshop:
 
     Args:
         root: of the project, a git repository with DVC.
+        tree: where the worktree goes, within the root.
+        commit: what is checked out there.
+        alone: use nothing that earlier runs of the project left to go on from.
     """
 
-    def __init__(self, root: Path) -> None:
-        self.root, self.tree = root.resolve(), root.resolve() / _TREE
+    def __init__(self, root: Path, tree: Path = _TREE, commit: str = "HEAD", alone: bool = False) -> None:
+        self.root, self.tree, self._commit = root.resolve(), root.resolve() / tree, commit
+        self._memory = self.tree if alone else self.root
 
     def changes(self) -> list[str]:
         """Say what `dvc repro` would do anew, a line a stage; empty when there is nothing.
@@ -66,25 +70,29 @@ class Workshop:
             )
 
     @contextmanager
-    def opened(self) -> Iterator[Path]:
-        """Lay out the worktree at the present commit; take it away when the block ends without an error."""
+    def opened(self, locked: bool = True) -> Iterator[Path]:
+        """Lay out the worktree; take it away when the block ends without an error.
+
+        Args:
+            locked: with the state that `dvc.lock` and the `.dvc` files of the project have now.
+        """
         self._lay_out()
+        for name in [LOCK, *self._pointers()] if locked else []:
+            if (self.root / name).exists():
+                shutil.copy2(self.root / name, self.tree / name)
         yield self.tree
         self._git(self.root, "worktree", "remove", "--force", str(self.tree))
 
     def _lay_out(self) -> None:
-        head = self._git(self.root, "rev-parse", "HEAD")
+        commit = self._git(self.root, "rev-parse", "--verify", f"{self._commit}^{{commit}}")
         if self.tree.exists():
             shutil.rmtree(self.tree)  # of a call that was killed; what it trained is in the cache
         self._git(self.root, "worktree", "prune")
-        self._git(self.root, "worktree", "add", "--quiet", "--force", "--detach", str(self.tree), head)
+        self._git(self.root, "worktree", "add", "--quiet", "--force", "--detach", str(self.tree), commit)
         local = self.root / ".dvc/config.local"
         if local.exists():
             shutil.copy2(local, self.tree / ".dvc/config.local")
         self._dvc(self.tree, "config", "--local", "cache.dir", self._dvc(self.root, "cache", "dir", captured=True))
-        for name in [LOCK, *self._pointers()]:
-            if (self.root / name).exists():
-                shutil.copy2(self.root / name, self.tree / name)
         for name in self._given():
             _link(self.root / name, self.tree / name)
 
@@ -104,13 +112,31 @@ class Workshop:
         found = self._git(self.root, "ls-files", "--others", "-z", "--", *names) if names else ""
         return [name for name in found.split("\0") if name and "__pycache__" not in name]
 
-    def repro(self) -> None:
-        """Run the pipeline.
+    def repro(self, *targets: str) -> None:
+        """Run the pipeline, or what some stages need and they themselves.
 
         Raises:
             InputError: a stage failed; its own message stands above.
         """
-        self._dvc(self.tree, "repro")
+        self._dvc(self.tree, "repro", *targets)
+
+    def run(self, command: list[str]) -> None:
+        """Run the command of one stage, such as `python -m stages.pair`.
+
+        Raises:
+            InputError: it failed; its own message stands above.
+        """
+        self._run(self.tree, [sys.executable, *command[1:]])
+
+    def take_from_cache(self, paths: list[str]) -> bool:
+        """Fetch outputs from the cache, or else from the remote; say whether all of them could be had."""
+        for command in ("checkout", "pull"):
+            with suppress(InputError):
+                self._dvc(self.tree, command, "--quiet", *paths)
+                return True
+            if not self.has_remote():
+                return False
+        return False
 
     def bring_home(self) -> None:
         """Make the worktree's outputs those of the project."""
@@ -153,16 +179,19 @@ class Workshop:
         return ran.stdout.strip()
 
     def _dvc(self, place: Path, *words: str, captured: bool = False) -> str:
-        """Run DVC; it ends when this process does, and its stages with it. What it says goes to the error stream."""
+        return self._run(place, [sys.executable, "-m", "dvc", *words], captured)
+
+    def _run(self, place: Path, command: list[str], captured: bool = False) -> str:
+        """Run a program that ends when this process does. What it says goes to the error stream."""
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-        environment = {**os.environ, "PATH": path, "DVC_ROOT": str(self.root), "DVC_NO_ANALYTICS": "1"}
+        environment = {**os.environ, "PATH": path, "DVC_ROOT": str(self._memory), "DVC_NO_ANALYTICS": "1"}
         ran = subprocess.run(
-            [sys.executable, "-m", "dvc", *words],
-            cwd=place, env=environment, stdout=subprocess.PIPE if captured else sys.stderr, text=True, check=False,
-            preexec_fn=guard.end_with_parent,
+            command, cwd=place, env=environment, stdout=subprocess.PIPE if captured else sys.stderr, text=True,
+            check=False, preexec_fn=guard.end_with_parent,
         )  # fmt: skip
         if ran.returncode:
-            raise InputError(f"dvc {words[0]} failed in {place} with exit code {ran.returncode}; see above")
+            said = " ".join(command[2:4])
+            raise InputError(f"{said} failed in {place} with exit code {ran.returncode}; see above")
         return (ran.stdout or "").strip()
 
 

@@ -41,28 +41,18 @@ def apply(name: str, params_path: str | Path = PARAMS_FILE) -> list[str]:
     yaml.width = 120
     yaml.indent(mapping=2, sequence=4, offset=2)
     params = yaml.load(Path(params_path))
-    changes = list(lay_over(params, YAML(typ="safe").load(path)))
+    changes = list(_lay_over(params, YAML(typ="safe").load(path), ""))
     yaml.dump(params, text := StringIO())
     write_text(params_path, text.getvalue())
     return changes
 
 
-def lay_over(params: Any, profile: Any, above: str = "") -> Iterator[str]:
-    """Change params to what a profile says, and yield each change as "dotted.key: old -> new".
-
-    Args:
-        params: mapping that is changed.
-        profile: mapping of the same keys.
-        above: dotted keys of what both are part of, with a dot at the end.
-
-    Raises:
-        ParamsError: the profile names a key that the params do not have.
-    """
+def _lay_over(params: Any, profile: Any, above: str) -> Iterator[str]:
     for key, value in profile.items():
         if key not in params:
             raise ParamsError(f"the profile sets `{above}{key}`, which is no key of params.yaml")
         if isinstance(value, dict):
-            yield from lay_over(params[key], value, f"{above}{key}.")
+            yield from _lay_over(params[key], value, f"{above}{key}.")
         elif params[key] != value:
             yield f"{above}{key}: {params[key]} -> {value}"
             params[key] = value

@@ -16,10 +16,13 @@ def root() -> Path:
 
 
 def commit() -> tuple[str, bool]:
-    """Return the git commit of the working directory and whether tracked files differ from it ("" without git)."""
+    """Return the git commit of the working directory and whether tracked files differ from it ("" without git).
+
+    But for `dvc.lock`, which DVC writes while the stages run.
+    """
     try:
         sha = _git("rev-parse", "HEAD")
-        return sha, bool(_git("status", "--porcelain", "--untracked-files=no"))
+        return sha, bool(_git("status", "--porcelain", "--untracked-files=no", "--", ":!dvc.lock"))
     except (OSError, subprocess.CalledProcessError):
         return "", False
 

@@ -8,7 +8,7 @@ import typer
 
 from stages.running.errors import InputError
 
-app = typer.Typer(no_args_is_help=True, help="Registered models: list, show, promote, rollback.")
+app = typer.Typer(no_args_is_help=True, help="Registered models: list, show, promote, rollback, rebuild.")
 Name = Annotated[str, typer.Argument(help="Of a registered model, such as inpaint-pconv.")]
 Why = Annotated[str, typer.Option(help="For the ledger.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print as JSON.")]
@@ -64,6 +64,24 @@ def lift_veto(model: Annotated[str, typer.Argument(help="models:/NAME/VERSION.")
     version = versions().resolve(model)
     said = aliases().lift_veto(version.name, version.number)
     typer.echo(f"version {version.number} of {version.name} may be promoted again; the veto was: {said}")
+
+
+@app.command()
+def rebuild(model: Annotated[str, typer.Argument(help="models:/NAME@ALIAS or models:/NAME/VERSION.")]) -> None:
+    """Train a version again from what its tags say, in the project's root, and compare the weights."""
+    version = versions().resolve(model)
+    from stages.retrain.rebuild import rebuild
+
+    made = rebuild(version)
+    if made.is_equal:
+        typer.echo(f"equal: version {version.number} of {version.name}, made again, has the sha256 {made.digest}")
+        return
+    typer.echo(
+        f"not equal: version {version.number} of {version.name} has the sha256 {version.digest}, made again "
+        f"{made.digest}; answers differ by up to {made.farthest:.2g} of 1. Its run names the machine and the packages "
+        "of then: another kind of processor, a GPU or another torch adds numbers up in another order."
+    )
+    raise typer.Exit(1)
 
 
 @app.command()

@@ -25,6 +25,7 @@ from stages.pix2pix.network import Generator, PatchDiscriminator, condition, to_
 from stages.running import machine
 
 WARM_UP, ROUNDS = 2, 5
+ON_GPU = 40  # rounds there, where a step takes milliseconds
 WIDTH, LEVELS = 64, 7
 
 Step = Callable[[], None]
@@ -138,7 +139,7 @@ def in_turn(steps: dict[str, Step]) -> dict[str, float]:
         for _ in range(WARM_UP):
             step()
     taken: dict[str, list[float]] = {name: [] for name in steps}
-    for _ in range(ROUNDS):
+    for _ in range(ON_GPU if machine.device().startswith("cuda") else ROUNDS):
         for name, step in steps.items():
             _wait()
             start = time.perf_counter()
@@ -164,7 +165,7 @@ def partial_against_others(size: int, batch: int) -> None:
     taken = in_turn({name: unet_step(make(), size, batch, half, l1_only) for name, make in kinds.items()})
     memory = {name: _peak_mib(name, size, batch) for name in kinds}
     for name in ("partial", "many channels"):
-        _line(f"U-Net, {name}, {size} px", taken[name], taken["plain"], "the plain twin")
+        _line(f"U-Net, {name}, {batch} of {size} px", taken[name], taken["plain"], "the plain twin")
         print(f"{'':40} peak memory {memory[name] / memory['plain']:.2f} x the plain twin's {memory['plain']:.0f} MiB")
     print(f"{'':40} partial is {taken['many channels'] / taken['partial']:.2f} x as fast as many channels", flush=True)
 
@@ -233,7 +234,7 @@ def main() -> None:
     """Print a line a measurement."""
     on_gpu = machine.device().startswith("cuda")
     print(f"width {WIDTH}, {LEVELS} levels, on {machine.describe()['gpu' if on_gpu else 'processor']}")
-    for size, batch in ((128, 16), (256, 16)) if on_gpu else ((128, 4), (256, 2)):
+    for size, batch in ((128, 16), (256, 16), (256, 64)) if on_gpu else ((128, 4), (256, 2)):
         partial_against_others(size, batch)
     size, batch = (256, 16) if on_gpu else (128, 4)
     options(size, batch)

@@ -43,3 +43,12 @@ def test_slack_follows_means_instead_of_values() -> None:
     hole = torch.zeros(1, 1, 32, 48)
     torch.testing.assert_close(membrane(board, hole, 4, slack=1), torch.full_like(board, 0.5))
     assert torch.equal(membrane(board, hole, 4), board)
+
+
+def test_half_precision_around_it_changes_nothing() -> None:
+    hole = torch.zeros(1, 1, 32, 48)
+    hole[..., 4:20, 8:30] = 1
+    values = torch.rand(1, 3, 32, 48) * (1 - hole)
+    with torch.autocast("cpu", torch.bfloat16):
+        within = membrane(values, hole, 4)
+    assert torch.equal(within, membrane(values, hole, 4))

@@ -1,0 +1,126 @@
+"""A registered version made again from its tags alone, and compared with itself.
+
+    inpaint model rebuild models:/inpaint-pconv/3
+
+The tags name the commit, the stage and the hashes of what the stage read. Those outputs come from the DVC cache or the
+remote; where neither has them, the stages before make them again. Then the training runs, with nothing to resume from.
+
+On the same kind of CPU with the same packages the weights are equal, bit for bit. On another kind of CPU, and on a GPU,
+sums are added up in another order, which is said with how far the answers then differ.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from stages.retrain.workshop import LOCK, Workshop
+from stages.running import files
+from stages.running.errors import InputError
+from stages.running.say import say
+from stages.tracking import versions
+from stages.tracking.versions import OUTPUT, Version
+
+_TREE = Path(".retrain/rebuild")
+
+
+@dataclass(frozen=True)
+class Rebuilt:
+    """What came out.
+
+    Attributes:
+        digest: SHA-256 of the new `model.pt2`.
+        is_equal: whether it is the registered one.
+        farthest: the largest difference of two answers, of 1; 0 where the files are equal.
+    """
+
+    digest: str
+    is_equal: bool
+    farthest: float
+
+
+def rebuild(version: Version) -> Rebuilt:
+    """Train a version again in a worktree of this project.
+
+    Args:
+        version: of a registered model.
+
+    Raises:
+        InputError: its tags do not say enough, its commit is not here, or a stage failed.
+        TrackingError: MLflow cannot be reached.
+    """
+    key, commit = (_tag(version, name) for name in ("key", "git_commit"))
+    if version.tags.get("git_dirty") == "true":
+        raise InputError(
+            f"{version.name} version {version.number} was trained with files that no commit holds; it cannot be made "
+            "again from what its tags say"
+        )
+    shop = Workshop(Path(), _TREE, commit, alone=True)
+    with shop.opened(locked=False) as tree:
+        stages = _stages(tree)
+        if f"train@{key}" not in stages:
+            raise InputError(f"dvc.yaml of commit {commit} has no stage train@{key}")
+        _provide(shop, tree, stages, stages[f"train@{key}"], version)
+        shop.run(stages[f"train@{key}"]["cmd"].split())
+        return _compare(version, tree / "data/models" / key / "model.pt2")
+
+
+def _tag(version: Version, name: str) -> str:
+    value = version.tags.get(name, "")
+    if not value:
+        raise InputError(
+            f"{version.name} version {version.number} has no tag {name}: it was registered by something else, or "
+            "outside git"
+        )
+    return value
+
+
+def _stages(tree: Path) -> dict[str, dict[str, Any]]:
+    """Read command, dependencies and outputs of every stage."""
+    from dvc.repo import Repo
+
+    with Repo(str(tree)) as repo:
+        return {
+            stage.name: {
+                "cmd": stage.cmd,
+                "deps": [dep.def_path for dep in stage.deps],
+                "outs": [out.def_path for out in stage.outs],
+            }
+            for stage in repo.index.stages
+            if getattr(stage, "cmd", None)
+        }
+
+
+def _provide(
+    shop: Workshop, tree: Path, stages: dict[str, dict[str, Any]], training: dict[str, Any], version: Version
+) -> None:
+    """Put in place what the training reads: by hash from the cache, or made again."""
+    made_by = {out: name for name, stage in stages.items() for out in stage["outs"]}
+    read = {str(path) for dep in training["deps"] for path in (Path(dep), *Path(dep).parents)}
+    needed = sorted(read & made_by.keys())  # whole outputs, of which a stage may read a part
+    hashes = {path: version.tags.get(f"{OUTPUT}{path}", "") for path in needed}
+    if all(hashes.values()):
+        lock: dict[str, Any] = {}
+        for path, digest in hashes.items():
+            outs = lock.setdefault(made_by[path], {"cmd": stages[made_by[path]]["cmd"], "outs": []})["outs"]
+            outs.append({"path": path, "hash": "md5", "md5": digest})
+        files.write_text(tree / LOCK, yaml.safe_dump({"schema": "2.0", "stages": lock}))
+        if shop.take_from_cache(needed):
+            return
+        (tree / LOCK).unlink()
+    say("rebuild: the cache does not hold what this version was trained on; the stages before make it again")
+    shop.repro(*sorted({made_by[path] for path in needed}))
+
+
+def _compare(version: Version, made: Path) -> Rebuilt:
+    digest = files.sha256(made)
+    if digest == version.digest:
+        return Rebuilt(digest, is_equal=True, farthest=0.0)
+    from stages.restoring import exported
+
+    example = exported.example(4, 128, 192)
+    image, hole = example[:, :3], example[:, 3:]
+    with versions.fetched(version) as registered:
+        answers = [exported.load(path)(image, hole) for path in (registered, made)]
+    return Rebuilt(digest, is_equal=False, farthest=float((answers[0] - answers[1]).abs().max()))
