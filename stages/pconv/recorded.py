@@ -36,7 +36,9 @@ class Recorded:
         graph, place, answer, shapes = self._graphs[key]
         place.copy_(given)
         graph.replay()
-        parts = answer.clone().split([shape.numel() for shape in shapes])  # the next replay overwrites the answer
+        parts = torch.split(
+            answer.clone(), [shape.numel() for shape in shapes]
+        )  # the next replay overwrites the answer
         return [part.view(shape) for part, shape in zip(parts, shapes, strict=True)]
 
 

@@ -18,6 +18,7 @@ import typer
 
 from stages.running.errors import InpaintError, InputError
 from stages.serving import registered
+from stages.serving.registered import DEFAULT_MODEL
 
 app = typer.Typer(
     rich_markup_mode=None,  # its import takes as long as all the rest of --help
@@ -65,7 +66,6 @@ Model = Annotated[
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 or mps; by default what the machine has.")]
 White = Annotated[HoleIs, typer.Option("--hole-is", help="The colour that means missing.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the report as JSON.")]
-DEFAULT_MODEL = "models:/inpaint-pconv@champion"
 
 
 @app.command()

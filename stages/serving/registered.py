@@ -8,7 +8,9 @@ import typer
 
 from stages.running.errors import InputError
 
-app = typer.Typer(no_args_is_help=True, help="Registered models: list, show, promote, rollback, rebuild.")
+DEFAULT_MODEL = "models:/inpaint-pconv@champion"
+
+app = typer.Typer(no_args_is_help=True, help="Registered models: list, show, promote, rollback, rebuild, serve-check.")
 Name = Annotated[str, typer.Argument(help="Of a registered model, such as inpaint-pconv.")]
 Why = Annotated[str, typer.Option(help="For the ledger.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print as JSON.")]
@@ -82,6 +84,22 @@ def rebuild(model: Annotated[str, typer.Argument(help="models:/NAME@ALIAS or mod
         "of then: another kind of processor, a GPU or another torch adds numbers up in another order."
     )
     raise typer.Exit(1)
+
+
+@app.command("serve-check")
+def serve_check(
+    model: Annotated[str, typer.Argument(help="models:/NAME@ALIAS or models:/NAME/VERSION.")] = DEFAULT_MODEL,
+) -> None:
+    """Serve a version by MLflow's own server, ask it for one picture, and compare that with the library's own."""
+    version = versions().resolve(model)
+    from stages.serving.served_check import check
+
+    differing = check(version)
+    said = f"version {version.number} of {version.name}, served by MLflow without pickle, answers"
+    if differing:
+        typer.echo(f"{said} otherwise than the library: by up to {differing} of 255")
+        raise typer.Exit(1)
+    typer.echo(f"{said} with the same pixels as the library")
 
 
 @app.command()

@@ -4,11 +4,8 @@ import base64
 import io
 import json
 import os
-import shutil
 import subprocess
 import sys
-import urllib.error
-import urllib.request
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +20,9 @@ from stages.restoring import exported
 from stages.restoring.composite import composite
 from stages.restoring.cropping import Settings
 from stages.restoring.inpainter import load
-from stages.tracking import store
-from tests.tracked import Seen, answers, free_port, wait_for, write_database, write_model, write_outputs
+from stages.serving.served_check import check
+from stages.tracking import store, versions
+from tests.tracked import Seen, write_database, write_model, write_outputs
 
 with store.reached():  # MLflow warns at its own import
     from stages.serving.logged_model import LoggedModel
@@ -237,37 +235,7 @@ def test_in_a_process_without_the_project_it_gives_the_same_picture(registered: 
 
 
 @pytest.mark.slow
-def test_mlflow_serves_the_same_picture(registered: Path, tmp_path: Path) -> None:
-    port = free_port()
-    words = ["models", "serve", "-m", "models:/inpaint-pconv@champion", "--env-manager", "local", "-p", str(port)]
-    image, hole = picture_and_hole()
-    environment = environment_without_project(registered) | {"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin"}
-    with (tmp_path / "log").open("wb") as log:
-        server = subprocess.Popen(
-            [shutil.which("mlflow", path=environment["PATH"]) or "mlflow", *words],
-            cwd=tmp_path,
-            env=environment,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-    try:
-        wait_for(lambda: answers(f"http://127.0.0.1:{port}/ping"), 180)
-        served = ask(port, row(image, hole))
-        assert np.array_equal(
-            pixels_of(served["predictions"][0]["composite"]),
-            ours(registered / "data/models/pconv/model.pt2", image, hole),
-        )
-        with pytest.raises(urllib.error.HTTPError, match="400"):
-            ask(port, row(image, hole.T))
-    finally:
-        os.killpg(server.pid, 15)
-        server.wait(30)
-
-
-def ask(port: int, table: pd.DataFrame) -> dict:
-    body = json.dumps({"dataframe_split": table.to_dict(orient="split", index=False)}).encode()
-    headers = {"Content-Type": "application/json"}
-    request = urllib.request.Request(f"http://127.0.0.1:{port}/invocations", body, headers)
-    with urllib.request.urlopen(request, timeout=60) as answer:
-        return json.load(answer)
+def test_mlflow_serves_the_same_picture(registered: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DVC_ROOT", str(registered))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    assert check(versions.resolve("models:/inpaint-pconv@champion")) == 0
