@@ -16,6 +16,7 @@ import uvicorn
 from fastapi import FastAPI, File, Form, Request, UploadFile
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, Response
+from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartParser
 
@@ -54,7 +55,8 @@ def create_app(served: Served, limits: Limits, hosts: list[str]) -> FastAPI:
         with served.kept_up_to_date():
             yield
 
-    app = FastAPI(title="inpaint", description="Fills holes in photographs.", version="1", lifespan=lifespan)
+    about = {"title": "inpaint", "description": "Fills holes in photographs.", "version": "1"}
+    app = FastAPIOffline(redoc_url=None, lifespan=lifespan, **about)
     app.state.served, app.state.limits, app.state.turns = served, limits, OneByOne(limits.queue, limits.timeout_s)
     app.add_middleware(Door, hosts=hosts, max_bytes=limits.max_bytes, timeout_s=limits.timeout_s)
     app.post("/v1/inpaint", responses={200: PICTURE, **ERRORS}, response_class=Response)(inpaint)

@@ -1,6 +1,7 @@
 """HTTP as clients see it: pictures, headers, errors as JSON, limits; the pixels are the command's."""
 
 import json
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
@@ -152,7 +153,15 @@ def test_it_says_how_it_is(client: TestClient) -> None:
     assert "coffee.png" in client.get("/v1/examples").json()
     assert client.get("/v1/examples/coffee.png").headers["content-type"] == "image/png"
     assert "<title>inpaint</title>" in client.get("/").text
-    assert client.get("/docs").status_code == 200
+
+
+def test_its_documentation_asks_nobody_else(client: TestClient) -> None:
+    shown = client.get("/docs").text
+    asked = re.findall(r"""(?:src|href)=["']([^"']+)""", shown)
+    assert any(path.endswith(".js") for path in asked)
+    assert all(path.startswith("/") and client.get(path).status_code == 200 for path in asked)
+    assert "/openapi.json" in shown
+    assert "://" not in shown
 
 
 def test_strangers_are_kept_out(client: TestClient) -> None:
