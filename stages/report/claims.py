@@ -164,7 +164,7 @@ def _by_ratio(one: Evaluation, other: Evaluation, resamples: Resamples, among: p
 
 
 def _row(name: str, estimate: Estimate, unit: str, decimals: int) -> Row:
-    return Row(name, f"{estimate.mean:+.{decimals}f}", in_words(estimate, decimals, signed=True), estimate, unit)
+    return Row(name, f"{estimate.mean:+z.{decimals}f}", in_words(estimate, decimals, signed=True), estimate, unit)
 
 
 def _in_a_sentence(ahead: Estimate, one: str, other: str, where: str) -> tuple[str, str]:
@@ -172,7 +172,7 @@ def _in_a_sentence(ahead: Estimate, one: str, other: str, where: str) -> tuple[s
     interval = f"95 % interval {in_words(ahead, 2, signed=True)} dB"
     if ahead.side == 0:
         return "Cannot be told", (
-            f"This test cannot tell {one} from {other} {where}: the difference in hole PSNR is {ahead.mean:+.2f} dB "
+            f"This test cannot tell {one} from {other} {where}: the difference in hole PSNR is {ahead.mean:+z.2f} dB "
             f"({interval})."
         )
     word, answer = ("ahead of", "Yes") if ahead.side > 0 else ("behind", "No")

@@ -74,11 +74,13 @@ class Headline:
         best: the method with the highest hole PSNR.
         score: its hole PSNR, dB.
         gains: over the mean colour and over the best method of the other kind, as far as there are such.
+        tied: the methods that this test cannot tell from the best.
     """
 
     best: Evaluation
     score: Estimate
     gains: list[Gain]
+    tied: list[Evaluation]
 
 
 def find_headline(evaluations: list[Evaluation], resamples: Resamples) -> Headline:
@@ -90,10 +92,13 @@ def find_headline(evaluations: list[Evaluation], resamples: Resamples) -> Headli
     rivals += [
         (f"{one.label}, the {role}", one) for one in ranked if one.trained != best.trained and one.key != "mean"
     ][:1]
-    gains = [
-        Gain(words, resamples.estimate(best.scores["hole_psnr"] - one.scores["hole_psnr"])) for words, one in rivals
-    ]
-    return Headline(best, resamples.estimate(best.scores["hole_psnr"]), gains)
+
+    def ahead_of(one: Evaluation) -> Estimate:
+        return resamples.estimate(best.scores["hole_psnr"] - one.scores["hole_psnr"])
+
+    gains = [Gain(words, ahead_of(one)) for words, one in rivals]
+    tied = [one for one in ranked[1:] if ahead_of(one).low <= 0]
+    return Headline(best, resamples.estimate(best.scores["hole_psnr"]), gains, tied)
 
 
 @dataclass(frozen=True)
@@ -152,8 +157,8 @@ def _column(evaluations: list[Evaluation], resamples: Resamples, score: Score, a
 
 def in_words(estimate: Estimate, decimals: int, signed: bool = False) -> str:
     """Print an interval, as "21.4 to 23.0"."""
-    sign = "+" if signed else ""
-    return "" if np.isnan(estimate.low) else f"{estimate.low:{sign}.{decimals}f} to {estimate.high:{sign}.{decimals}f}"
+    form = f"{'+' if signed else ''}z.{decimals}f"
+    return "" if np.isnan(estimate.low) else f"{estimate.low:{form}} to {estimate.high:{form}}"
 
 
 def _transpose(columns: list[list[Cell]]) -> list[list[Cell]]:
@@ -176,7 +181,7 @@ def differences(evaluations: list[Evaluation], resamples: Resamples) -> list[lis
         if one is other:
             return None
         ahead = resamples.estimate(one.scores["hole_psnr"] - other.scores["hole_psnr"])
-        return Difference(f"{ahead.mean:+.2f}", in_words(ahead, 2, signed=True), ahead.side)
+        return Difference(f"{ahead.mean:+z.2f}", in_words(ahead, 2, signed=True), ahead.side)
 
     return [[between(one, other) for other in evaluations] for one in evaluations]
 

@@ -51,6 +51,20 @@ def test_the_headline_names_the_best_and_what_it_beats():
     assert headline.gains[1].by.low == pytest.approx(3)  # alike photo by photo, so the difference is sure
 
 
+def test_the_headline_says_from_which_methods_the_best_cannot_be_told():
+    best, near, far = evaluation("best", 20), evaluation("near", 19.9), evaluation("far", 18)
+    near.scores["hole_psnr"] += np.where(np.arange(48) % 2, 2, -2)
+    assert [one.key for one in find_headline([far, near, best], resamples(best)).tied] == ["near"]
+    assert find_headline([far, best], resamples(best)).tied == []
+
+
+def test_no_difference_is_printed_as_less_than_nothing():
+    one, other = evaluation("one", 20), evaluation("other", 20.001)
+    difference = differences([one, other], resamples(one))[0][1]
+    assert difference is not None
+    assert (difference.text, difference.interval) == ("+0.00", "+0.00 to +0.00")
+
+
 def test_the_headline_admits_that_a_classical_method_won():
     methods = [evaluation("mean", 15), evaluation("telea", 20), evaluation("pconv_augmented", 18, trained=True)]
     headline = find_headline(methods, resamples(methods[0]))
