@@ -140,7 +140,7 @@ def open_picture(path: str | Path) -> Iterator[BufferedReader]:
 
     That holds, too, for a file that is written to while the block reads it.
     """
-    with _refusing(printable_name(path)):
+    with refusing(printable_name(path)):
         if not stat.S_ISREG(Path(path).stat().st_mode):  # to open a pipe would wait for ever
             raise BadImageError("not_a_file", "a folder, pipe, socket or device, where a picture file was wanted")
         with Path(path).open("rb") as file:
@@ -163,10 +163,10 @@ def decode(file: BinaryIO, max_megapixels: float, short_side: int | None = None)
     Raises:
         BadImageError: the file cannot be read or used.
     """
-    with _refusing(), warnings.catch_warnings():
+    with refusing(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what Pillow warns of is refused, or harmless, such as odd metadata
         with Image.open(file, formats=FORMATS) as picture:
-            _check_size(picture, max_megapixels)
+            check_size(picture, max_megapixels)
             size, kind = picture.size, picture.format or ""
             said = orientation(picture) if kind == "TIFF" else 1  # Pillow turns TIFF itself
             changes = ["sixteen_bit"] * (";16" in f"{picture.mode} {picture.tile}")
@@ -189,7 +189,8 @@ def decode_image(file: BinaryIO, max_megapixels: float) -> Pixels:
 
 
 @contextmanager
-def _refusing(name: str = "") -> Iterator[None]:
+def refusing(name: str = "") -> Iterator[None]:
+    """Turn whatever a damaged picture makes Pillow raise into a `BadImageError`, which names the file, if given."""
     try:
         yield
     except BadImageError as bad:
@@ -211,7 +212,12 @@ def _reason(error: Exception) -> tuple[str, str]:
     return "corrupt", words
 
 
-def _check_size(picture: Image.Image, max_megapixels: float) -> None:
+def check_size(picture: Image.Image, max_megapixels: float) -> None:
+    """Refuse a picture by its header.
+
+    Raises:
+        BadImageError: it has more than `max_megapixels`.
+    """
     megapixels = picture.width * picture.height / 1e6
     if megapixels > max_megapixels:
         raise BadImageError("too_many_pixels", f"{megapixels:.1f} megapixels, more than the {max_megapixels:g} allowed")

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image, ImageOps
 
-from stages.pictures.images import FORMATS, MOST_MEGAPIXELS, BadImageError, decode_image, open_picture
+from stages.pictures.images import FORMATS, check_size, decode_image, open_picture, refusing
 
 Format = Literal["keep", "png", "jpg"]
 JPEG_QUALITY = 95
@@ -77,21 +77,13 @@ def open_photo(path: str | Path, max_megapixels: float) -> Photo:
 
 def read_photo(content: bytes, max_megapixels: float) -> Photo:
     """Decode a photo from memory; the rest as `open_photo`."""
-    try:
+    with refusing():
         return _decode(BytesIO(content), max_megapixels)
-    except BadImageError:
-        raise
-    except Exception as error:  # damaged files make Pillow raise almost anything; the one loader words it
-        decode_image(BytesIO(content), max_megapixels)
-        raise BadImageError("corrupt", f"{type(error).__name__}: {error}") from error
 
 
 def _decode(file: BinaryIO, max_megapixels: float) -> Photo:
     with Image.open(file, formats=FORMATS) as opened:
-        megapixels = opened.width * opened.height / 1e6
-        if megapixels > min(max_megapixels, MOST_MEGAPIXELS):
-            said = f"{megapixels:.1f} megapixels, more than the {max_megapixels:g} allowed"
-            raise BadImageError("too_many_pixels", said)
+        check_size(opened, max_megapixels)
         opened.load()
         kind, profile, mode = str(opened.format), opened.info.get("icc_profile"), opened.mode
         if mode not in ("1", "L", "LA", "P", "PA", "RGB", "RGBA"):

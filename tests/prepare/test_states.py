@@ -1,5 +1,6 @@
 """Every file that lies in the folder ends in exactly one place, whatever state it is in: kept, converted or refused."""
 
+import errno
 import os
 import shutil
 import socket
@@ -146,6 +147,23 @@ def test_what_may_not_be_read_is_refused_and_the_rest_goes_on(folder):
         with pytest.raises(InputError, match=r"photos cannot be searched \(PermissionError: .*; give access to it"):
             main()
         folder.chmod(0o700)
+
+
+@pytest.mark.parametrize(("failures", "fate"), [(1, ""), (2, "unreadable")])
+def test_a_disk_that_fails_once_is_asked_again(folder, monkeypatch, failures, fate):
+    save_png(folder / "shaky.png", photo(40))
+    decode, failed = sys.modules["stages.prepare.photos"].decode, []
+
+    def read_badly(file, *settings):
+        if file.name.endswith("shaky.png") and len(failed) < failures:
+            failed.append(file.name)
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return decode(file, *settings)
+
+    monkeypatch.setattr("stages.prepare.photos.decode", read_badly)
+    main()
+    assert len(failed) == failures
+    assert fates() == {"shaky.png": fate}
 
 
 def test_a_photo_that_vanishes_or_is_written_to_while_it_is_read_is_refused(folder, monkeypatch):
