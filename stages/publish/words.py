@@ -43,7 +43,7 @@ def describe(held: Held, key: str) -> str:
     read_tiles = {part: facts["tiles"] for part, facts in record.inputs.items() if "tiles" in facts}
     tiles = " and ".join(f"{number} tiles of {part}" for part, number in read_tiles.items() if Path(part).stem != "val")
     return (
-        f"**{key}**, trained for {record.param('steps')} steps in {minutes:.0f} min on {tiles}, "
+        f"**{key}**, trained for {record.steps} steps in {minutes:.0f} min on {tiles}, "
         f"on {record.machine.get('gpu') or record.machine.get('processor', 'an unnamed machine')}. "
         f"On the test pairs:\n\n{score_table(held, [key, *(method for method in _BASELINES if method in held.scores)])}"
     )

@@ -17,10 +17,10 @@ _PARAM_LENGTH = 6000
 
 def name(record: Record) -> str:
     """Return a name that tells runs apart at a glance, e.g. "pconv · 1500 steps · 2e-3"."""
-    steps, rate = record.param("steps"), record.param("learning_rate")
+    rate = record.param("learning_rate")
     parts = [record.key]
-    if steps is not None:
-        parts.append(f"{steps} steps")
+    if record.steps:
+        parts.append(f"{record.steps} steps")
     if rate is not None:
         parts.append(f"{rate:.0e}".replace("e-0", "e-"))
     return " · ".join(parts)

@@ -56,6 +56,11 @@ class Record(BaseModel):
         """Return the setting called `name`, whatever section it stands in, or None."""
         return next((value for key, value in self.params.items() if key.split(".")[-1] == name), None)
 
+    @property
+    def steps(self) -> int:
+        """Steps of all phases together, as far as the settings say."""
+        return sum(self.param(phase) or 0 for phase in ("steps", "finetune_steps"))
+
 
 @dataclass(frozen=True, order=True)
 class Point:
