@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 from stages.retrain.workshop import LOCK, Workshop
-from stages.running import files
+from stages.running import files, guard
 from stages.running.errors import InputError
 from stages.running.say import say
 from stages.tracking import versions
@@ -48,6 +48,7 @@ def rebuild(version: Version) -> Rebuilt:
 
     Raises:
         InputError: its tags do not say enough, its commit is not here, or a stage failed.
+        BusyError: another process rebuilds here, or tidies.
         TrackingError: MLflow cannot be reached.
     """
     key, commit = (_tag(version, name) for name in ("key", "git_commit"))
@@ -57,7 +58,7 @@ def rebuild(version: Version) -> Rebuilt:
             "again from what its tags say"
         )
     shop = Workshop(Path(), _TREE, commit, alone=True)
-    with shop.opened(locked=False) as tree:
+    with guard.only_one("rebuild"), shop.opened(locked=False) as tree:
         stages = _stages(tree)
         if f"train@{key}" not in stages:
             raise InputError(f"dvc.yaml of commit {commit} has no stage train@{key}")

@@ -10,7 +10,7 @@ from stages.tracking import store
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-_COMPARISON = "inpaint.comparison"
+COMPARISON = "inpaint.comparison"  # a tag of such runs; its value is the hash of what they show
 
 
 @dataclass(frozen=True)
@@ -75,8 +75,8 @@ def bring_comparison(experiment: str, published: str, ended_ms: int, addition: "
         experiment_id = store.experiment_id(client, experiment)
         if store.find_run(client, experiment_id, {store.PUBLISHED: published}) is not None:
             return False
-        tags = {_COMPARISON: published, "mlflow.source.name": "dvc repro report", "mlflow.source.type": "LOCAL"}
-        run = store.find_run(client, experiment_id, {_COMPARISON: published})
+        tags = {COMPARISON: published, "mlflow.source.name": "dvc repro report", "mlflow.source.type": "LOCAL"}
+        run = store.find_run(client, experiment_id, {COMPARISON: published})
         run = run or client.create_run(experiment_id, start_time=ended_ms, tags=tags, run_name="comparison")
         _add(client, run.info.run_id, addition)
         client.set_terminated(run.info.run_id, status="FINISHED", end_time=ended_ms)

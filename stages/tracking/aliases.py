@@ -130,6 +130,11 @@ def lift_veto(name: str, number: str) -> str:
     return version.tags[VETO]
 
 
+def was_champion(version: Version) -> bool:
+    """Say whether the ledger has a version."""
+    return any(tag.startswith(_MOVE) for tag in version.tags)
+
+
 def ledger(name: str = "") -> list[Move]:
     """Return all moves of the alias `champion`, of all registered models or of one, the oldest first.
 

@@ -59,6 +59,11 @@ def uri() -> str:
     return os.environ.get(_URI) or f"{_SQLITE}{project.root() / 'mlflow.db'}"
 
 
+def database() -> Path | None:
+    """Return the file of the store, None where the store is a server's."""
+    return Path(uri().removeprefix(_SQLITE)).absolute() if uri().startswith(_SQLITE) else None
+
+
 @contextmanager
 def reached() -> Iterator[None]:
     """Do something with MLflow: quietly, and what goes wrong there comes out as one kind of error.
@@ -122,8 +127,8 @@ def _make_database() -> None:
     """Make a new database under another name first: one whose making was cut off half way, MLflow cannot open again."""
     from mlflow import MlflowClient
 
-    path = Path(uri().removeprefix(_SQLITE)).absolute()
-    if not uri().startswith(_SQLITE) or path.exists():
+    path = database()
+    if path is None or path.exists():
         return
     draft = path.with_name(f"{path.name}.draft")
     for left in path.parent.glob(f"{draft.name}*"):  # with its journal
@@ -163,15 +168,15 @@ def holds(published: Iterable[str], versions: Iterable[tuple[str, str]]) -> bool
     Returns:
         whether all are there and no run of ours is still marked as running.
     """
-    if not uri().startswith(_SQLITE):
+    path = database()
+    if path is None:
         return False
-    path = Path(uri().removeprefix(_SQLITE)).absolute()
     try:
-        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=1)) as database:
+        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=1)) as tables:
             return (
-                set(published) <= {value for (value,) in database.execute(_PUBLISHED_RUNS, (PUBLISHED,))}
-                and set(versions) <= set(database.execute(_PUBLISHED_VERSIONS, (PUBLISHED,)))
-                and database.execute(_RUNNING, (RECORD,)).fetchone() is None
+                set(published) <= {value for (value,) in tables.execute(_PUBLISHED_RUNS, (PUBLISHED,))}
+                and set(versions) <= set(tables.execute(_PUBLISHED_VERSIONS, (PUBLISHED,)))
+                and tables.execute(_RUNNING, (RECORD,)).fetchone() is None
             )
     except sqlite3.Error:
         return False

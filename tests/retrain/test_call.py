@@ -145,6 +145,22 @@ def test_killed_in_the_middle_the_next_call_completes(project: Project) -> None:
     assert project.call()[0] == 11
 
 
+def test_nothing_misses_what_was_tidied_away(project: Project) -> None:
+    cache, photo = project.root / ".dvc/cache/files/md5", "data/raw/000.png"
+    before = set(cache.glob("*/*"))
+    said = project.inpaint("tidy", "--older-than", "0", "--yes")
+    assert f"letting go of {len(before) - len(set(cache.glob('*/*')))} objects of " in said
+    assert set(cache.glob("*/*")) < before  # scores and pages of the models before
+    for name in ("prepared", "masks", "models", "evaluation", "report"):
+        shutil.rmtree(project.root / "data" / name)
+    project.run("dvc", "checkout")  # from the cache alone
+    assert project.call()[0] == 11
+    project.inpaint("model", "promote", "models:/inpaint-pconv/2")
+    assert "version 1 is the champion" in project.inpaint("model", "rollback", "inpaint-pconv")
+    project.inpaint("run", photo, "10,10,40,40", "-o", "filled.png")
+    assert (project.root / "filled.png").exists()
+
+
 def test_a_version_is_made_again_from_its_tags(project: Project) -> None:
     assert project.inpaint("model", "rebuild", "models:/inpaint-pconv/1").startswith("equal: version 1")
 

@@ -1,0 +1,225 @@
+"""What MLflow holds of this project, how much room that takes, what it is needed for, and letting go of the rest.
+
+    held = survey("image-reconstruction", "inpaint-", Present(records, digests), before_ms)
+    for holding in held:
+        if not holding.needed:
+            let_go(holding)
+
+A version stays while an alias names it, the ledger says that it was champion, a veto is on it, it was made by the
+present outputs, or it is recent; so does what it was made in: its logged model and its run. Runs and models that are
+not this project's are never looked at.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from stages.tracking import additions, aliases, store, versions
+from stages.tracking.versions import Version
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import LoggedModel, Run
+
+VERSION, MODEL, RUN = "version", "logged model", "run"
+_OURS = "inpaint."  # begins the tags of our runs
+_SHA = "model_sha256"
+_MODELS = "models:/"
+_PAGE = 100
+
+
+@dataclass(frozen=True)
+class Present:
+    """What the outputs that lie in the project are known by: letting go of it would only make `publish` send it again.
+
+    Attributes:
+        records: ids of the trainings' records.
+        digests: SHA-256 of the models.
+    """
+
+    records: frozenset[str]
+    digests: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Holding:
+    """Something that MLflow holds.
+
+    Attributes:
+        kind: `VERSION`, with its logged model; `MODEL`, one that no version names; or `RUN`.
+        name: for a person.
+        num_bytes: of its artifacts.
+        needed: what for; "" if for nothing.
+        run_id: of the run, or that the version was made in.
+        model_id: of the logged model, "" for a run.
+        version: of the registered model, if it is one.
+    """
+
+    kind: str
+    name: str
+    num_bytes: int
+    needed: str
+    run_id: str = ""
+    model_id: str = ""
+    version: Version | None = field(default=None, repr=False)
+
+
+def survey(experiment: str, prefix: str, present: Present, before_ms: int) -> list[Holding]:
+    """List all that MLflow holds of this project: versions, logged models without one, runs.
+
+    Args:
+        experiment: the experiment's name.
+        prefix: of the names of the registered models.
+        present: what the outputs in the project are known by.
+        before_ms: what was made later, in milliseconds since 1970, is recent.
+
+    Raises:
+        TrackingError: MLflow cannot be reached.
+    """
+    ours = [version for version in versions.registered() if version.name.startswith(prefix)]
+    with store.reached():
+        client = store.connect()
+        found = client.get_experiment_by_name(experiment)
+        experiments = [] if found is None else [str(found.experiment_id)]
+        logged = {str(model.model_id): model for model in _pages(client.search_logged_models, experiments)}
+        made = {(str(one.name), str(one.version)): _Made(one) for one in client.search_model_versions()}
+        held = [*_versions(ours, made, logged, present, before_ms)]
+        going = {(one.version.name, one.version.number) for one in held if one.version and not one.needed}
+        staying = {name: one for name, one in made.items() if name not in going}
+        held += _models(logged, {one.model_id for one in made.values()}, before_ms)
+        makers = {one.run_id: "made version {1} of {0}".format(*name) for name, one in staying.items()}
+        return [*held, *_runs(_pages(client.search_runs, experiments), makers, present, before_ms)]
+
+
+class _Made:
+    """What a version was made of: a logged model ("" for none) and a run."""
+
+    def __init__(self, version: Any) -> None:
+        source = str(version.source or "")
+        self.model_id = source.removeprefix(_MODELS) if source.startswith(_MODELS) else ""
+        self.run_id = str(version.run_id or "")
+
+
+def _versions(
+    ours: list[Version],
+    made: Mapping[tuple[str, str], _Made],
+    logged: Mapping[str, "LoggedModel"],
+    present: Present,
+    before_ms: int,
+) -> Iterable[Holding]:
+    reasons = {(one.name, one.number): _why_it_stays(one, present, before_ms) for one in ours}
+    # Another version, be it a person's own under another name, may be of the same logged model.
+    shared = {made[name].model_id: name for name in made if reasons.get(name, "another's") and made[name].model_id}
+    for one in ours:
+        model_id, needed = made[one.name, one.number].model_id, reasons[one.name, one.number]
+        if not needed and model_id in shared:
+            needed = "shares its model with version {1} of {0}".format(*shared[model_id])
+        size = _size_at(str(logged[model_id].artifact_location)) if model_id in logged else 0
+        yield Holding(VERSION, f"version {one.number} of {one.name}", size, needed, one.run_id, model_id, one)
+
+
+def _why_it_stays(version: Version, present: Present, before_ms: int) -> str:
+    if version.aliases:
+        return ", ".join(version.aliases)
+    if aliases.was_champion(version):
+        return "was champion"
+    if aliases.VETO in version.tags:
+        return "under a veto"
+    if version.digest in present.digests:
+        return "of the present outputs"
+    return "recent" if version.made_ms >= before_ms else ""
+
+
+def _models(logged: Mapping[str, "LoggedModel"], of_versions: set[str], before_ms: int) -> Iterable[Holding]:
+    """Find logged models that no version names: of a call that was cut off while it registered or let go of one."""
+    for model_id, model in logged.items():
+        if _SHA in model.tags and model_id not in of_versions:
+            needed = "recent" if int(model.creation_timestamp) >= before_ms else ""
+            size = _size_at(str(model.artifact_location))
+            yield Holding(MODEL, f"model {model_id}, of no version", size, needed, model_id=model_id)
+
+
+def _runs(runs: Iterable["Run"], makers: Mapping[str, str], present: Present, before_ms: int) -> Iterable[Holding]:
+    ours = [run for run in runs if any(tag.startswith(_OURS) for tag in run.data.tags)]
+    comparisons = [run for run in ours if additions.COMPARISON in run.data.tags]
+    newest = max(comparisons, key=lambda run: int(run.info.start_time), default=None)
+    for run in ours:
+        run_id = str(run.info.run_id)
+        needed = makers.get(run_id, "") or _why_run_stays(run, newest, present, before_ms)
+        name = f"run {run.info.run_name} ({run_id[:8]})"
+        yield Holding(RUN, name, _size_at(str(run.info.artifact_uri)), needed, run_id)
+
+
+def _why_run_stays(run: "Run", newest: "Run | None", present: Present, before_ms: int) -> str:
+    if run.data.tags.get(store.RECORD) in present.records:
+        return "of the present outputs"
+    if run is newest:
+        return "the latest comparison"
+    if run.info.status == "RUNNING":
+        return "running"
+    return "recent" if max(int(run.info.start_time), int(run.info.end_time or 0)) >= before_ms else ""
+
+
+def let_go(holding: Holding) -> bool:
+    """Delete something, its artifacts included; MLflow keeps its row as "deleted", until `mlflow gc`.
+
+    The artifacts go before what names them: a call that is cut off leaves nothing that the next one cannot find.
+
+    Returns:
+        whether it was deleted: not a version that was given an alias, became champion or got a veto meanwhile.
+
+    Raises:
+        TrackingError: MLflow cannot be reached, or refuses.
+    """
+    with store.reached(), store.locked("registry"), store.locked("runs"):
+        client = store.connect()
+        if holding.version is not None:
+            if _is_wanted_now(client, holding.version):
+                return False
+            client.delete_model_version(holding.version.name, holding.version.number)
+        if holding.kind == RUN:
+            _delete_artifacts(str(client.get_run(holding.run_id).info.artifact_uri))
+            client.delete_run(holding.run_id)
+        elif holding.model_id:
+            _delete_artifacts(str(client.get_logged_model(holding.model_id).artifact_location))
+            client.delete_logged_model(holding.model_id)
+        return True
+
+
+def _is_wanted_now(client: "MlflowClient", version: Version) -> bool:
+    now = client.get_model_version(version.name, version.number)
+    tags = {str(key): str(value) for key, value in now.tags.items()}
+    return bool(now.aliases) or tags != dict(version.tags)
+
+
+def _pages(search: Callable[..., Any], experiments: list[str]) -> Iterable[Any]:
+    token = None
+    while experiments:
+        page = search(experiments, max_results=_PAGE, page_token=token)
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
+def _size_at(uri: str) -> int:
+    """Add up the bytes of the artifacts at a URI."""
+    repository = _repository(uri)
+    folders, total = [""], 0
+    while folders:
+        for found in repository.list_artifacts(folders.pop() or None):
+            if found.is_dir:
+                folders.append(found.path)
+            else:
+                total += int(found.file_size or 0)
+    return total
+
+
+def _delete_artifacts(uri: str) -> None:
+    _repository(uri).delete_artifacts()
+
+
+def _repository(uri: str) -> Any:
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    return get_artifact_repository(uri, tracking_uri=store.uri(), registry_uri=store.uri())

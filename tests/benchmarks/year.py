@@ -1,0 +1,347 @@
+"""A year of weekly calls of `python -m stages.retrain`, with what goes wrong in a year, and a plot of the champion.
+
+    python -m tests.benchmarks.year folder     # made; afterwards it holds the project, year.json and year.png
+
+The project is a small one: a model of 8 channels on pictures of 32 pixels. Photographs arrive in most weeks; `EVENTS`
+says when something happens. Drawn is the hole PSNR of the champion, and of every model that the gate saw, on
+photographs that no call ever gets. At the end the project and its registry have to be in order, also after `inpaint
+tidy`; whatever is not is named.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import skimage
+import skimage.data
+import sklearn.datasets
+import torch
+import yaml
+from PIL import Image
+
+from stages.pictures.splits import split_of
+from stages.restoring import exported
+from stages.retrain.workshop import Workshop
+from stages.tracking import aliases, store, versions
+from tests.benchmarks.held_out import Pixels, Sizes, hole_psnr, pairs
+from tests.clone import TINY, Clone
+
+WEEKS, FIRST_PHOTOS, PHOTOS = 52, 24, 10
+BAD, KILLED, AWAY, LONGER, NOISE, POISON = "bad files", "killed", "MLflow away", "longer training", "noise", "poison"
+EVENTS = {8: BAD, 16: KILLED, 24: AWAY, 28: LONGER, 36: NOISE, 44: POISON}
+NAME = "inpaint-pconv"
+CODES = {0: "promoted", 10: "kept", 11: "nothing new", 12: "refused", 2: "failed", -signal.SIGKILL: "killed"}
+LONG_AGO = 1_000_000_000  # seconds since 1970: what was just written waits for the next call
+TRAINING = {
+    "width": 8, "levels": 2, "batch_size": 8, "steps": 40, "finetune_steps": 4, "validate_every": 40,
+    "average_decay": 0.9,
+}  # fmt: skip
+SIZES = Sizes(tile=32, short_side=40, num_pairs=240)
+REFUSED_PORT = "http://127.0.0.1:9"
+
+
+@dataclass
+class Week:
+    """What came of one call: the outcome, seconds, photographs that arrived, version of the champion afterwards."""
+
+    number: int
+    event: str
+    arrived: int
+    outcome: str
+    seconds: float
+    champion: str
+    reason: str = ""
+    made: list[str] = field(default_factory=list)
+
+
+class Project(Clone):
+    """A clone that trains one model, without altered tiles, on a folder of photographs."""
+
+    def __init__(self, folder: Path) -> None:
+        prepare = TINY["prepare"] | {"photos": "data/raw"}
+        changes = {
+            "prepare": prepare, "evaluate": {"perceptual": False}, "train": {"pconv": TRAINING},
+            "pairs": {"per_cell": 4}, "retrain": {"refuse_loss_db": 0.1},
+        }  # fmt: skip
+        super().__init__(folder, TINY | changes)
+        params, chain = (yaml.safe_load((folder / name).read_text()) for name in ("params.yaml", "dvc.yaml"))
+        params["models"] = {"pconv": {"code": "pconv", "tiles": "data/prepared/train"}}
+        params["methods"] = {key: params["methods"][key] for key in ("mean", "pconv")}
+        for plot in filter(lambda one: isinstance(one, dict), chain["plots"]):
+            for lines in plot.values():
+                lines["y"] = {path: y for path, y in lines["y"].items() if "/mean/" in path or "/pconv/" in path}
+        chain["artifacts"] = {name: one for name, one in chain["artifacts"].items() if name == NAME}
+        del chain["stages"]["augment"]
+        for stage in chain["stages"].values():
+            stage["deps"] = [dep for dep in stage.get("deps", []) if dep != "data/augmented/look.html"] or None
+            if stage["deps"] is None:
+                del stage["deps"]
+        for name, content in (("params.yaml", params), ("dvc.yaml", chain)):
+            (folder / name).write_text(yaml.safe_dump(content, sort_keys=False))
+        self.commit("one model")
+
+    def start(self, **environment: str) -> subprocess.Popen[str]:
+        """Start a call."""
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        words = [sys.executable, "-m", "stages.retrain", "--commit"]
+        inherited = {**os.environ, "PATH": path, "INPAINT_WORKERS": "1"} | environment
+        inherited.pop("DVC_ROOT", None)
+        with (self.root.parent / "calls.log").open("a") as log:
+            return subprocess.Popen(words, cwd=self.root, env=inherited, stdout=subprocess.PIPE, stderr=log, text=True)
+
+
+def whole_pictures() -> list[Pixels]:
+    """Return the photographs that arriving ones are cut from."""
+    china, flower = sklearn.datasets.load_sample_images().images
+    data = skimage.data
+    return [data.astronaut(), data.chelsea(), data.coffee(), data.rocket(), china, flower]
+
+
+def photo(number: int) -> Pixels:
+    """Cut a photograph out of one of them."""
+    whole = whole_pictures()[number % 6]
+    rng = np.random.default_rng(number)
+    y, x = (int(rng.integers(side - least)) for side, least in zip(whole.shape[:2], (120, 110), strict=True))
+    return whole[y : y + 120, x : x + 110]
+
+
+def noise(number: int) -> Pixels:
+    """Make a picture of nothing."""
+    return np.random.default_rng(number).integers(0, 256, (120, 110, 3), np.uint8)
+
+
+def poison(number: int) -> Pixels:
+    """Turn every other square of a photograph into its negative: whoever learns from it learns that nothing goes on."""
+    picture = photo(number)
+    odd = (np.indices(picture.shape[:2]) // 11).sum(0) % 2 == 1
+    return np.where(odd[..., None], 255 - picture, picture).astype(np.uint8)
+
+
+def save(folder: Path, name: str, pixels: Pixels) -> str:
+    """Write a photograph that has lain there for long; return its sha256."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.png"
+    Image.fromarray(pixels).save(path)
+    os.utime(path, (LONG_AGO, LONG_AGO))
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+class Year:
+    """The calls of a year, one after the other."""
+
+    def __init__(self, folder: Path, every: int) -> None:
+        self.folder, self.project, self.every = folder, Project(folder / "project"), every
+        self.inbox, self.weeks = self.project.root / "data/inbox", list[Week]()
+        self.bad: list[str] = []  # hashes of what must never be trained on
+        for number in range(FIRST_PHOTOS):
+            save(self.project.root / "data/raw", f"{number:05d}", photo(number))
+        os.environ["DVC_ROOT"] = str(self.project.root)  # where MLflow's database lies
+
+    def live(self, last: int) -> None:
+        """Make the calls of all weeks, and write down what came of each."""
+        for number in range(last + 1):
+            event = EVENTS.get(number, "")
+            arrived = self._arrive(number, event)
+            start = time.monotonic()
+            code, said = self._call(event)
+            seconds = time.monotonic() - start
+            decision = (said.get("models") or {}).get("pconv", {})
+            known = versions.registered(NAME)
+            made = sorted({one.number for one in known} - {each for week in self.weeks for each in week.made}, key=int)
+            champion = next((one.number for one in known if "champion" in one.aliases), "")
+            week = Week(number, event, arrived, CODES[code], seconds, champion, decision.get("reason", ""), made)
+            self.weeks.append(week)
+            (self.folder / "weeks.json").write_text(json.dumps([asdict(week) for week in self.weeks], indent=1))
+            print(f"week {number:2}: {event:16}{arrived:3} photographs, {week.outcome:12}{seconds:5.0f} s", flush=True)
+
+    def _arrive(self, week: int, event: str) -> int:
+        if week == 0 or week % self.every:
+            return 0
+        if event == LONGER:
+            self.project.change_params({"train": {"pconv": {"steps": 120}}})
+            self.project.commit("three times as many steps")
+        first = 1000 * week
+        if event == NOISE:
+            self.bad += [save(self.inbox, f"{first + n}", noise(n)) for n in range(2 * PHOTOS)]
+            return 2 * PHOTOS
+        count = 2 * PHOTOS if event == POISON else PHOTOS
+        for number in range(first, first + count):
+            save(self.inbox, f"{number:05d}", photo(number))
+        if event == BAD:
+            self._break()
+        return count + (self._poison(first + count) if event == POISON else 3 if event == BAD else 0)
+
+    def _break(self) -> None:
+        """Put files among the photographs that are none."""
+        whole = next(iter(self.inbox.iterdir())).read_bytes()
+        for name, content in (("cut.png", whole[: len(whole) // 2]), ("text.jpg", b"no picture"), ("empty.png", b"")):
+            (self.inbox / name).write_bytes(content)
+            os.utime(self.inbox / name, (LONG_AGO, LONG_AGO))
+
+    def _poison(self, first: int) -> int:
+        """Hide spoilt photographs among others, six for each, none of which the tests would see."""
+        count = 0
+        for number in range(first, first + 900):
+            digest = save(self.inbox, f"{number:05d}", poison(number))
+            if split_of(digest, 0.1, 0.15) != "train":
+                (self.inbox / f"{number:05d}.png").unlink()
+                continue
+            self.bad.append(digest)
+            count += 1
+            if count == 12 * PHOTOS:
+                break
+        return count
+
+    def _call(self, event: str) -> tuple[int, dict[str, Any]]:
+        call = self.project.start(**({"MLFLOW_TRACKING_URI": REFUSED_PORT} if event == AWAY else {}))
+        if event == KILLED:
+            while not (self.project.root / ".retrain/tree/data/pairs.csv").exists() and call.poll() is None:
+                time.sleep(0.1)
+            time.sleep(3)  # the training has begun
+            call.send_signal(signal.SIGKILL)
+        said, _ = call.communicate()
+        assert call.returncode in CODES, f"exit code {call.returncode}; {self.folder / 'calls.log'} has the reason"
+        finished = call.returncode not in {2, -signal.SIGKILL}
+        return call.returncode, json.loads(said.strip().splitlines()[-1]) if finished else {}
+
+    def qualities(self) -> dict[str, float]:
+        """Score every version on photographs that no call got."""
+        folder = Path(skimage.__file__).parent / "data"
+        wholes = [np.asarray(Image.open(folder / name).convert("RGB")) for name in ("motorcycle_left.png", "brick.png")]
+        small = [np.asarray(Image.fromarray(cut).resize((40, 44))) for cut in map(_cuts(wholes), range(60))]
+        targets, holes = pairs(small, SIZES)
+        image = torch.from_numpy(targets * (1 - holes)[..., None]).permute(0, 3, 1, 2).float() / 255
+        scores = {}
+        for version in versions.registered(NAME):
+            with versions.fetched(version) as path:
+                filled = exported.load(path)(image, torch.from_numpy(holes)[:, None].float())
+            scores[version.number] = float(hole_psnr(filled.permute(0, 2, 3, 1).numpy(), targets, holes).mean())
+        return scores
+
+
+def _cuts(wholes: list[Pixels]) -> Any:
+    def cut(number: int) -> Pixels:
+        whole = wholes[number % len(wholes)]
+        y, x = (int(np.random.default_rng(number).integers(side - 120)) for side in whole.shape[:2])
+        return whole[y : y + 120, x : x + 110]
+
+    return cut
+
+
+def problems(year: Year) -> list[str]:
+    """Name what is not in order at the end."""
+    root, known = year.project.root, versions.registered(NAME)
+    outcomes = [week.outcome for week in year.weeks]
+    moves, by_event = aliases.ledger(NAME), {week.event: week.outcome for week in year.weeks if week.event}
+    with store.reached():
+        client = store.connect()
+        ids = [one.experiment_id for one in client.search_experiments()]
+        running = client.search_runs(ids, "attributes.status = 'RUNNING'")
+    raw = {hashlib.sha256(path.read_bytes()).hexdigest() for path in (root / "data/raw").rglob("*.png")}
+    trained_on = set(pd.read_parquet(root / "data/prepared/manifest.parquet")["photo"])
+    refused = len(list((root / "data/refused").rglob("*.png")))
+    held = {
+        "dvc status is clean": not Workshop(root).changes(),
+        "git is clean": not year.project.run("git", "status", "--porcelain").stdout,
+        "no worktree is left": not (root / ".retrain/tree").exists() and not (root / ".retrain/call.json").exists(),
+        "one champion, one previous": [sum(alias in one.aliases for one in known) for alias in ("champion", "previous")]
+        == [1, 1],
+        "the ledger has every promotion": len(moves) == outcomes.count("promoted") + 1,
+        "the ledger ends with the champion": moves[-1].number == year.weeks[-1].champion,
+        "no version is doubled": len({one.digest for one in known}) == len(known),
+        "every run has ended": not running,
+        "no spoilt picture is among the data": not (raw | trained_on) & set(year.bad),
+        "noise was refused": by_event.get(NOISE, "refused") == "refused",
+        "poison was refused": by_event.get(POISON, "refused") == "refused",
+        "what was refused is kept for a person": refused >= len(year.bad),
+        "the photographs of the week without MLflow and of the killed call came in": all(
+            (any((root / "data/raw").rglob(f"{1000 * week}.png"))) for week in (16, 24) if week < len(year.weeks)
+        ),
+    }
+    return [what for what, is_so in held.items() if not is_so]
+
+
+def tidied(year: Year) -> str:
+    """Let go of what nothing needs, and see that nothing misses it; say how much that was."""
+    inpaint = (sys.executable, "-m", "stages.serving.cli")
+    said = year.project.run(*inpaint, "tidy", "--older-than", "0", "--yes").stdout.splitlines()[-1]
+    year.project.run("dvc", "checkout", "--force")
+    assert not Workshop(year.project.root).changes()
+    year.project.run(*inpaint, "run", "data/raw/00000.png", "10,10,40,40", "-o", str(year.folder / "filled.png"))
+    year.project.run(*inpaint, "model", "rollback", NAME)
+    return said
+
+
+def table(weeks: list[Week]) -> list[str]:
+    """Count the outcomes, a line each."""
+    lines = [f"{'outcome':14}{'calls':>6}{'median s':>10}"]
+    for outcome in dict.fromkeys(week.outcome for week in weeks):
+        seconds = [week.seconds for week in weeks if week.outcome == outcome]
+        lines.append(f"{outcome:14}{len(seconds):>6}{float(np.median(seconds)):>10.0f}")
+    return lines
+
+
+def draw(weeks: list[Week], quality: dict[str, float], path: Path) -> None:
+    """Draw the champion's quality over the year, and every model that the gate saw."""
+    mpl.use("agg")
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(12, 5), layout="constrained")
+    axes = figure.subplots()
+    crowned = [week for week in weeks if week.champion]
+    axes.step([w.number for w in crowned], [quality[w.champion] for w in crowned], where="post", label="champion", lw=2)
+    for outcome, marker, label in (
+        ("promoted", "o", "promoted by the gate"),
+        ("kept", "x", "kept out: not surely better"),
+        ("refused", "v", "kept out, with its photographs: surely worse"),
+    ):
+        seen = [(week.number, quality[one]) for week in weeks for one in week.made if week.outcome == outcome]
+        if seen:
+            axes.plot(*zip(*seen, strict=True), marker, label=label)
+    axes.set(xlabel="week", ylabel="hole PSNR, dB", title="A year of weekly calls")
+    axes.grid(alpha=0.3)
+    top = max(quality.values())
+    for week in weeks:
+        if week.event:
+            axes.axvline(week.number, color="grey", lw=0.8, ls=":")
+            said = f" {week.event}: {week.outcome}"
+            axes.text(week.number, top, said, rotation=90, va="top", ha="right", size="small")
+    axes.legend(loc="lower right")
+    figure.savefig(path, dpi=110)
+
+
+def main() -> None:
+    """Live the year, look at what is left, draw."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--weeks", type=int, default=WEEKS)
+    parser.add_argument("--every", type=int, choices=(1, 2, 4), default=4, help="weeks between arrivals of photographs")
+    given = parser.parse_args()
+    given.folder.mkdir(parents=True)
+    year = Year(given.folder.resolve(), given.every)
+    year.live(given.weeks)
+    quality = year.qualities()
+    words = {"weeks": [asdict(week) for week in year.weeks], "quality": quality}
+    (year.folder / "year.json").write_text(json.dumps(words, indent=1))
+    draw(year.weeks, quality, year.folder / "year.png")
+    print("\n".join(table(year.weeks)))
+    found = problems(year)
+    print(f"inpaint tidy: {tidied(year)}")
+    if found:
+        sys.exit(f"not so: {'; '.join(found)}")
+    print(f"all in order; {year.folder / 'year.png'}")
+
+
+if __name__ == "__main__":
+    main()
