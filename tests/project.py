@@ -15,14 +15,14 @@ UNET = {
     "finetune_steps": 2, "finetune_learning_rate": 1e-4, "average_decay": 0.9, "valid_weight": 1.0, "hole_weight": 6.0,
     "centred": True, "seamless": True,
     "perceptual_weight": 0.0, "style_weight": 0.0, "tv_weight": 0.1, "features": "efficientnet_lite0",
-    "validate_every": 3, "patience": 0, "checkpoint_every_s": 1e-6,
+    "validate_every": 3, "patience": 0, "checkpoint_every_s": 1e-6, "on_bad_numbers": "rollback",
 }  # fmt: skip
 PIX2PIX = {
     "centred": True, "seamless": True,
     "width": 4, "levels": 2, "discriminator_width": 4, "discriminator_layers": 1, "norm": "batch",
     "infer_norm": "running", "infer_dropout": False, "objective": "vanilla", "l1_weight": 100.0, "batch_size": 4,
     "steps": 8, "learning_rate": 2e-4, "decay_steps": 2, "average_decay": 0.9, "validate_every": 3, "patience": 0,
-    "checkpoint_every_s": 1e-6,
+    "checkpoint_every_s": 1e-6, "on_bad_numbers": "rollback",
 }  # fmt: skip
 
 

@@ -9,6 +9,7 @@ import math
 import time
 import warnings
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import lightning
@@ -22,12 +23,14 @@ from stages.fitting import checkpoint
 from stages.fitting.dataset import Batch, TrainingBatches, ValidationBatches
 from stages.fitting.module import InpaintingModule
 from stages.fitting.record import Record
+from stages.fitting.rollback import slowdowns
 from stages.fitting.settings import FitSettings
+from stages.fitting.watch import BadNumbersError, Complaint, Numbers, Watch, fetch
 from stages.pictures.images import save_png
 from stages.running import machine
-from stages.running.errors import InpaintError
 
-HISTORY_EVERY = 25  # steps
+LOOK_EVERY = 5  # steps, at the numbers they left
+HISTORY_EVERY = 5 * LOOK_EVERY
 SYSTEM_EVERY_S = 5.0
 SHOWN = 6  # validation pictures
 SCORE = "val_hole_psnr"
@@ -74,17 +77,21 @@ class Course(Callback):
         best: the weights with the best validation score so far, as `trained` has them.
         best_score: that score, hole PSNR in dB.
         best_step: after how many steps it was reached.
+        rollbacks: what went wrong and was gone back from: step, to, what, optimizer.
     """
 
     def __init__(self, settings: FitSettings, record: Record, folder: Path) -> None:
         self.best: dict[str, Tensor] = {}
         self.best_score, self.best_step, self.misses = -math.inf, 0, 0
+        self.rollbacks: list[dict[str, Any]] = []
         self._settings, self._record, self._folder = settings, record, folder
         self._bar: Any = None
+        self._watch = Watch()
+        self._unseen: list[Numbers] = []
+        self._seen: list[Numbers] = []
         self._optimizers: list[dict[str, Any]] = []
-        self._sums: dict[str, Tensor] = {}
         self._since = self._saved = self._sampled = self._ended = time.monotonic()
-        self._waited, self._summed = 0.0, 0
+        self._waited = 0.0
 
     def restore(self, module: InpaintingModule, state: dict[str, Any]) -> None:
         """Put a module, and this course, where a checkpoint says; optimisers follow when the training starts."""
@@ -93,14 +100,20 @@ class Course(Callback):
         extra = state["extra"]
         self.best, self.best_score = extra["best"], extra["best_score"]
         self.best_step, self.misses = extra["best_step"], extra["misses"]
+        self.rollbacks, self._watch.state = extra["rollbacks"], extra["watch"]
         self._optimizers = state["optimizers"]
+        module.slowdowns = slowdowns(self.rollbacks, module.optimizer_names)
         self._record.rewind(module.step)
+        if self.rollbacks:
+            self._record.note(rollbacks=self.rollbacks)
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Restore the optimisers, which exist only now, and start the clocks."""
         for optimizer, state in zip(trainer.optimizers, self._optimizers, strict=False):
             optimizer.load_state_dict(state)
         module: Any = pl_module
+        if not (self._folder / checkpoint.GOOD).exists():
+            checkpoint.save_good(self._folder, module, self._extra())
         total = self._settings.total_steps
         self._bar = tqdm(
             total=total, initial=module.step, desc=self._record.content["key"], unit="step", mininterval=2.0
@@ -121,22 +134,29 @@ class Course(Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Add up the loss terms; write history, and a checkpoint when it is time."""
+        """Look at the numbers, write history, and a checkpoint when it is time."""
         module: Any = pl_module
         self._bar.update()
-        for name, term in module.terms.items():
-            self._sums[name] = self._sums.get(name, 0.0) + term
-        self._summed += 1
+        self._unseen.append(Numbers(module.step - 1, module.terms, module.gradients))
         at_end = module.step == self._settings.total_steps
+        looked = at_end or module.step % LOOK_EVERY == 0
+        if looked:
+            self._look()
         if at_end or module.step % HISTORY_EVERY == 0:
             self._write_history(module)
-        if not at_end and module.step % self._settings.validate_every:  # at a validation, only after it
+        if looked and not at_end and module.step % self._settings.validate_every:  # at a validation, only after it
             self._save_when_due(module)
         self._ended = time.monotonic()
+
+    def on_validation_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Look at the steps since the last look: weights gone bad are not worth a validation."""
+        self._look()
 
     def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Write the scores down, keep the best weights, and stop at the end or when patience has run out."""
         module: Any = pl_module
+        if not all(map(math.isfinite, module.scores.values())):
+            raise BadNumbersError(Complaint(module.step - 1, f"validation is no longer finite: {module.scores}"))
         self._record.add(
             "validation", {"step": module.step, "seconds": round(self._record.seconds, 1), **module.scores}
         )
@@ -152,41 +172,55 @@ class Course(Callback):
             trainer.should_stop = True
             self._bar.close()
         else:
-            self._save_when_due(module)
+            checkpoint.save_good(self._folder, module, self._extra())
+            self._saved = time.monotonic()
         self._ended = time.monotonic()
+
+    def on_exception(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, exception: BaseException
+    ) -> None:
+        """Leave the progress bar as it stands, so that the message gets a line of its own."""
+        if self._bar is not None:
+            self._bar.close()
+
+    def _look(self) -> None:
+        for numbers in fetch(self._unseen):
+            complaint = self._watch.judge(numbers)
+            if complaint is not None:
+                raise BadNumbersError(complaint)
+            self._seen.append(numbers)
+        self._unseen = []
 
     def _write_history(self, module: InpaintingModule) -> None:
         now = time.monotonic()
-        names = list(self._sums)
-        means = dict(zip(names, (torch.stack(list(self._sums.values())) / self._summed).tolist(), strict=True))
-        if not all(map(math.isfinite, means.values())):
-            raise InpaintError(
-                f"the loss stopped being a number before step {module.step} ({means}); lower the learning rate, or "
-                "train in float32 (INPAINT_PRECISION=32-true)"
-            )
+        means = {name: fmean(each.terms[name] for each in self._seen) for name in module.terms}
         elapsed = now - self._since
         row = {"step": module.step, "seconds": round(self._record.seconds, 1)}
         row |= {"loss" if name == "loss" else f"loss_{name}": value for name, value in means.items()}
-        row["lr"] = module.learning_rate_at(module.step - 1)
-        row["tiles_per_s"] = round(self._summed * self._settings.batch_size / elapsed, 1)
+        row["lr"] = module.trainer.optimizers[0].param_groups[0]["lr"]
+        row["tiles_per_s"] = round(len(self._seen) * self._settings.batch_size / elapsed, 1)
         row["data_wait"] = round(self._waited / elapsed, 4)
         self._record.add("history", row)
         if now - self._sampled > SYSTEM_EVERY_S:
             self._record.add_system()
             self._sampled = now
-        self._sums, self._summed, self._waited, self._since = {}, 0, 0.0, now
+        self._seen, self._waited, self._since = [], 0.0, now
 
     def _save_when_due(self, module: InpaintingModule) -> None:
         if time.monotonic() - self._saved < self._settings.checkpoint_every_s:
             return
-        extra = {
+        checkpoint.save(self._folder, module, self._extra())
+        self._saved = time.monotonic()
+
+    def _extra(self) -> dict[str, Any]:
+        return {
             "best": self.best,
             "best_score": self.best_score,
             "best_step": self.best_step,
             "misses": self.misses,
+            "rollbacks": self.rollbacks,
+            "watch": self._watch.state,
         }
-        checkpoint.save(self._folder, module, extra)
-        self._saved = time.monotonic()
 
     def _show(self, module: InpaintingModule) -> None:
         if module.samples is None:

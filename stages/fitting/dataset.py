@@ -53,7 +53,7 @@ class TrainingBatches(Dataset[Batch]):
         self._bank = Bank(bank)
         _check_sizes(self._tiles, self._bank)
         self._batch_size = batch_size
-        self._seed = seed
+        self._seed = self._first_seed = seed
         self._epoch = -1
         self._order: npt.NDArray[np.integer[Any]] = np.empty(0, np.int64)
 
@@ -64,6 +64,10 @@ class TrainingBatches(Dataset[Batch]):
         rng = np.random.default_rng([self._seed, _HOLES, step])
         holes = self._bank.gather(rng.integers(len(self._bank), size=self._batch_size))
         return _batch(self._tiles.gather(indices), _turn(holes, rng.integers(8, size=len(holes))), step)
+
+    def draw_anew(self, times: int) -> None:
+        """Draw other tiles and holes for every step, different ones for every number of times; 0 is as at first."""
+        self._seed, self._epoch = self._first_seed + times, -1
 
     @property
     def tile_size(self) -> int:

@@ -1,11 +1,12 @@
 """What the Lightning modules of all trainings share: counting steps, averaging weights, validating."""
 
 from collections.abc import Callable
+from typing import Any
 
 import lightning
 import torch
-from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
+from torch.nn.utils import get_total_norm
 from torch.optim.swa_utils import AveragedModel
 
 from stages.fitting.centred import Centred
@@ -58,10 +59,14 @@ class InpaintingModule(lightning.LightningModule):
     Attributes:
         seed: of the training; dropout draws from it and the step.
         step: steps done; the schedule and the batches are functions of it.
+        slowdowns: factors of optimisers' learning rates, by name; 1 unless the training was rolled back.
         terms: the last step's loss terms, detached scalars.
+        gradients: the norms of the last step's gradients, scalars by the optimiser's name.
         scores: of the last validation.
         samples: target, image and composite of the first validation pictures, (N, 3, H, W) each.
     """
+
+    optimizer_names: tuple[str, ...] = ("network",)
 
     def __init__(self, network: nn.Module, average_decay: float) -> None:
         super().__init__()
@@ -72,7 +77,9 @@ class InpaintingModule(lightning.LightningModule):
             self.average = AveragedModel(network, multi_avg_fn=moving_average(average_decay), use_buffers=True)
         self.seed = 0
         self.step = 0
+        self.slowdowns: dict[str, float] = {}
         self.terms: dict[str, Tensor] = {}
+        self.gradients: dict[str, Tensor] = {}
         self.scores: dict[str, float] = {}
         self.samples: tuple[Tensor, Tensor, Tensor] | None = None
         self._mse: list[Tensor] = []
@@ -100,9 +107,10 @@ class InpaintingModule(lightning.LightningModule):
     def begin_step(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """Set the learning rate and the step's own seed, and return (image, hole, target) as floats."""
         torch.manual_seed(self.seed + self.step)  # dropout takes no generator; so an interrupted run draws the same
-        for optimizer in self.trainer.optimizers:
+        for name, optimizer in zip(self.optimizer_names, self.trainer.optimizers, strict=True):
             for group in optimizer.param_groups:
-                group["lr"] = self.learning_rate_at(self.step)
+                group["lr"] = self.learning_rate_at(self.step) * self.slowdowns.get(name, 1.0)
+        self.gradients = {}
         return to_float(batch)
 
     def end_step(self, terms: dict[str, Tensor]) -> None:
@@ -112,10 +120,14 @@ class InpaintingModule(lightning.LightningModule):
             self.average.update_parameters(self.network)
         self.step += 1
 
-    def optimise(self, optimizer: LightningOptimizer, loss: Tensor) -> None:
-        """Take one step down the gradient of `loss`."""
+    def optimise(self, name: str, loss: Tensor) -> None:
+        """Take one step of the optimiser called `name` down the gradient of `loss`, whose norm is kept."""
+        optimizers: Any = self.optimizers()
+        optimizer = optimizers[self.optimizer_names.index(name)] if isinstance(optimizers, list) else optimizers
         optimizer.zero_grad()
         self.manual_backward(loss)
+        gradients = [each.grad for group in optimizer.param_groups for each in group["params"] if each.grad is not None]
+        self.gradients[name] = get_total_norm(gradients)
         optimizer.step()
 
     def on_validation_epoch_start(self) -> None:

@@ -77,6 +77,11 @@ class Record:
             },
         )
 
+    def note(self, **facts: Any) -> None:
+        """Add to what the record says, or change it."""
+        self.content |= facts
+        write_json(self._path, self.content)
+
     def rewind(self, step: int) -> None:
         """Forget what was written after a step, which is about to be done again."""
         for table in ("history", "validation"):

@@ -29,6 +29,7 @@ class FitSettings(Settings):
     validate_every: int = Field(ge=1)
     patience: int = Field(ge=0)
     checkpoint_every_s: float = Field(gt=0)
+    on_bad_numbers: Literal["rollback", "stop"]
 
     @property
     def total_steps(self) -> int:

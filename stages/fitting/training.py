@@ -14,10 +14,12 @@ from stages.fitting import checkpoint, course
 from stages.fitting.dataset import TrainingBatches, ValidationBatches
 from stages.fitting.module import InpaintingModule
 from stages.fitting.record import Record
+from stages.fitting.rollback import keep_batch, roll_back_or_stop
 from stages.fitting.settings import FitSettings, ModelEntry
+from stages.fitting.watch import BadNumbersError
 from stages.pictures import shards
 from stages.restoring import exported, onnx_export
-from stages.running.errors import ParamsError
+from stages.running.errors import InpaintError, ParamsError
 from stages.running.files import fresh_folder, sha256, write_json
 from stages.running.params import read, read_seed
 from stages.running.remembered import fingerprint
@@ -27,6 +29,7 @@ PREPARED = Path("data/prepared")
 MASKS = Path("data/masks")
 MODELS = Path("data/models")
 TRAINING = Path("data/training")
+BAD_BATCHES = "bad_batches"  # in the record's folder
 MIRROR = "stages.tracking"  # started as a process, not imported: training never talks to MLflow
 VALIDATION_BATCH = 32
 
@@ -52,15 +55,33 @@ def train(key: str, settings_kind: type[AnySettings], module_kind: Callable[[Any
     facts = _facts(key, seed, entry, settings)
     state = checkpoint.folder(facts["fingerprint"])
     record = Record(state / "record", facts)
-    torch.manual_seed(seed)
-    module = module_kind(settings)
-    module.seed = seed
-    progress = course.Course(settings, record, state)
-    if interrupted := checkpoint.load(state):
-        progress.restore(module, interrupted)
-        say(f"{key}: goes on after step {module.step}")
+
+    def start() -> tuple[InpaintingModule, course.Course]:
+        torch.manual_seed(seed)
+        module = module_kind(settings)
+        module.seed = seed
+        progress = course.Course(settings, record, state)
+        if interrupted := checkpoint.load(state):
+            progress.restore(module, interrupted)
+            say(f"{key}: goes on after step {module.step}")
+        training.draw_anew(len(progress.rollbacks))
+        return module, progress
+
     with _mirrored(record.folder):
-        course.run(module, course.Batches(module, training, validation, settings), progress)
+        while True:
+            module, progress = start()
+            try:
+                course.run(module, course.Batches(module, training, validation, settings), progress)
+                break
+            except BadNumbersError as bad:
+                kept = keep_batch(record.folder / BAD_BATCHES, training[bad.complaint.step])
+                say(f"{key}: {roll_back_or_stop(bad.complaint, kept, settings, key, state)}")
+            except torch.OutOfMemoryError as error:
+                raise InpaintError(
+                    f"the GPU's memory does not hold {settings.batch_size} pictures of {training.tile_size} x "
+                    f"{training.tile_size} pixels at step {module.step + 1}; lower `train.{key}.batch_size` or "
+                    f"`tile_size`, or free the GPU of other programs ({str(error).splitlines()[0]})"
+                ) from None
         about = {"key": key, "tile_size": training.tile_size, "settings": settings.model_dump(mode="json")}
         _write(about, module, settings.levels, progress, record)
     shutil.rmtree(state)
@@ -119,6 +140,7 @@ def _write(
         "best_step": progress.best_step,
         "steps": module.step,
         "seconds": round(record.seconds, 1),
+        "rollbacks": len(progress.rollbacks),
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
     }
     record.finish(digest, summary)

@@ -72,8 +72,7 @@ class PConvModule(InpaintingModule):
         image, hole, target = self.begin_step(batch)
         extractor = self._features[0].to(image.device) if self._features else None
         terms = loss_terms(self.network(image, hole), target, hole, self.settings.weights, extractor)
-        optimizer: Any = self.optimizers()
-        self.optimise(optimizer, terms["loss"])
+        self.optimise("network", terms["loss"])
         self.end_step(terms)
 
     def configure_optimizers(self) -> Adam:

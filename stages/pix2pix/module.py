@@ -1,7 +1,5 @@
 """Pix2Pix in training: discriminator, then generator, each with its own optimiser."""
 
-from typing import Any
-
 import torch
 from pydantic import Field, model_validator
 from torch.optim import Adam
@@ -42,6 +40,8 @@ class Pix2PixModule(InpaintingModule):
         settings: of this training.
     """
 
+    optimizer_names = ("generator", "discriminator")
+
     def __init__(self, settings: Pix2PixSettings) -> None:
         network = Generator(settings.width, settings.levels, settings.norm)
         network.set_test_time(settings.infer_norm == "batch", settings.infer_dropout)
@@ -60,16 +60,15 @@ class Pix2PixModule(InpaintingModule):
         """The discriminator learns from an answer that is cut off from the generator; then the generator learns."""
         image, hole, target = self.begin_step(batch)
         judges, objective = self.discriminator, self.settings.objective
-        optimizers: Any = self.optimizers()
         known, real = condition(image, hole), to_signed(target)
         filled = self.network(image, hole)
         fake = to_signed(filled)
         loss_d = discriminator_loss(judges(known, real), judges(known, fake.detach()), objective)
-        self.optimise(optimizers[1], loss_d)
+        self.optimise("discriminator", loss_d)
         judges.requires_grad_(False)
         gan, distance = judge(judges(known, fake), True, objective), l1(filled.float(), target)
         loss = gan + self.settings.l1_weight * distance
-        self.optimise(optimizers[0], loss)
+        self.optimise("generator", loss)
         judges.requires_grad_(True)
         composed = composite(target, filled.detach().float(), hole)
         self.end_step(
