@@ -1,3 +1,12 @@
-"""One browser for all tests of a process: Playwright runs but once in each."""
+"""What holds for all tests."""
 
-from tests.browser import browser  # noqa: F401 - pytest finds fixtures by name
+import pytest
+
+from tests.browser import browser  # noqa: F401 - Playwright runs but once in a process, so one browser serves all
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let coverage look away from slow tests: it doubles the time of a torch export, and quick ones see every line."""
+    for item in items:
+        if item.get_closest_marker("slow"):
+            item.add_marker(pytest.mark.no_cover)

@@ -13,7 +13,7 @@ TILE = 16
 UNET = {
     "partial": False, "width": 4, "levels": 2, "batch_size": 4, "steps": 6, "learning_rate": 1e-3,
     "finetune_steps": 2, "finetune_learning_rate": 1e-4, "average_decay": 0.9, "valid_weight": 1.0, "hole_weight": 6.0,
-    "centred": True, "seamless": True,
+    "centred": False, "seamless": False,
     "perceptual_weight": 0.0, "style_weight": 0.0, "tv_weight": 0.1, "features": "efficientnet_lite0",
     "validate_every": 3, "patience": 0, "checkpoint_every_s": 1e-6, "on_bad_numbers": "rollback",
 }  # fmt: skip
@@ -40,7 +40,7 @@ def tiny_params() -> dict[str, Any]:
         },
         "train": {
             "unet": dict(UNET),
-            "pconv": UNET | {"partial": True},
+            "pconv": UNET | {"partial": True, "centred": True, "seamless": True},
             "pconv_augmented": UNET | {"partial": True},
             "pix2pix": dict(PIX2PIX),
         },

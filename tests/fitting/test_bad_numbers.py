@@ -22,17 +22,10 @@ from stages.pix2pix.module import Pix2PixModule
 from stages.pix2pix.network import Generator
 from stages.running.errors import InpaintError
 from stages.running.files import sha256
-from tests.fitting.test_training import KINDS, fit, project  # noqa: F401 - pytest finds fixtures by name
+from tests.fitting.test_training import KINDS, fit, project, unexported  # noqa: F401 - pytest finds fixtures by name
 from tests.project import UNET, tiny_params
 
 pytestmark = pytest.mark.usefixtures("project", "unexported")
-
-
-@pytest.fixture
-def unexported(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is exported has tests of its own, and takes most of the time of a training this short."""
-    monkeypatch.setattr(training.exported, "save", lambda network, path, *_: path.write_bytes(b"model"))
-    monkeypatch.setattr(training.onnx_export, "export", lambda *_: None)
 
 
 def set_params(key: str, **changes: Any) -> None:

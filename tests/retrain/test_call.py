@@ -17,7 +17,7 @@ import skimage.data
 import yaml
 from PIL import Image
 
-from tests.clone import TINY, Clone
+from tests.clone import BARE, TINY, Clone
 
 pytestmark = pytest.mark.slow
 
@@ -40,7 +40,11 @@ class Project(Clone):
     """A clone that trains one model on a folder of photographs."""
 
     def __init__(self, folder: Path) -> None:
-        super().__init__(folder, TINY | {"prepare": TINY["prepare"] | {"photos": "data/raw"}})
+        changes = {
+            "prepare": TINY["prepare"] | {"photos": "data/raw"},
+            "train": {"pconv": TINY["train"]["pconv"] | BARE},
+        }
+        super().__init__(folder, TINY | changes)
         params, chain = (self._read(name) for name in ("params.yaml", "dvc.yaml"))
         params["models"] = {"pconv": {"code": "pconv", "tiles": "data/prepared/train"}}
         params["methods"] = {key: params["methods"][key] for key in ("mean", "pconv")}
