@@ -29,7 +29,7 @@ from tests.benchmarks.held_out import Pixels, Sizes, hole_psnr, make_project, pa
 from tests.clone import ROOT
 
 SIZES = Sizes(tile=64, short_side=80, crops_a_photo=40, num_pairs=300)
-CALIBRATION_STEPS = 24
+CALIBRATION_STEPS = 100
 
 
 def train(folder: Path, photos: list[Pixels], settings: dict[str, Any]) -> float:
