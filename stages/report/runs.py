@@ -45,10 +45,12 @@ def compare_runs(trainings: Sequence[Training]) -> dict[str, list[Fact]]:
 def _course(training: Training) -> dict[str, str]:
     record, history = training.record, training.history
     started = datetime.fromtimestamp(record["started_ms"] / 1000, UTC)
+    seconds = (record["ended_ms"] - record["started_ms"]) / 1000
     return {
         "commit": record["commit"][:_DIGEST_DIGITS] + (" and changes" if record["dirty"] else ""),
         "started": f"{started:%Y-%m-%d %H:%M} UTC",
-        "took": _duration((record["ended_ms"] - record["started_ms"]) / 1000),
+        "took": _duration(seconds),
+        "cost": _cost(seconds, record["machine"]),
         "tiles a second": f"{history['tiles_per_s'].mean():.0f}",
         "waiting for data": f"{100 * history['data_wait'].mean():.1f} %",
     }
@@ -60,6 +62,13 @@ def _duration(seconds: float) -> str:
     if hours:
         return f"{hours} h {minutes} min"
     return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
+
+
+def _cost(seconds: float, machine: dict[str, Any]) -> str:
+    """Say what a cloud would bill: hours of the GPUs in use, or else of all cores."""
+    gpus = machine.get("processes", 1) if machine.get("gpu") else 0
+    hours = (gpus or machine.get("cores", 1)) * seconds / 3600
+    return f"{hours:.2f} {'GPU' if gpus else 'core'} hours"
 
 
 def _side_by_side(records: Sequence[dict[str, str]]) -> list[Fact]:
