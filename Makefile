@@ -32,7 +32,7 @@ repro: $(VENV)/.run
 	@printf '\n%s\n' "Made:" "  data/report/index.html   the report, for any browser" "  make ui                  MLflow: runs side by side, registered models" "  dvc metrics show         all scores (with .venv/bin on the path)"
 
 test: $(VENV)/.test
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --cov --cov-report=term
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder --cov --cov-report=term
 
 check: $(VENV)/.test
 	@$(BIN)/ruff format --check

@@ -1,12 +1,19 @@
 """What holds for all tests."""
 
+from collections import Counter
+
 import pytest
 
 from tests.browser import browser  # noqa: F401 - Playwright runs but once in a process, so one browser serves all
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let coverage look away from slow tests: it doubles the time of a torch export, and quick ones see every line."""
-    for item in items:
-        if item.get_closest_marker("slow"):
-            item.add_marker(pytest.mark.no_cover)
+    """Slow tests run first, so that no process is left with a long one, and unwatched by coverage.
+
+    It doubles the time of a torch export, and quick tests see every line.
+    """
+    slow = [item for item in items if item.get_closest_marker("slow")]
+    for item in slow:
+        item.add_marker(pytest.mark.no_cover)
+    counts = Counter(item.path for item in slow)
+    items.sort(key=lambda item: -counts[item.path])  # file by file, as they are handed out

@@ -5,6 +5,7 @@ import re
 import sqlite3
 import time
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -104,34 +105,55 @@ CHANGES = {
 }
 
 
-@pytest.mark.parametrize("change", CHANGES)
-def test_a_change_runs_the_stages_that_read_it_and_no_others(
-    clone: Clone, change: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(clone.root)
-    name, _, key = change.partition(": ")
-    path = clone.root / name
-    before = path.read_text()
+@pytest.fixture(scope="module")
+def status(clone: Clone) -> dict[str, set[str]]:
+    """What DVC says after all changes at once: the dependencies that changed, stage by stage."""
+    before = {name: (clone.root / name).read_bytes() for name in {change.partition(":")[0] for change in CHANGES}}
     try:
-        if key:
-            params = yaml.safe_load(before)
-            *sections, last = key.split(".")
-            section = params
-            for each in sections:
-                section = section[each]
-            value = section[last]
-            section[last] = not value if isinstance(value, bool) else value + ([50] if isinstance(value, list) else 1)
-            path.write_text(yaml.safe_dump(params, sort_keys=False))
-        else:
-            path.write_text(before + "\n")
-        with Repo() as repo:
-            changed = repo.status()
-        assert {stage for stage in changed if not stage.startswith("publish")} == CHANGES[change]
+        for change in CHANGES:
+            make(change, clone.root)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(clone.root)
+            with Repo() as repo:
+                said = repo.status()
     finally:
-        path.write_text(before)
+        for name, content in before.items():
+            (clone.root / name).write_bytes(content)
+    return {stage: changed_deps(reasons) for stage, reasons in said.items() if not stage.startswith("publish")}
 
 
-def test_a_changed_param_there_and_back_makes_no_second_run_of_the_first(clone: Clone) -> None:
+def make(change: str, root: Path) -> None:
+    name, _, key = change.partition(": ")
+    path = root / name
+    if not key:
+        path.write_text(path.read_text() + "\n")
+        return
+    params = yaml.safe_load(path.read_text())
+    *sections, last = key.split(".")
+    section = params
+    for each in sections:
+        section = section[each]
+    value = section[last]
+    section[last] = not value if isinstance(value, bool) else value + ([50] if isinstance(value, list) else 1)
+    path.write_text(yaml.safe_dump(params, sort_keys=False))
+
+
+def changed_deps(reasons: list[Any]) -> set[str]:
+    """Flatten DVC's reasons: paths, and keys of params.yaml as `CHANGES` writes them."""
+    found = set()
+    for name, how in next(each for each in reasons if "changed deps" in each)["changed deps"].items():
+        found |= {f"{name}: {key}" for key in how} if isinstance(how, dict) else {name}
+    return found
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_change_runs_the_stages_that_read_it_and_no_others(status: dict[str, set[str]], change: str) -> None:
+    deps = set().union(*status.values())
+    (inside,) = {dep for dep in deps if f"{change}/".startswith((f"{dep}/", f"{dep}."))} or {""}  # at most one has it
+    assert {stage for stage, changed in status.items() if inside in changed} == CHANGES[change]
+
+
+def test_a_changed_param_there_and_back_makes_no_second_run_of_the_first(clone: Clone, tmp_path: Path) -> None:
     before = runs(clone), versions(clone)
     old = (clone.root / "params.yaml").read_text()
     clone.change_params({"train": {"unet": {"learning_rate": 0.001}}})
@@ -139,6 +161,10 @@ def test_a_changed_param_there_and_back_makes_no_second_run_of_the_first(clone: 
     assert stages_that_ran(done.stdout) == {"train@unet", "evaluate@unet", "report", "publish"}
     changed = runs(clone), versions(clone)
     assert len(changed[1]) == len(before[1]) + 1
+    moved = json.loads(clone.run("dvc", "metrics", "diff", "HEAD", "--json").stdout)
+    assert {path for path in moved if "evaluation" in path} == {"data/evaluation/unet/summary.json"}
+    clone.run("dvc", "plots", "diff", "HEAD", "-o", str(tmp_path))
+    assert '"rev": "workspace"' in (tmp_path / "index.html").read_text()
     (clone.root / "params.yaml").write_text(old)
     done = clone.run("dvc", "repro")
     assert stages_that_ran(done.stdout) == {"publish"}, "the run-cache has the rest"
