@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 _SHA = "model_sha256"
 _NAME = "model"  # of the logged model within its run
 _REQUIREMENTS = ("mlflow", "numpy", "pandas", "pillow", "torch")
+_UNDER_WAY_MS = 600_000  # that a version without its alias counts as one that is being registered
 _EXAMPLE_SIZE = (96, 128)  # height, width of the input example in pixels
 
 
@@ -77,7 +78,7 @@ def register(candidate: Candidate) -> tuple[str, str]:
         number = str(version.version)
         if store.PUBLISHED in version.tags:
             return number, ""
-        first = aliases.CHAMPION not in client.get_registered_model(candidate.name).aliases
+        first = _is_first(client, version)
         alias = aliases.CHAMPION if first else aliases.CHALLENGER
         if first:
             aliases.write_down(client, candidate.name, number, "the first version there was")
@@ -88,7 +89,24 @@ def register(candidate: Candidate) -> tuple[str, str]:
 
 def _ensure_registered_model(client: "MlflowClient", candidate: Candidate) -> None:
     if not client.search_registered_models(f"name = '{candidate.name}'"):
-        client.create_registered_model(candidate.name, description=candidate.about)
+        with store.made_once():
+            client.create_registered_model(candidate.name, description=candidate.about)
+
+
+def _is_first(client: "MlflowClient", version: "ModelVersion") -> bool:
+    """Say whether a version becomes the champion: there is none, and no other machine is about to make one.
+
+    Versions before this one are looked at first: one that is complete by then has had its alias given.
+    """
+    others = client.search_model_versions(f"name = '{version.name}'")
+    under_way = [
+        other
+        for other in others
+        if int(other.version) < int(version.version)
+        and store.PUBLISHED not in other.tags
+        and version.creation_timestamp - other.creation_timestamp < _UNDER_WAY_MS
+    ]
+    return not under_way and aliases.CHAMPION not in client.get_registered_model(version.name).aliases
 
 
 def _find_version(client: "MlflowClient", candidate: Candidate) -> "ModelVersion | None":
@@ -99,7 +117,7 @@ def _find_version(client: "MlflowClient", candidate: Candidate) -> "ModelVersion
 
 def _create_version(client: "MlflowClient", candidate: Candidate) -> "ModelVersion":
     model_id = _find_logged(client, candidate) or _log(client, candidate)
-    return client.create_model_version(
+    made = client.create_model_version(
         candidate.name,
         source=f"models:/{model_id}",
         run_id=candidate.run_id,
@@ -107,6 +125,11 @@ def _create_version(client: "MlflowClient", candidate: Candidate) -> "ModelVersi
         tags={_SHA: candidate.sha256, **candidate.tags},
         description=candidate.description,
     )
+    earlier = _find_version(client, candidate)
+    if earlier is None or earlier.version == made.version:
+        return made
+    client.delete_model_version(made.name, made.version)  # another machine was faster
+    return earlier
 
 
 def _find_logged(client: "MlflowClient", candidate: Candidate) -> str | None:

@@ -14,7 +14,7 @@ from stages.tracking.record import RECORD_FILE, Record, numbers, pictures, read_
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Run
+    from mlflow.entities import DatasetInput, Run
 
 # The training's process, as "host pid start": a run still RUNNING without it was abandoned.
 PROCESS = "inpaint.process"
@@ -103,6 +103,16 @@ class Mirror:
         known = {(given.dataset.name, given.dataset.digest) for given in there}
         lacking = [g for g in entities.data_sets(record) if (g.dataset.name, g.dataset.digest) not in known]
         if lacking:
+            self._log_inputs(run, lacking)
+
+    def _log_inputs(self, run: "Run", lacking: list["DatasetInput"]) -> None:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self._client.log_inputs(run.info.run_id, lacking)
+        except (
+            MlflowException
+        ):  # it looks, then inserts; where another machine inserted between the two, it fails whole
             self._client.log_inputs(run.info.run_id, lacking)
 
     def _send_points(self, run: "Run", record: Record) -> None:

@@ -152,7 +152,21 @@ def experiment_id(client: "MlflowClient", name: str) -> str:
                 client.restore_experiment(found.experiment_id)
             return str(found.experiment_id)
         artifacts = (project.root() / "mlartifacts" / name).as_uri() if uri().startswith(_SQLITE) else None
-        return str(client.create_experiment(name, artifact_location=artifacts))
+        with made_once():
+            client.create_experiment(name, artifact_location=artifacts)
+        return str(client.get_experiment_by_name(name).experiment_id)
+
+
+@contextmanager
+def made_once() -> Iterator[None]:
+    """Let a name that another machine, which shares no lock with this one, made at the same moment be there."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
 
 
 def holds(published: Iterable[str], versions: Iterable[tuple[str, str]]) -> bool:
