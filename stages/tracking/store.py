@@ -147,14 +147,14 @@ def experiment_id(client: "MlflowClient", name: str) -> str:
     """
     with locked("store"):
         found = client.get_experiment_by_name(name)
-        if found is not None:
-            if found.lifecycle_stage != "active":
-                client.restore_experiment(found.experiment_id)
-            return str(found.experiment_id)
-        artifacts = (project.root() / "mlartifacts" / name).as_uri() if uri().startswith(_SQLITE) else None
-        with made_once():
-            client.create_experiment(name, artifact_location=artifacts)
-        return str(client.get_experiment_by_name(name).experiment_id)
+        if found is None:
+            artifacts = (project.root() / "mlartifacts" / name).as_uri() if uri().startswith(_SQLITE) else None
+            with made_once():
+                return str(client.create_experiment(name, artifact_location=artifacts))
+            found = client.get_experiment_by_name(name)
+        if found.lifecycle_stage != "active":
+            client.restore_experiment(found.experiment_id)
+        return str(found.experiment_id)
 
 
 @contextmanager
