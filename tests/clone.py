@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import psutil
 import yaml
 
 ROOT = Path(__file__).parents[1]
@@ -54,7 +55,7 @@ class Clone:
     def change_params(self, changes: Mapping[str, Any]) -> None:
         """Overwrite some values of params.yaml."""
         path = self.root / "params.yaml"
-        path.write_text(yaml.safe_dump(_merged(yaml.safe_load(path.read_text()), changes), sort_keys=False))
+        path.write_text(yaml.safe_dump(merged(yaml.safe_load(path.read_text()), changes), sort_keys=False))
 
     def commit(self, message: str) -> None:
         """Commit everything that git does not ignore."""
@@ -75,7 +76,20 @@ class Clone:
         return done
 
 
-def _merged(old: Any, new: Any) -> Any:
+def merged(old: Any, new: Any) -> Any:
+    """Overwrite some values of nested settings."""
     if not (isinstance(old, dict) and isinstance(new, Mapping)):
         return new
-    return old | {key: _merged(old.get(key), value) for key, value in new.items()}
+    return old | {key: merged(old.get(key), value) for key, value in new.items()}
+
+
+def living(root: Path) -> list[psutil.Process]:
+    """Find all processes whose working directory is a folder, or in it."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if Path(process.cwd()).is_relative_to(root) and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+        except psutil.Error:
+            pass
+    return found

@@ -111,12 +111,13 @@ def _measures(params: EvaluateParams) -> Measures:
 
 
 def _write(out: Path, outcome: Outcome, summary: dict[str, float]) -> None:
-    files.write_parquet(out / "scores.parquet", outcome.scores)
-    files.write_csv(out / "by_ratio.csv", by_ratio(outcome.scores))
-    for name, pictures in (("pictures", outcome.shown), ("worst", outcome.worst)):
-        with files.fresh_folder(out / name) as folder:
-            _save(folder, pictures)
-    files.write_json(out / "summary.json", summary)
+    with files.fresh_folder(out) as folder:
+        files.write_parquet(folder / "scores.parquet", outcome.scores)
+        files.write_csv(folder / "by_ratio.csv", by_ratio(outcome.scores))
+        for name, pictures in (("pictures", outcome.shown), ("worst", outcome.worst)):
+            (folder / name).mkdir()
+            _save(folder / name, pictures)
+        files.write_json(folder / "summary.json", summary)
 
 
 def _save(folder: Path, pictures: dict[int, npt.NDArray[np.uint8]]) -> None:

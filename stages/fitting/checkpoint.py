@@ -29,7 +29,7 @@ def folder(of: str) -> Path:
 
 def save(where: Path, module: InpaintingModule, extra: Mapping[str, Any]) -> None:
     """Write the state of a training; readers see the old checkpoint or the new one, never half of one."""
-    write_state(where / LATEST, _state(module, extra))
+    write_state(where / LATEST, _state(where, module, extra))
 
 
 def save_good(where: Path, module: InpaintingModule, extra: Mapping[str, Any]) -> None:
@@ -38,14 +38,15 @@ def save_good(where: Path, module: InpaintingModule, extra: Mapping[str, Any]) -
     Raises:
         BadNumbersError: a weight, an average or a statistic is not finite, and nothing is written.
     """
-    state = _state(module, extra)
+    state = _state(where, module, extra)
     _require_finite(module.step, state["module"])
     write_state(where / GOOD, state)
     (where / LATEST).unlink(missing_ok=True)  # which is older
 
 
-def _state(module: InpaintingModule, extra: Mapping[str, Any]) -> dict[str, Any]:
+def _state(where: Path, module: InpaintingModule, extra: Mapping[str, Any]) -> dict[str, Any]:
     return {
+        "training": where.name,
         "step": module.step,
         "module": module.state_dict(),
         "optimizers": [optimizer.state_dict() for optimizer in module.trainer.optimizers],
@@ -77,7 +78,7 @@ def load(where: Path) -> dict[str, Any] | None:
     """Read the state to go on from, or None where there is none.
 
     Raises:
-        InputError: the file is there but cannot be read.
+        InputError: the file is there but cannot be read, or is of another training.
     """
     path = next((where / name for name in (LATEST, GOOD) if (where / name).exists()), None)
     return None if path is None else _read(path)
@@ -103,4 +104,9 @@ def _read(path: Path) -> dict[str, Any]:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise InputError(f"{path} cannot be read ({error}); delete its folder to start this training anew") from None
+    if state.get("training") != path.parent.name:
+        raise InputError(
+            f"{path} is the state of another training, {state.get('training')}, of another network or other data; "
+            "delete it to start this training anew"
+        )
     return state

@@ -6,6 +6,7 @@ training that was interrupted goes on from its checkpoint as if nothing had happ
 
 import logging
 import math
+import signal
 import time
 import warnings
 from pathlib import Path
@@ -27,7 +28,7 @@ from stages.fitting.rollback import slowdowns
 from stages.fitting.settings import FitSettings
 from stages.fitting.watch import BadNumbersError, Complaint, Numbers, Watch, fetch
 from stages.pictures.images import save_png
-from stages.running import machine
+from stages.running import guard, machine
 
 LOOK_EVERY = 5  # steps, at the numbers they left
 HISTORY_EVERY = 5 * LOOK_EVERY
@@ -62,7 +63,19 @@ class Batches(lightning.LightningDataModule):
     @staticmethod
     def _loader(batches: Any, numbers: range) -> DataLoader[Batch]:
         workers = machine.loader_workers()
-        return DataLoader(batches, batch_size=None, sampler=numbers, num_workers=workers, pin_memory=workers > 0)
+        return DataLoader(
+            batches,
+            batch_size=None,
+            sampler=numbers,
+            num_workers=workers,
+            pin_memory=workers > 0 and machine.device().startswith("cuda"),
+            worker_init_fn=_end_with_training,
+        )
+
+
+def _end_with_training(_number: int) -> None:
+    """By SIGKILL: in a training that was killed, torch's worker waits for ever to hand over its last batch."""
+    guard.end_with_parent(signal.SIGKILL)
 
 
 class Course(Callback):

@@ -24,6 +24,7 @@ import torch
 from stages.running import machine, project
 from stages.running.files import write_json, write_text
 
+_FILE = "record.json"
 _PACKAGES = ("torch", "torchvision", "lightning", "numpy", "albumentations", "dvc", "mlflow", "pillow", "scikit-image")
 
 
@@ -38,14 +39,22 @@ class Record:
     def __init__(self, folder: Path, facts: Mapping[str, Any]) -> None:
         self.folder = folder
         (folder / "pictures").mkdir(parents=True, exist_ok=True)
-        self._path = folder / "record.json"
-        if self._path.exists():
-            self.content: dict[str, Any] = json.loads(self._path.read_text(encoding="utf-8"))
-        else:
+        self._path = folder / _FILE
+        self.content: dict[str, Any] = self.content_of(folder) or {}
+        if not self.content:
             self.content = {"id": uuid.uuid4().hex, **facts, **_surroundings(), "started_ms": _now_ms()}
         self.content |= {"status": "running", "ended_ms": None, "model_sha256": "", "summary": {}}
         write_json(self._path, self.content)
         psutil.cpu_percent()  # the first call only starts the counting
+
+    @staticmethod
+    def content_of(folder: Path) -> dict[str, Any] | None:
+        """Return what the record in a folder says, None where there is none or it is damaged."""
+        try:
+            content: dict[str, Any] = json.loads((folder / _FILE).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        return content
 
     @property
     def seconds(self) -> float:
@@ -86,10 +95,14 @@ class Record:
         """Forget what was written after a step, which is about to be done again."""
         for table in ("history", "validation"):
             path = self.folder / f"{table}.csv"
-            if path.exists():
-                header, *rows = path.read_text(encoding="utf-8").splitlines()
-                kept = [row for row in rows if int(row.split(",", 1)[0]) <= step]
-                write_text(path, "\n".join([header, *kept]) + "\n")
+            if not path.exists():
+                continue
+            lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+            header, *rows = [line for line in lines if line.endswith("\n")] or [""]  # a full disk cuts the last one
+            if header:
+                write_text(path, header + "".join(row for row in rows if int(row.split(",", 1)[0]) <= step))
+            else:
+                path.unlink()
 
     def finish(self, model_sha256: str, summary: Mapping[str, Any]) -> None:
         """Close the record: the training is done, and this is the model it made."""

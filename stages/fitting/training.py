@@ -4,7 +4,7 @@ import contextlib
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,6 +19,7 @@ from stages.fitting.settings import FitSettings, ModelEntry
 from stages.fitting.watch import BadNumbersError
 from stages.pictures import shards
 from stages.restoring import exported, onnx_export
+from stages.running import project
 from stages.running.errors import InpaintError, ParamsError
 from stages.running.files import fresh_folder, sha256, write_json
 from stages.running.params import read, read_seed
@@ -64,6 +65,8 @@ def train(key: str, settings_kind: type[AnySettings], module_kind: Callable[[Any
         if interrupted := checkpoint.load(state):
             progress.restore(module, interrupted)
             say(f"{key}: goes on after step {module.step}")
+        else:
+            _tell_of_others(facts, state)
         training.draw_anew(len(progress.rollbacks))
         return module, progress
 
@@ -85,6 +88,24 @@ def train(key: str, settings_kind: type[AnySettings], module_kind: Callable[[Any
         about = {"key": key, "tile_size": training.tile_size, "settings": settings.model_dump(mode="json")}
         _write(about, module, settings.levels, progress, record)
     shutil.rmtree(state)
+
+
+def _tell_of_others(facts: Mapping[str, Any], state: Path) -> None:
+    """Say of trainings of this key that were interrupted why this one does not go on with them."""
+    for place in sorted(state.parent.glob("*/record")):
+        other = Record.content_of(place)
+        if place.parent == state or other is None or other["key"] != facts["key"]:
+            continue
+        changed = [
+            name
+            for part in ("params", "inputs")
+            for name in {**other[part], **facts[part]}
+            if other[part].get(name) != facts[part].get(name)
+        ]
+        say(
+            f"{facts['key']}: starts anew; the training interrupted in {place.parent.relative_to(project.root())} had "
+            f"another {', '.join(changed) or 'code'}"
+        )
 
 
 def _check_size(tile_size: int, levels: int, key: str) -> None:

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 from stages.running.errors import InputError
-from stages.running.files import sync_folder
+from stages.running.files import sync
 
 SETTLED_S = 60  # a file that was written to later than so many seconds ago may not be whole
 
@@ -66,7 +66,7 @@ def _move(path: Path, place: Path) -> None:
         shutil.copystat(path, draft)
         draft.replace(place)
         path.unlink()
-    sync_folder(place.parent)
+    sync(place.parent)
 
 
 def put_aside(folder: Path, refused: Path) -> None:

@@ -10,19 +10,24 @@ with fresh_folder("data/prepared") as folder:
 import hashlib
 import json
 import os
+import platform
+import re
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 from io import BytesIO
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
+import psutil
 
 if TYPE_CHECKING:  # a second to import, in every worker process, for the annotations alone
     import pandas as pd
 
 _HASH_BLOCK = 1 << 20
+_DRAFT = ".draft"
 
 
 @contextmanager
@@ -34,7 +39,8 @@ def atomic_write(path: str | Path) -> Iterator[IO[bytes]]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}.draft")
+    _clear_drafts_once(path.parent)
+    draft = _draft_of(path)
     try:
         with draft.open("wb") as file:
             yield file
@@ -42,9 +48,10 @@ def atomic_write(path: str | Path) -> Iterator[IO[bytes]]:
             os.fsync(file.fileno())
         draft.replace(path)
     except BaseException:
-        draft.unlink(missing_ok=True)
+        with suppress(OSError):
+            draft.unlink(missing_ok=True)
         raise
-    sync_folder(path.parent)
+    sync(path.parent)
 
 
 @contextmanager
@@ -56,23 +63,67 @@ def fresh_folder(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}.draft")
-    for left in path.parent.glob(f".{path.name}.*.draft"):  # by a process that was killed
-        shutil.rmtree(left, ignore_errors=True)
+    clear_drafts(path.parent)
+    draft = _draft_of(path)
     draft.mkdir()
     try:
         yield draft
-        if path.exists():
-            shutil.rmtree(path)
-        draft.replace(path)
+        for part in draft.rglob("*"):  # what was not written by `atomic_write`
+            sync(part)
+        sync(draft)
+        _put_in_place(draft, path)
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)
         raise
-    sync_folder(path.parent)
+    sync(path.parent)
 
 
-def sync_folder(path: Path) -> None:
-    """Make a rename inside the folder survive a power cut."""
+def _put_in_place(draft: Path, path: Path) -> None:
+    if not path.exists():
+        draft.rename(path)
+        return
+    before = path.with_name(f"{draft.name.removesuffix(_DRAFT)}.before{_DRAFT}")
+    path.rename(before)
+    try:
+        draft.rename(path)
+    except BaseException:
+        before.rename(path)
+        raise
+    shutil.rmtree(before, ignore_errors=True)
+
+
+def _draft_of(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}{_DRAFT}")
+
+
+def clear_drafts(folder: Path) -> list[Path]:
+    """Delete the drafts in a folder whose processes, of this machine, were killed; return what they were."""
+    left = abandoned_drafts(folder)
+    for path in left:
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+    return left
+
+
+def abandoned_drafts(folder: Path) -> list[Path]:
+    """List the drafts in a folder whose processes, of this machine, were killed."""
+    return sorted(path for path in folder.glob(f".*{_DRAFT}") if _is_abandoned(path))
+
+
+@cache
+def _clear_drafts_once(folder: Path) -> None:
+    clear_drafts(folder)
+
+
+def _is_abandoned(draft: Path) -> bool:
+    found = re.search(rf"\.{re.escape(platform.node())}\.(\d+)(\.before)?{_DRAFT}$", draft.name)
+    return found is not None and not psutil.pid_exists(int(found[1]))
+
+
+def sync(path: Path) -> None:
+    """Make what a file or folder holds survive a power cut; of a folder, which names it has."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -14,29 +14,35 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import IO
+
+import psutil
 
 from stages.running.errors import BusyError, InpaintError, InputError
 
 LOCKS_DIR = Path(".locks")
+_ANY_STAGE = "project"  # held together by all stages, alone by whoever must know that none is at work
+_SAID_IN_WORDS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EFBIG, errno.EIO)
 _PR_SET_PDEATHSIG = 1
 
 
-def run(stage: str, main: Callable[[], None]) -> int:
+def run(stage: str, main: Callable[[], None], alone: bool = False) -> int:
     """Run a stage's `main` as its process: return its exit code, say failures in words.
 
     Args:
         stage: the stage's name as DVC writes it, e.g. "train@pconv"; two processes never run the same stage of one
             working tree at once.
         main: reads params and files, writes the outputs.
+        alone: whether no other stage may run meanwhile, either.
     """
     try:
         _die_with_parent()
-        with only_one(stage):
+        with nothing_else() if alone else _at_work(), only_one(stage):
             main()
     except InpaintError as error:
         return _fail(stage, str(error), error.exit_code)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EFBIG):
+        if error.errno not in _SAID_IN_WORDS:
             raise
         return _fail(stage, f"{error}. Nothing half-written is left; make room or give access, and run it again", 2)
     return 0
@@ -64,14 +70,7 @@ def only_one(name: str) -> Iterator[None]:
     Raises:
         BusyError: another process holds it.
     """
-    try:
-        LOCKS_DIR.mkdir(exist_ok=True)
-        file = (LOCKS_DIR / f"{name}.lock").open("a+")
-    except OSError as error:
-        raise InputError(
-            f"cannot write in {Path.cwd()}: {error.strerror}; run the stages in a folder of yours"
-        ) from None
-    with file:
+    with _lock_file(name) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -82,6 +81,48 @@ def only_one(name: str) -> Iterator[None]:
         file.write(str(os.getpid()))
         file.flush()
         yield
+
+
+@contextmanager
+def nothing_else() -> Iterator[None]:
+    """Hold the working tree for oneself: no stage runs, and none can start.
+
+    Raises:
+        BusyError: a stage runs.
+    """
+    with _lock_file(_ANY_STAGE) as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            running = ", ".join(f"{name} (process {pid})" for name, pid in holders().items())
+            raise BusyError(f"{running or 'a stage'} is at work in this folder; wait for it, or stop it") from None
+        yield
+
+
+@contextmanager
+def _at_work() -> Iterator[None]:
+    with _lock_file(_ANY_STAGE) as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BusyError("inpaint doctor is at work in this folder; run it again in a moment") from None
+        yield
+
+
+def holders() -> dict[str, int]:
+    """Name the stages that run, with their processes, as these wrote it down: looking by locking might disturb one."""
+    said = {path.stem: path.read_text(encoding="utf-8").strip() for path in sorted(LOCKS_DIR.glob("*.lock"))}
+    return {name: int(pid) for name, pid in said.items() if pid.isdecimal() and psutil.pid_exists(int(pid))}
+
+
+def _lock_file(name: str) -> IO[str]:
+    try:
+        LOCKS_DIR.mkdir(exist_ok=True)
+        return (LOCKS_DIR / f"{name}.lock").open("a+")
+    except OSError as error:
+        raise InputError(
+            f"cannot write in {Path.cwd()}: {error.strerror}; run the stages in a folder of yours"
+        ) from None
 
 
 def _die_with_parent() -> None:
@@ -96,10 +137,10 @@ def _die_with_parent() -> None:
         raise SystemExit(128 + signal.SIGTERM)
 
 
-def end_with_parent() -> None:
-    """Ask the kernel for SIGTERM when the parent dies, where it is a Linux; also between a fork and its program."""
+def end_with_parent(by: int = signal.SIGTERM) -> None:
+    """Ask the kernel for a signal when the parent dies, where it is a Linux; also between a fork and its program."""
     if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, by)
 
 
 def _leave(number: int, _frame: FrameType | None) -> None:

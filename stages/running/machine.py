@@ -1,10 +1,11 @@
 """What the machine decides, never params.yaml: the device, the precision, the number of workers.
 
-All three can be said by the environment, so that they never enter a DVC hash:
+All four can be said by the environment, so that they never enter a DVC hash:
 
     INPAINT_DEVICE      cpu | cuda | cuda:1 | mps   default: cuda where there is one, else cpu
     INPAINT_PRECISION   32-true | bf16-mixed        default: bf16-mixed where the hardware multiplies in it
     INPAINT_WORKERS     processes for map-like work default: the cores this process may use
+    INPAINT_LOADERS     processes that load batches default: none on a CPU, whose cores they would take, else up to 4
 """
 
 import ctypes
@@ -24,11 +25,15 @@ _LARGEST_KEPT, _MOST_KEPT = 2**25, 2**30  # bytes; glibc takes no larger thresho
 
 def workers() -> int:
     """Return how many processes map-like work may use, at least 1."""
-    said = os.environ.get("INPAINT_WORKERS")
+    return _said("INPAINT_WORKERS", 1, cores())
+
+
+def _said(name: str, least: int, default: int) -> int:
+    said = os.environ.get(name)
     if said is None:
-        return cores()
-    if not said.isdecimal() or int(said) < 1:
-        raise InputError(f"INPAINT_WORKERS should be a whole number from 1, but is {said!r}")
+        return default
+    if not said.isdecimal() or int(said) < least:
+        raise InputError(f"{name} should be a whole number from {least}, but is {said!r}")
     return int(said)
 
 
@@ -38,8 +43,8 @@ def cores() -> int:
 
 
 def loader_workers() -> int:
-    """Return how many processes load batches: none on a CPU, where they would take the cores from training."""
-    return min(4, cores() - 1) if device().startswith("cuda") else 0
+    """Return how many processes load batches beside the training; 0: it loads them itself."""
+    return _said("INPAINT_LOADERS", 0, min(4, cores() - 1) if device().startswith("cuda") else 0)
 
 
 def device() -> str:

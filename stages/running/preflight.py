@@ -1,14 +1,17 @@
 """What `make repro` looks at before DVC does: of a missing path DVC says its name, but not what to do.
 
+It also clears away the lock file that a power cut left, over which every command of DVC would stumble.
+
 python -m stages.running.preflight
 """
 
 import sys
 from pathlib import Path
 
-from stages.running import guard
+from stages.running import dvc_locks, guard
 from stages.running.errors import ParamsError
 from stages.running.params import read
+from stages.running.say import say
 
 PATHS = {
     "prepare.photos": "put photographs there, or name the folder that has them",
@@ -17,7 +20,9 @@ PATHS = {
 
 
 def main() -> None:
-    """Check that what the params name from outside the pipeline is there."""
+    """Check that what the params name from outside the pipeline is there, and that DVC's locks are whole."""
+    if wrong := dvc_locks.clear(Path()):
+        say(f"{wrong}: deleted, since nothing runs here")
     for key, advice in PATHS.items():
         path = Path(read(key, str))
         if not path.exists():
@@ -25,4 +30,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(guard.run("preflight", main))
+    sys.exit(guard.run("preflight", main, alone=True))

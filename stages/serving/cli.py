@@ -218,6 +218,29 @@ def tidy(
         typer.echo(f"freed {housekeeping.in_words(housekeeping.let_go(found))}" if yes else "say --yes to let go of it")
 
 
+@app.command()
+def doctor(
+    fix: Annotated[bool, typer.Option("--fix", help="Mend what can be mended; refused while anything runs.")] = False,
+) -> None:
+    """Say what a crash, a kill or a move left behind, and mend it with --fix, in the project's root."""
+    registered.versions()  # says what to install
+    from stages.retrain.doctor import cure, examine
+
+    for finding in cure(Path()) if fix else []:
+        typer.echo(f"mended: {finding.what}")
+    left = examine(Path())
+    for finding in left:
+        typer.echo(
+            f"{finding.what}; {finding.advice or ('inpaint doctor --fix mends it' if finding.clear else '')}".rstrip(
+                "; "
+            )
+        )
+    if not left:
+        typer.echo("all is well")
+    if any(finding.clear or finding.advice for finding in left):
+        raise typer.Exit(1)
+
+
 def _all_models() -> list[str]:
     champions = [version for version in registered.versions().registered() if "champion" in version.aliases]
     names = [f"models:/{version.name}@champion" for version in champions]

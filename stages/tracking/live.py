@@ -9,6 +9,7 @@ import platform
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
 
@@ -16,6 +17,9 @@ from stages.running.errors import InputError, TrackingError
 from stages.tracking import store
 from stages.tracking.record import read_record
 from stages.tracking.runs import PROCESS, Mirror
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
 _EVERY_S = 5.0
 _AFTER_FAILURE_S = 30.0
@@ -95,12 +99,26 @@ def settle_abandoned(experiment: str) -> int:
     """
     with store.reached():
         client = store.connect()
-        experiment_id = store.experiment_id(client, experiment)
-        running = client.search_runs([experiment_id], f"attributes.status = 'RUNNING' and tags.`{PROCESS}` LIKE '%'")
-        abandoned = [run for run in running if _is_gone(run.data.tags[PROCESS])]
-        for run in abandoned:
-            client.set_terminated(run.info.run_id, status="KILLED")
+        abandoned = _abandoned(client, experiment)
+        for run_id in abandoned:
+            client.set_terminated(run_id, status="KILLED")
         return len(abandoned)
+
+
+def count_abandoned(experiment: str) -> int:
+    """Count the runs that this machine left RUNNING when their training died.
+
+    Raises:
+        TrackingError: MLflow cannot be reached, or refuses.
+    """
+    with store.reached():
+        return len(_abandoned(store.connect(), experiment))
+
+
+def _abandoned(client: "MlflowClient", experiment: str) -> list[str]:
+    experiment_id = store.experiment_id(client, experiment)
+    running = client.search_runs([experiment_id], f"attributes.status = 'RUNNING' and tags.`{PROCESS}` LIKE '%'")
+    return [run.info.run_id for run in running if _is_gone(run.data.tags[PROCESS])]
 
 
 def _is_gone(name: str) -> bool:

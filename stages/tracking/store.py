@@ -13,6 +13,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from stages.running import project
 from stages.running.errors import TrackingError
@@ -155,6 +157,23 @@ def experiment_id(client: "MlflowClient", name: str) -> str:
         if found.lifecycle_stage != "active":
             client.restore_experiment(found.experiment_id)
         return str(found.experiment_id)
+
+
+def lost_artifacts(name: str) -> Path | None:
+    """Return where a store in a file looks for an experiment's artifacts, if that folder is gone; else None.
+
+    MLflow writes absolute paths down, so a project that is moved loses them.
+
+    Raises:
+        TrackingError: MLflow cannot be reached, or refuses.
+    """
+    with reached():
+        experiment = connect().get_experiment_by_name(name)
+    location = experiment.artifact_location if experiment is not None else ""
+    if not location.startswith("file:"):
+        return None
+    path = Path(url2pathname(urlsplit(location).path))
+    return None if path.exists() or path.is_relative_to(project.root()) else path
 
 
 @contextmanager

@@ -24,7 +24,7 @@ class Payload:
 
 def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     assert checkpoint.load(tmp_path) is None
-    state = {"step": 3, "module": PConvModule(PConvSettings(**UNET)).state_dict()}
+    state = {"training": tmp_path.name, "step": 3, "module": PConvModule(PConvSettings(**UNET)).state_dict()}
     checkpoint.write_state(tmp_path / "checkpoint.pt", state)
     loaded = checkpoint.load(tmp_path)
     assert loaded is not None
@@ -36,6 +36,13 @@ def test_weights_of_another_network_are_never_loaded_in_part() -> None:
     small, large = (PConvModule(PConvSettings(**(UNET | {"levels": levels}))) for levels in (2, 3))
     with pytest.raises(RuntimeError, match=r"Missing key|Unexpected key|size mismatch"):
         large.load_state_dict(small.state_dict())
+
+
+def test_a_state_of_another_training_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    checkpoint.write_state(tmp_path / "one" / checkpoint.LATEST, {"training": "other", "step": 3})
+    with pytest.raises(InputError, match=r"is the state of another training, other, .* delete it"):
+        checkpoint.load(tmp_path / "one")
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 half a file"])

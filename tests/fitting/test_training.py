@@ -1,12 +1,6 @@
 """Real trainings, a few steps long: what they leave, and that an interruption changes nothing."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -79,42 +73,6 @@ def test_the_same_inputs_give_the_same_weights(key: str) -> None:
     first = sha256(f"data/models/{key}/weights.pt")
     fit(key)
     assert first == sha256(f"data/models/{key}/weights.pt")
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("key", ["pconv", "pix2pix"])
-def test_a_killed_training_goes_on_and_ends_the_same(
-    project: Path, key: str, capfd: pytest.CaptureFixture[str]
-) -> None:
-    params = tiny_params()
-    for section in params["train"].values():
-        section |= {"steps": 100, "validate_every": 40}
-    project.joinpath("params.yaml").write_text(json.dumps(params))
-    command = [sys.executable, "-m", f"stages.{params['models'][key]['code']}.train", key]
-    subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
-    wanted = sha256(f"data/models/{key}/model.pt2")
-    wanted_steps = pd.read_csv(f"data/training/{key}/history.csv")["step"].tolist()
-    assert wanted_steps[:4] == [25, 50, 75, 100]
-
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-    wait_for(lambda: any(project.glob(".resume/*/checkpoint.pt")), process)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    identity = json.loads(next(project.glob(".resume/*/record/record.json")).read_text())["id"]
-
-    subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
-    assert f"{key}: goes on after step" in capfd.readouterr().out
-    assert sha256(f"data/models/{key}/model.pt2") == wanted
-    assert json.loads(Path(f"data/training/{key}/record.json").read_text())["id"] == identity
-    assert pd.read_csv(f"data/training/{key}/history.csv")["step"].tolist() == wanted_steps
-
-
-def wait_for(condition: Callable[[], bool], process: subprocess.Popen[bytes], seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert process.poll() is None, "the training ended before it could be killed"
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 @pytest.mark.usefixtures("unexported")

@@ -1,86 +1,19 @@
 """Calls of a scheduler, one after the other, on a small project of its own with real DVC and MLflow."""
 
-import json
 import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-import skimage.data
-import yaml
 from PIL import Image
 
-from tests.clone import BARE, TINY, Clone
+from tests.one_model import CALL, LONG_AGO, Project, write_photos
 
 pytestmark = pytest.mark.slow
-
-CALL = (sys.executable, "-m", "stages.retrain")
-LONG_AGO = 1_000_000_000  # seconds since 1970: what is just being copied into the inbox is left for the next call
-
-
-def write_photos(folder: Path, first: int, count: int) -> None:
-    """Write crops of photographs as files of their own, each at another place."""
-    folder.mkdir(parents=True, exist_ok=True)
-    wholes = (skimage.data.astronaut(), skimage.data.chelsea(), skimage.data.coffee())
-    for number in range(first, first + count):
-        y, x = np.random.default_rng(number).integers(0, 300 - 120, 2)
-        path = folder / f"{number:03d}.png"
-        Image.fromarray(wholes[number % 3][y : y + 120, x : x + 110]).save(path)
-        os.utime(path, (LONG_AGO, LONG_AGO))
-
-
-class Project(Clone):
-    """A clone that trains one model on a folder of photographs."""
-
-    def __init__(self, folder: Path) -> None:
-        changes = {
-            "prepare": TINY["prepare"] | {"photos": "data/raw"},
-            "train": {"pconv": TINY["train"]["pconv"] | BARE},
-        }
-        changes["retrain"] = {"refuse_loss_db": 20.0}  # trainings this short differ by chance
-        super().__init__(folder, TINY | changes)
-        params, chain = (self._read(name) for name in ("params.yaml", "dvc.yaml"))
-        params["models"] = {"pconv": {"code": "pconv", "tiles": "data/prepared/train"}}
-        params["methods"] = {key: params["methods"][key] for key in ("mean", "pconv")}
-        for plot in filter(lambda one: isinstance(one, dict), chain["plots"]):
-            for lines in plot.values():
-                lines["y"] = {path: y for path, y in lines["y"].items() if "/mean/" in path or "/pconv/" in path}
-        chain["artifacts"] = {name: one for name, one in chain["artifacts"].items() if name == "inpaint-pconv"}
-        self._write("params.yaml", params)
-        self._write("dvc.yaml", chain)
-        write_photos(folder / "data/raw", 0, 24)
-        self.commit("one model")
-
-    def _read(self, name: str) -> Any:
-        return yaml.safe_load((self.root / name).read_text())
-
-    def _write(self, name: str, content: Any) -> None:
-        (self.root / name).write_text(yaml.safe_dump(content, sort_keys=False))
-
-    def call(self, *words: str) -> tuple[int, dict[str, Any]]:
-        """Call once; return the exit code and the JSON of the last line."""
-        done = self.run(*CALL, *words, check=False)
-        assert done.returncode in (0, 10, 11, 12), done.stdout[-2000:] + done.stderr[-4000:]
-        return done.returncode, json.loads(done.stdout.strip().splitlines()[-1])
-
-    def versions(self) -> list[str]:
-        """List the versions of the model with their weights."""
-        return self.inpaint("model", "list").strip().splitlines()
-
-    def inpaint(self, *words: str) -> str:
-        """Run the command line of the clone."""
-        return self.run(sys.executable, "-m", "stages.serving.cli", *words).stdout
-
-    def lock(self) -> str:
-        """Return what DVC says was made."""
-        return (self.root / "dvc.lock").read_text()
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,10 @@
 """Whole, or not there."""
 
+import errno
 import hashlib
 import json
+import os
+import platform
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +12,7 @@ import pandas as pd
 import pytest
 
 from stages.running import files
+from tests.faults import Faults
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
@@ -56,8 +60,40 @@ def test_sha256(tmp_path: Path) -> None:
     assert files.sha256(tmp_path / "a") == hashlib.sha256(b"x" * 3_000_000).hexdigest()
 
 
+def draft(path: Path, pid: int) -> Path:
+    return path.with_name(f".{path.name}.{platform.node()}.{pid}.draft")
+
+
 def test_what_a_killed_process_left_is_cleared(tmp_path: Path) -> None:
-    (tmp_path / ".out.123.draft").mkdir()
+    dead = 2**22 - 1  # above every process id
+    draft(tmp_path / "out", dead).mkdir()
+    draft(tmp_path / "other.json", dead).touch()
+    draft(tmp_path / "ours.json", os.getpid()).touch()
+    elsewhere = tmp_path / f".out.another-machine.{dead}.draft"
+    elsewhere.touch()
     with files.fresh_folder(tmp_path / "out") as folder:
         (folder / "new").touch()
-    assert [p.name for p in tmp_path.iterdir()] == ["out"]
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {"out", draft(tmp_path / "ours.json", os.getpid()).name, elsewhere.name}
+    draft(tmp_path / "sub" / "a.json", dead).parent.mkdir()
+    draft(tmp_path / "sub" / "a.json", dead).touch()
+    files.write_json(tmp_path / "sub" / "a.json", {})
+    assert [path.name for path in (tmp_path / "sub").iterdir()] == ["a.json"]
+
+
+def test_a_folder_that_cannot_take_its_place_leaves_the_old_one(tmp_path: Path) -> None:
+    with files.fresh_folder(tmp_path / "out") as folder:
+        (folder / "old").touch()
+    with Faults(tmp_path) as counted, files.fresh_folder(tmp_path / "out") as folder:
+        (folder / "old").touch()
+    renames = [at for at, call in enumerate(counted.calls, 1) if call.startswith("rename")]
+    assert len(renames) == 2
+    for at in renames:
+        with (
+            pytest.raises(OSError, match="No space left"),
+            Faults(tmp_path, at, errno.ENOSPC),
+            files.fresh_folder(tmp_path / "out") as folder,
+        ):
+            (folder / "new").touch()
+        assert [path.name for path in (tmp_path / "out").iterdir()] == ["old"]
+        assert [path.name for path in tmp_path.iterdir()] == ["out"]

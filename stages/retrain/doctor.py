@@ -1,0 +1,122 @@
+"""What a crash, a kill or a move of the project left behind, and its cure.
+
+    for finding in examine(Path()):
+        print(finding.what, finding.cure)
+
+Hardly anything here stops the pipeline: locks of the stages are the kernel's and end with their process, an interrupted
+training resumes, a cut-off call of retrain is completed by the next. What cannot mend itself is mended by `cure`.
+"""
+
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from stages.running import dvc_locks, files, guard
+from stages.running.errors import InputError, TrackingError
+from stages.running.params import read
+from stages.tracking import live, store
+from stages.tracking.record import read_record
+
+_WRITTEN_TO = ("data", "data/*", "data/*/*", ".resume/*", ".resume/*/*", ".remembered/*/*", ".retrain")
+_OLD_DAYS = 30
+_DAY_S = 86_400
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that is not as it should be.
+
+    Attributes:
+        what: was found, and what follows from it.
+        advice: what to do, "" where `clear` does it.
+        clear: mends it; None where only a person can, or where it mends itself.
+    """
+
+    what: str
+    advice: str = ""
+    clear: Callable[[], object] | None = None
+
+
+def examine(root: Path) -> list[Finding]:
+    """Look at all that may be stale in a project.
+
+    Args:
+        root: of the project, the working directory.
+
+    Raises:
+        InputError: there is no project.
+    """
+    if not (root / "params.yaml").exists():
+        raise InputError(f"{root.resolve()} has no params.yaml; run inpaint doctor in the project's root")
+    looks = (_of_dvc, _drafts, _interrupted_trainings, _cut_off_call, _mlflow)
+    return [finding for look in looks for finding in look(root)]
+
+
+def cure(root: Path) -> list[Finding]:
+    """Mend what can be mended, while nothing else is at work; return what was.
+
+    Raises:
+        BusyError: a stage is at work, or retrain.
+    """
+    with guard.only_one("retrain"), guard.nothing_else():
+        found = [finding for finding in examine(root) if finding.clear is not None]
+        for finding in found:
+            if finding.clear is not None:
+                finding.clear()
+    return found
+
+
+def _of_dvc(root: Path) -> Iterator[Finding]:
+    for place in (root, root / ".retrain/tree"):
+        if wrong := dvc_locks.stale(place):
+            yield Finding(f"{wrong}; every dvc command ends there", clear=partial(dvc_locks.clear, place))
+
+
+def _drafts(root: Path) -> Iterator[Finding]:
+    folders = sorted({folder for pattern in _WRITTEN_TO for folder in root.glob(pattern) if folder.is_dir()})
+    for folder in folders:
+        if left := files.abandoned_drafts(folder):
+            names = ", ".join(path.name for path in left)
+            yield Finding(f"{folder}: half-written {names}", clear=partial(files.clear_drafts, folder))
+
+
+def _interrupted_trainings(root: Path) -> Iterator[Finding]:
+    for place in sorted(root.glob(".resume/*")):
+        try:
+            key = read_record(place / "record").key
+        except InputError:
+            key = "a model"
+        if f"train@{key}" in guard.holders():
+            continue
+        days = (time.time() - max(path.stat().st_mtime for path in [place, *place.iterdir()])) / _DAY_S
+        what = f"{place}: a training of {key} was interrupted {days:.0f} days ago"
+        if days < _OLD_DAYS:
+            yield Finding(f"{what}; dvc repro goes on with it, unless what it depends on has changed since")
+        else:
+            yield Finding(f"{what}, and nothing went on with it", clear=partial(shutil.rmtree, place))
+
+
+def _cut_off_call(root: Path) -> Iterator[Finding]:
+    if (root / ".retrain/call.json").exists() and "retrain" not in guard.holders():
+        yield Finding("a call of inpaint retrain was cut off; the next call completes it")
+
+
+def _mlflow(_root: Path) -> Iterator[Finding]:
+    experiment = read("publish.experiment", str)
+    database = store.database()
+    if database is not None and not database.exists():
+        return
+    try:
+        if number := live.count_abandoned(experiment):
+            what = f"{number} runs in MLflow count as running, but their trainings were killed"
+            yield Finding(what, clear=partial(live.settle_abandoned, experiment))
+        if place := store.lost_artifacts(experiment):
+            yield Finding(
+                f"MLflow's database looks for its files in {place}, which is not there: was the project moved?",
+                f"delete {database}; the next dvc repro builds it anew",
+            )
+    except TrackingError as error:
+        yield Finding(str(error), "see that the server runs; the next dvc repro sends what is missing")

@@ -1,0 +1,139 @@
+"""What a crash leaves is found, explained and mended; what works is left alone."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from stages.retrain import doctor
+from stages.running import guard
+from stages.running.errors import BusyError, InputError
+from stages.serving.cli import app
+from stages.tracking.runs import Mirror
+from tests.clone import ROOT
+from tests.tracked import Seen, write_database, write_record
+
+DEAD = 2**22 - 1  # above every process id
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    (tmp_path / "params.yaml").write_text("publish: {experiment: photographs}\n")
+    return tmp_path
+
+
+def said() -> list[str]:
+    return [finding.what for finding in doctor.examine(Path())]
+
+
+def test_all_is_well_in_a_project_where_nothing_happened(project: Path) -> None:
+    assert said() == []
+    assert CliRunner().invoke(app, ["doctor"]).output == "all is well\n"
+
+
+def test_outside_a_project_it_says_where_to_go(project: Path) -> None:
+    (project / "params.yaml").unlink()
+    with pytest.raises(InputError, match="run inpaint doctor in the project's root"):
+        doctor.examine(Path())
+
+
+def test_what_is_stale_is_found_and_mended(project: Path) -> None:
+    lock = project / ".dvc/tmp/rwlock"
+    draft = project / f"data/.prepared.{os.uname().nodename}.{DEAD}.draft"
+    ours = project / f"data/.masks.{os.uname().nodename}.{os.getpid()}.draft"
+    for folder in (lock.parent, draft, ours):
+        folder.mkdir(parents=True)
+    lock.write_text("{")
+    old, fresh = project / ".resume/old", project / ".resume/fresh"
+    for place in (old, fresh):
+        write_record(place / "record", status="running")
+    long_ago = time.time() - 40 * 86_400
+    for path in [old, *old.iterdir()]:
+        os.utime(path, (long_ago, long_ago))
+    shown = CliRunner().invoke(app, ["doctor"])
+    assert shown.exit_code == 1
+    assert shown.output.count("inpaint doctor --fix mends it") == 3
+    assert "fresh: a training of pconv was interrupted 0 days ago; dvc repro goes on with it" in shown.output
+    mended = CliRunner().invoke(app, ["doctor", "--fix"])
+    assert mended.exit_code == 0, mended.output
+    assert mended.output.count("mended: ") == 3
+    assert not lock.exists()
+    assert not draft.exists()
+    assert not old.exists()
+    assert ours.exists(), "its process lives"
+    assert fresh.exists()
+
+
+def test_nothing_is_mended_while_a_stage_is_at_work(project: Path) -> None:
+    code = "import sys\nfrom stages.running import guard\nsys.exit(guard.run('train@pconv', input))"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, env=os.environ | {"PYTHONPATH": str(ROOT)}
+    ) as stage:
+        while "train@pconv" not in guard.holders():
+            assert stage.poll() is None
+            time.sleep(0.02)
+        with pytest.raises(BusyError, match=rf"train@pconv \(process {stage.pid}\) is at work in this folder"):
+            doctor.cure(Path())
+        stage.kill()
+    assert doctor.cure(Path()) == []
+
+
+def test_while_it_mends_no_stage_starts(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with guard.nothing_else():
+        code = "import sys\nfrom stages.running import guard\nsys.exit(guard.run('masks', lambda: None))"
+        done = subprocess.run(
+            [sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
+            check=False,
+        )  # fmt: skip
+    assert done.returncode == 75
+    assert "masks: inpaint doctor is at work in this folder; run it again in a moment" in done.stderr
+
+
+def test_a_cut_off_call_of_retrain_is_named(project: Path) -> None:
+    (project / ".retrain").mkdir()
+    (project / ".retrain/call.json").write_text("{}")
+    assert said() == ["a call of inpaint retrain was cut off; the next call completes it"]
+
+
+def test_runs_that_a_kill_left_running_are_settled(project: Path) -> None:
+    write_database(project)
+    write_record(project / "record", status="running")
+    with subprocess.Popen(["sleep", "60"]) as training:
+        Mirror(project / "record", "photographs").update(process_named(training.pid))
+        assert said() == []
+        training.send_signal(signal.SIGKILL)
+    assert said() == ["1 runs in MLflow count as running, but their trainings were killed"]
+    doctor.cure(Path())
+    assert [run.info.status for run in Seen().runs()] == ["KILLED"]
+    assert said() == []
+
+
+def process_named(pid: int) -> str:
+    from stages.tracking.live import process_name
+
+    return process_name(pid)
+
+
+def test_a_project_that_was_moved_hears_where_its_artifacts_are_sought(project: Path, tmp_path: Path) -> None:
+    write_database(project)
+    write_record(project / "record", status="running")
+    Mirror(project / "record", "photographs").update()
+    moved = tmp_path / "moved"
+    moved.mkdir()
+    (project / "mlartifacts").rename(moved / "mlartifacts")
+    for name in ("mlflow.db", "params.yaml"):
+        (project / name).rename(moved / name)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(moved)
+        patch.setenv("DVC_ROOT", str(moved))
+        (finding,) = [one for one in doctor.examine(Path()) if one.advice]
+    assert "was the project moved?" in finding.what
+    assert "the next dvc repro builds it anew" in finding.advice

@@ -1,0 +1,167 @@
+"""Every stage on a disk that fails at its N-th call: what it made before, or what it was making, but never half of it.
+
+By default the first call of every kind and file fails; with INPAINT_LONG=1 every call there is, with three errors each.
+"""
+
+import errno
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from itertools import cycle
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import yaml
+
+import stages.augment.__main__ as augment
+import stages.evaluate.__main__ as evaluate
+import stages.masks.__main__ as masks
+import stages.prepare.__main__ as prepare
+import stages.report.__main__ as report
+from stages import pair
+from stages.fitting import training
+from stages.pconv import train
+from stages.running.errors import InpaintError
+from stages.running.files import sha256
+from tests.clone import ROOT, TINY, merged
+from tests.faults import Faults
+from tests.prepare.photographs import write_photos
+
+pytestmark = pytest.mark.slow
+
+ERRORS = (errno.ENOSPC, errno.EIO, errno.EACCES)
+LONG = bool(os.environ.get("INPAINT_LONG"))
+CHANGES = {
+    "seed": 1,
+    "tile_size": 24,
+    "prepare": {"photos": "photos", "short_sides": [30], "max_tiles_per_photo": 2, "val_share": 0.3, "test_share": 0.3},
+    "masks": {"train": 12, "val": 8, "test_per_cell": 1, "kinds": {"files": 0}},
+    "train": {"pconv": {"steps": 30, "validate_every": 15, "checkpoint_every_s": 1e-6, "finetune_steps": 2}},
+    "pairs": {"per_cell": 1, "gallery": 2},
+}
+STAGES: dict[str, tuple[Callable[[], None], list[str]]] = {
+    "prepare": (prepare.main, ["data/prepared"]),
+    "masks": (masks.main, ["data/masks"]),
+    "augment": (augment.main, ["data/augmented"]),
+    "pair": (pair.main, ["data/pairs.csv"]),
+    "train": (lambda: train.main("pconv"), ["data/models/pconv", "data/training/pconv"]),
+    "evaluate": (lambda: evaluate.main("mean"), ["data/evaluation/mean"]),
+    "report": (report.main, ["data/report"]),
+}
+MEMORIES = (".remembered", ".resume")
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A project whose stages all ran with one seed, whose outputs are in `old`, and then with another, in `new`."""
+    root = tmp_path_factory.mktemp("project")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        patch.setenv("DVC_ROOT", str(root))
+        patch.setenv("INPAINT_WORKERS", "1")
+        patch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+        patch.setattr(training, "MIRROR", "this")  # what MLflow shows meanwhile has tests of its own
+        patch.setattr(training.exported, "save", lambda network, path, *_: path.write_bytes(b"model"))
+        patch.setattr(training.onnx_export, "export", lambda *_: None)
+        Path("stages").symlink_to(ROOT / "stages")
+        write_photos("photos", range(24))
+        params = merged(merged(yaml.safe_load((ROOT / "params.yaml").read_text()), TINY), CHANGES)
+        params["models"] = {"pconv": params["models"]["pconv"]}
+        params["methods"] = {"mean": params["methods"]["mean"]}
+        for name, seed in (("old", 1), ("new", 2)):
+            Path("params.yaml").write_text(yaml.safe_dump(params | {"seed": seed}))
+            for stage, outs in STAGES.values():
+                stage()
+                for out in outs:
+                    copy(Path(out), Path(name) / out)
+        yield root
+
+
+def copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if source.is_dir():
+        shutil.copytree(source, target, dirs_exist_ok=True)
+    else:
+        shutil.copy2(source, target)
+
+
+def remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def content(out: Path) -> dict[str, Any]:
+    """What an output says, file by file, but for the times in it."""
+    files = [out] if out.is_file() else [path for path in sorted(out.rglob("*")) if path.is_file()]
+    return {str(path.relative_to(out.parent)): _timeless(path) for path in files}
+
+
+def _timeless(path: Path) -> Any:
+    if path.name == "scores.parquet":
+        return pd.read_parquet(path).drop(columns="milliseconds", errors="ignore").to_json()
+    if path.name == "summary.json":
+        return {name: value for name, value in json.loads(path.read_text()).items() if name != "ms"}
+    if path.name == "record.json":
+        record = json.loads(path.read_text())
+        return [record[name] for name in ("status", "fingerprint", "model_sha256")]
+    if path.suffix == ".csv" and "training" in path.parts:
+        return re.sub(r"^(\d+),.*", r"\1", path.read_text(), flags=re.MULTILINE) if path.name != "system.csv" else ""
+    return sha256(path)
+
+
+def drafts(root: Path) -> list[str]:
+    return [str(path.relative_to(root)) for path in root.rglob("*.draft")]
+
+
+def chosen(calls: list[str]) -> list[tuple[int, int]]:
+    """Which calls fail, and with which error."""
+    if LONG:
+        return [(at, number) for at in range(1, len(calls) + 1) for number in ERRORS]
+    first = {re.sub(r"\d+", "#", call): at for at, call in reversed(list(enumerate(calls, 1)))}
+    return list(zip(sorted(first.values()), cycle(ERRORS), strict=False))
+
+
+def lay_out(project: Path, outs: list[str], which: str) -> None:
+    """Put the old or the new outputs of a stage in place."""
+    for out in outs:
+        remove(project / out)
+        copy(project / which / out, project / out)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_failing_disk_leaves_the_old_output_or_the_new_one(
+    project: Path, stage: str, request: pytest.FixtureRequest
+) -> None:
+    main, outs = STAGES[stage]
+    old, new = ({out: content(project / which / out) for out in outs} for which in ("old", "new"))
+    request.addfinalizer(lambda: lay_out(project, outs, "new"))  # which the next stage reads
+
+    def run(at: int = 0, number: int = 0) -> Faults:
+        lay_out(project, outs, "old")
+        for memory in MEMORIES:
+            shutil.rmtree(project / memory, ignore_errors=True)
+        with Faults(project, at, number) as faults:
+            try:
+                main()
+            except (OSError, InpaintError) as error:
+                assert os.strerror(number) in str(error), faults.failed  # noqa: PT017
+        return faults
+
+    calls = run().calls
+    assert {out: content(Path(out)) for out in outs} == new
+    assert {"open", "write", "fsync"} <= {call.split()[0] for call in calls}
+    tried = chosen(calls)
+    for at, number in tried:
+        failed = run(at, number).failed
+        for out in outs:
+            assert content(Path(out)) in (old[out], new[out]), f"{failed} left half of {out}"
+        main()
+        assert {out: content(Path(out)) for out in outs} == new, f"after {failed}"
+        assert drafts(project / "data") == [], f"after {failed}"
+    print(f"{stage}: {len(tried)} of {len(calls)} calls were made to fail")
