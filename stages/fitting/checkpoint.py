@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from stages.fitting import together
 from stages.fitting.module import InpaintingModule
 from stages.fitting.watch import BadNumbersError, Complaint
 from stages.running import project
@@ -40,6 +41,8 @@ def save_good(where: Path, module: InpaintingModule, extra: Mapping[str, Any]) -
     """
     state = _state(where, module, extra)
     _require_finite(module.step, state["module"])
+    if not together.is_first():
+        return
     write_state(where / GOOD, state)
     (where / LATEST).unlink(missing_ok=True)  # which is older
 

@@ -15,12 +15,13 @@ from typing import Any
 
 import lightning
 import torch
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from stages.fitting import checkpoint
+from stages.fitting import checkpoint, together
 from stages.fitting.dataset import Batch, TrainingBatches, ValidationBatches
 from stages.fitting.module import InpaintingModule
 from stages.fitting.record import Record
@@ -129,8 +130,9 @@ class Course(Callback):
             checkpoint.save_good(self._folder, module, self._extra())
         total = self._settings.total_steps
         self._bar = tqdm(
-            total=total, initial=module.step, desc=self._record.content["key"], unit="step", mininterval=2.0
-        )
+            total=total, initial=module.step, desc=self._record.content["key"], unit="step", mininterval=2.0,
+            disable=not together.is_first(),
+        )  # fmt: skip
         self._since = self._saved = self._sampled = self._ended = time.monotonic()
 
     def on_train_batch_start(
@@ -220,7 +222,7 @@ class Course(Callback):
         self._seen, self._waited, self._since = [], 0.0, now
 
     def _save_when_due(self, module: InpaintingModule) -> None:
-        if time.monotonic() - self._saved < self._settings.checkpoint_every_s:
+        if not together.is_first() or time.monotonic() - self._saved < self._settings.checkpoint_every_s:
             return
         checkpoint.save(self._folder, module, self._extra())
         self._saved = time.monotonic()
@@ -250,7 +252,8 @@ def run(module: InpaintingModule, batches: Batches, course: Course) -> None:
     device = machine.device()
     trainer = lightning.Trainer(
         accelerator=device.partition(":")[0],
-        devices=[int(device.partition(":")[2] or 0)] if device.startswith("cuda") else 1,
+        devices=[int(device.partition(":")[2] or machine.local_rank())] if device.startswith("cuda") else 1,
+        plugins=[LightningEnvironment()],  # one process: Lightning knows nothing of the others, even under torchrun
         precision=machine.precision(),  # type: ignore[arg-type]  # Lightning's literal; machine.py checks it
         max_epochs=-1,
         callbacks=[course],

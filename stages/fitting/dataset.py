@@ -48,6 +48,8 @@ class TrainingBatches(Dataset[Batch]):
         seed: of everything drawn here.
     """
 
+    rows = slice(None)  # which pictures of every batch are asked for, where several processes share them
+
     def __init__(self, tiles: Sequence[str | Path], bank: str | Path, batch_size: int, seed: int) -> None:
         self._tiles = Tiles(tiles)
         self._bank = Bank(bank)
@@ -58,12 +60,21 @@ class TrainingBatches(Dataset[Batch]):
         self._order: npt.NDArray[np.integer[Any]] = np.empty(0, np.int64)
 
     def __getitem__(self, step: int) -> Batch:
-        """Return the batch of a step, counted from 0, without end."""
+        """Return this process's rows of the batch of a step, counted from 0, without end."""
+        return self._gather(step, self.rows)
+
+    def whole(self, step: int) -> Batch:
+        """Return all rows of the batch of a step."""
+        return self._gather(step, slice(None))
+
+    def _gather(self, step: int, rows: slice) -> Batch:
         first = step * self._batch_size
         indices = np.array([self._tile_at(first + offset) for offset in range(self._batch_size)])
         rng = np.random.default_rng([self._seed, _HOLES, step])
-        holes = self._bank.gather(rng.integers(len(self._bank), size=self._batch_size))
-        return _batch(self._tiles.gather(indices), _turn(holes, rng.integers(8, size=len(holes))), step)
+        holes = rng.integers(len(self._bank), size=self._batch_size)
+        ways = rng.integers(8, size=self._batch_size)
+        turned = _turn(self._bank.gather(holes[rows]), ways[rows])
+        return _batch(self._tiles.gather(indices[rows]), turned, step)
 
     def draw_anew(self, times: int) -> None:
         """Draw other tiles and holes for every step, different ones for every number of times; 0 is as at first."""

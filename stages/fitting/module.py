@@ -1,7 +1,7 @@
 """What the Lightning modules of all trainings share: counting steps, averaging weights, validating."""
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import lightning
 import torch
@@ -9,13 +9,23 @@ from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 from torch.optim.swa_utils import AveragedModel
 
+from stages.fitting import together
 from stages.fitting.centred import Centred
 from stages.fitting.dataset import Batch, to_float
 from stages.fitting.seamless import Seamless
 from stages.fitting.settings import FitSettings
 from stages.restoring.composite import composite
+from stages.running import machine
 
 Tensors = tuple[Tensor, ...] | list[Tensor]
+
+
+class Piece(NamedTuple):
+    """Pictures that go through the networks at once; as `to_float` returns them."""
+
+    image: Tensor
+    hole: Tensor
+    target: Tensor
 
 
 def moving_average(decay: float) -> Callable[[Tensors, Tensors, Tensor | int], None]:
@@ -104,38 +114,67 @@ class InpaintingModule(lightning.LightningModule):
         """Return the learning rate of a step."""
         raise NotImplementedError
 
-    def begin_step(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        """Set the learning rate and the step's own seed, and return (image, hole, target) as floats."""
-        torch.manual_seed(self.seed + self.step)  # dropout takes no generator; so an interrupted run draws the same
+    def begin_step(self, batch: Batch) -> list[Piece]:
+        """Set the learning rate, and return the batch's pieces: one, unless the environment asks for more."""
         for name, optimizer in zip(self.optimizer_names, self.trainer.optimizers, strict=True):
             for group in optimizer.param_groups:
                 group["lr"] = self.learning_rate_at(self.step) * self.slowdowns.get(name, 1.0)
         self.gradients = {}
-        return to_float(batch)
+        self._seed()
+        parts = [each.chunk(machine.pieces()) for each in to_float(batch)]
+        return [Piece(*each) for each in zip(*parts, strict=True)]
+
+    def _seed(self) -> None:
+        torch.manual_seed(self.seed + self.step)  # dropout takes no generator; so an interrupted run draws the same
 
     def end_step(self, terms: dict[str, Tensor]) -> None:
         """Keep the loss terms for the history, take the new weights into the average, count the step."""
-        self.terms = {name: term.detach() for name, term in terms.items()}
+        self.terms, self.gradients = together.mean_of(terms), together.mean_of(self.gradients)
         if isinstance(self.average, AveragedModel):
             self.average.update_parameters(self.network)
         self.step += 1
 
-    def optimise(self, name: str, loss: Tensor) -> None:
-        """Take one step of the optimiser called `name` down the gradient of `loss`, whose norm is kept."""
+    def optimise(
+        self, name: str, pieces: Sequence[Piece], terms_of: Callable[[Piece], dict[str, Tensor]]
+    ) -> dict[str, Tensor]:
+        """Take one step of the optimiser called `name` down the gradient of a batch's loss, whose norm is kept.
+
+        Args:
+            name: one of `optimizer_names`.
+            pieces: of the batch, as many pictures in each.
+            terms_of: returns a piece's loss terms, means over its pictures, by name; "loss" is the one to go down.
+
+        Returns:
+            the terms' means over the pieces, detached.
+        """
         optimizers: Any = self.optimizers()
         optimizer = optimizers[self.optimizer_names.index(name)] if isinstance(optimizers, list) else optimizers
         optimizer.zero_grad()
-        self.manual_backward(loss)
+        every: list[dict[str, Tensor]] = []
+        for number, piece in enumerate(pieces):
+            if len(pieces) > 1:
+                self._seed()
+            with together.piece(number, len(pieces)):
+                terms = terms_of(piece)
+                self.manual_backward(terms["loss"] / len(pieces))
+            every.append({name: term.detach() for name, term in terms.items()})
         gradients = [each.grad for group in optimizer.param_groups for each in group["params"] if each.grad is not None]
+        together.average_gradients(gradients)
         self.gradients[name] = get_total_norm(gradients)
         optimizer.step()
+        return {term: torch.stack([each[term] for each in every]).mean() for term in every[0]}
 
     def on_validation_epoch_start(self) -> None:
         self._mse, self._l1 = [], []
         self.trained.eval()
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Score the composite's missing pixels, picture by picture."""
+        """Score the composite's missing pixels, picture by picture; processes take batches in turn."""
+        if batch_idx % together.world() != together.rank():
+            nothing = torch.zeros(len(batch["hole"]), device=self.device)
+            self._mse.append(nothing)
+            self._l1.append(nothing)
+            return
         image, hole, target = to_float(batch)
         composed = composite(image, self.trained(image, hole).float().clamp(0, 1), hole)
         missing = hole.sum((1, 2, 3)).clamp(min=1) * target.shape[1]
@@ -147,8 +186,7 @@ class InpaintingModule(lightning.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Average over pictures, never over batches, of which the last is smaller."""
-        psnr = -10 * torch.cat(self._mse).clamp(min=1e-10).log10()
-        self.scores = {
-            "val_hole_psnr": psnr.mean().item(),
-            "val_hole_l1_percent": 100 * torch.cat(self._l1).mean().item(),
-        }
+        mse, l1 = together.total(torch.cat(self._mse)), together.total(torch.cat(self._l1))
+        psnr = -10 * mse.clamp(min=1e-10).log10()
+        scores = {"val_hole_psnr": psnr.mean().item(), "val_hole_l1_percent": 100 * l1.mean().item()}
+        self.scores = together.from_first(lambda: scores)  # processors may differ in the last bit, decisions may not

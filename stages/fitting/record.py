@@ -21,6 +21,7 @@ from typing import Any
 import psutil
 import torch
 
+from stages.fitting import together
 from stages.running import machine, project
 from stages.running.files import write_json, write_text
 
@@ -31,6 +32,8 @@ _PACKAGES = ("torch", "torchvision", "lightning", "numpy", "albumentations", "dv
 class Record:
     """A training's record in a folder; opened again after an interruption, it goes on as the same one.
 
+    Of processes that train together the first alone writes.
+
     Args:
         folder: made if missing.
         facts: what to say of the training at its start: key, stage, fingerprint, params, inputs.
@@ -38,13 +41,14 @@ class Record:
 
     def __init__(self, folder: Path, facts: Mapping[str, Any]) -> None:
         self.folder = folder
-        (folder / "pictures").mkdir(parents=True, exist_ok=True)
+        self._writes = together.is_first()
+        if self._writes:
+            (folder / "pictures").mkdir(parents=True, exist_ok=True)
         self._path = folder / _FILE
         self.content: dict[str, Any] = self.content_of(folder) or {}
         if not self.content:
             self.content = {"id": uuid.uuid4().hex, **facts, **_surroundings(), "started_ms": _now_ms()}
-        self.content |= {"status": "running", "ended_ms": None, "model_sha256": "", "summary": {}}
-        write_json(self._path, self.content)
+        self.note(status="running", ended_ms=None, model_sha256="", summary={})
         psutil.cpu_percent()  # the first call only starts the counting
 
     @staticmethod
@@ -64,6 +68,8 @@ class Record:
 
     def add(self, table: str, row: Mapping[str, Any]) -> None:
         """Append a line to `history`, `validation` or `system`; the first line's keys are the columns."""
+        if not self._writes:
+            return
         path = self.folder / f"{table}.csv"
         new = not path.exists()
         with path.open("a", newline="", encoding="utf-8") as file:
@@ -89,13 +95,14 @@ class Record:
     def note(self, **facts: Any) -> None:
         """Add to what the record says, or change it."""
         self.content |= facts
-        write_json(self._path, self.content)
+        if self._writes:
+            write_json(self._path, self.content)
 
     def rewind(self, step: int) -> None:
         """Forget what was written after a step, which is about to be done again."""
         for table in ("history", "validation"):
             path = self.folder / f"{table}.csv"
-            if not path.exists():
+            if not self._writes or not path.exists():
                 continue
             lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
             header, *rows = [line for line in lines if line.endswith("\n")] or [""]  # a full disk cuts the last one
@@ -106,9 +113,7 @@ class Record:
 
     def finish(self, model_sha256: str, summary: Mapping[str, Any]) -> None:
         """Close the record: the training is done, and this is the model it made."""
-        self.content |= {"status": "finished", "ended_ms": _now_ms(), "model_sha256": model_sha256}
-        self.content["summary"] = dict(summary)
-        write_json(self._path, self.content)
+        self.note(status="finished", ended_ms=_now_ms(), model_sha256=model_sha256, summary=dict(summary))
 
 
 def _surroundings() -> dict[str, Any]:
@@ -117,7 +122,7 @@ def _surroundings() -> dict[str, Any]:
         "experiment_name": project.experiment(),
         "commit": commit,
         "dirty": dirty,
-        "machine": machine.describe(),
+        "machine": machine.describe() | {"processes": together.world()},
         "packages": {name: importlib.metadata.version(name) for name in _PACKAGES},
     }
 

@@ -1,6 +1,7 @@
 """From params and files to a trained, exported and recorded model: the `main` of every training stage."""
 
 import contextlib
+import functools
 import shutil
 import subprocess
 import sys
@@ -10,13 +11,13 @@ from typing import Any, TypeVar
 
 import torch
 
-from stages.fitting import checkpoint, course
+from stages.fitting import checkpoint, course, together
 from stages.fitting.dataset import TrainingBatches, ValidationBatches
 from stages.fitting.module import InpaintingModule
 from stages.fitting.record import Record
 from stages.fitting.rollback import keep_batch, roll_back_or_stop
 from stages.fitting.settings import FitSettings, ModelEntry
-from stages.fitting.watch import BadNumbersError
+from stages.fitting.watch import BadNumbersError, Complaint
 from stages.pictures import shards
 from stages.restoring import exported, onnx_export
 from stages.running import project
@@ -40,11 +41,18 @@ AnySettings = TypeVar("AnySettings", bound=FitSettings)
 def train(key: str, settings_kind: type[AnySettings], module_kind: Callable[[AnySettings], InpaintingModule]) -> None:
     """Train one model, or go on with it where an interrupted run left off, and write its outputs.
 
+    In the processes that torchrun's environment speaks of, or that INPAINT_PROCESSES asks for, of which one writes.
+
     Args:
         key: the model's name in `models` and `train` of params.yaml.
         settings_kind: of its section.
         module_kind: makes the Lightning module from the settings.
     """
+    with together.joined():
+        _train(key, settings_kind, module_kind)
+
+
+def _train(key: str, settings_kind: type[AnySettings], module_kind: Callable[[AnySettings], InpaintingModule]) -> None:
     seed = read_seed()
     entry = read(f"models.{key}", ModelEntry)
     settings = read(f"train.{key}", settings_kind)
@@ -52,6 +60,11 @@ def train(key: str, settings_kind: type[AnySettings], module_kind: Callable[[Any
     training = TrainingBatches(folders, MASKS / "train.npy", settings.batch_size, seed)
     validation = ValidationBatches(PREPARED / "val", MASKS / "val.npy", VALIDATION_BATCH)
     _check_size(training.tile_size, settings.levels, key)
+    together.require_shares(settings.batch_size, f"train.{key}.batch_size")
+    if together.is_to_be_started():
+        together.start(f"stages.{entry.code}.train", key)
+        return
+    training.rows = together.rows(settings.batch_size)
 
     facts = _facts(key, seed, entry, settings)
     state = checkpoint.folder(facts["fingerprint"])
@@ -62,13 +75,13 @@ def train(key: str, settings_kind: type[AnySettings], module_kind: Callable[[Any
         module = module_kind(settings)
         module.seed = seed
         progress = course.Course(settings, record, state)
-        if interrupted := checkpoint.load(state):
-            progress.restore(module, interrupted)
-            say(f"{key}: goes on after step {module.step}")
-        else:
-            _tell_of_others(facts, state)
+        _resume(module, progress, state, facts)
         training.draw_anew(len(progress.rollbacks))
         return module, progress
+
+    def go_back(complaint: Complaint) -> str:
+        kept = keep_batch(record.folder / BAD_BATCHES, training.whole(complaint.step))
+        return roll_back_or_stop(complaint, kept, settings, key, state)
 
     with _mirrored(record.folder):
         while True:
@@ -77,8 +90,7 @@ def train(key: str, settings_kind: type[AnySettings], module_kind: Callable[[Any
                 course.run(module, course.Batches(module, training, validation, settings), progress)
                 break
             except BadNumbersError as bad:
-                kept = keep_batch(record.folder / BAD_BATCHES, training[bad.complaint.step])
-                say(f"{key}: {roll_back_or_stop(bad.complaint, kept, settings, key, state)}")
+                together.tell(f"{key}: {together.from_first(functools.partial(go_back, bad.complaint))}")
             except torch.OutOfMemoryError as error:
                 raise InpaintError(
                     f"the GPU's memory does not hold {settings.batch_size} pictures of {training.tile_size} x "
@@ -86,8 +98,17 @@ def train(key: str, settings_kind: type[AnySettings], module_kind: Callable[[Any
                     f"`tile_size`, or free the GPU of other programs ({str(error).splitlines()[0]})"
                 ) from None
         about = {"key": key, "tile_size": training.tile_size, "settings": settings.model_dump(mode="json")}
-        _write(about, module, settings.levels, progress, record)
-    shutil.rmtree(state)
+        together.from_first(lambda: _write(about, module, settings.levels, progress, record))
+    together.from_first(lambda: shutil.rmtree(state))
+
+
+def _resume(module: InpaintingModule, progress: course.Course, state: Path, facts: Mapping[str, Any]) -> None:
+    if interrupted := together.from_first(lambda: checkpoint.load(state)):
+        progress.restore(module, interrupted)
+        together.tell(f"{facts['key']}: goes on after step {module.step}")
+    else:  # drawn from the same seed, but processors may differ in the last bit
+        module.load_state_dict(together.from_first(module.state_dict))
+        _tell_of_others(facts, state)
 
 
 def _tell_of_others(facts: Mapping[str, Any], state: Path) -> None:
@@ -102,7 +123,7 @@ def _tell_of_others(facts: Mapping[str, Any], state: Path) -> None:
             for name in {**other[part], **facts[part]}
             if other[part].get(name) != facts[part].get(name)
         ]
-        say(
+        together.tell(
             f"{facts['key']}: starts anew; the training interrupted in {place.parent.relative_to(project.root())} had "
             f"another {', '.join(changed) or 'code'}"
         )
@@ -128,6 +149,9 @@ def _facts(key: str, seed: int, entry: ModelEntry, settings: FitSettings) -> dic
 @contextlib.contextmanager
 def _mirrored(folder: Path) -> Iterator[None]:
     """Let a process beside this one bring the record into MLflow as it grows; training never waits for it."""
+    if not together.is_first():
+        yield
+        return
     mirror = subprocess.Popen(
         [sys.executable, "-m", MIRROR, str(folder)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )

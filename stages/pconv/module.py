@@ -4,10 +4,11 @@ from typing import Any, Literal
 
 import torch
 from pydantic import Field, model_validator
+from torch import Tensor
 from torch.optim import Adam
 
 from stages.fitting.dataset import Batch
-from stages.fitting.module import InpaintingModule, surround
+from stages.fitting.module import InpaintingModule, Piece, surround
 from stages.fitting.settings import FitSettings
 from stages.pconv.losses import Weights, loss_terms
 from stages.pconv.network import PConvUNet
@@ -69,11 +70,13 @@ class PConvModule(InpaintingModule):
         unet: Any = self.inner
         if self.step >= self.settings.steps and not unet.encoder_frozen:
             unet.freeze_encoder()
-        image, hole, target = self.begin_step(batch)
-        extractor = self._features[0].to(image.device) if self._features else None
-        terms = loss_terms(self.network(image, hole), target, hole, self.settings.weights, extractor)
-        self.optimise("network", terms["loss"])
-        self.end_step(terms)
+        extractor = self._features[0].to(self.device) if self._features else None
+
+        def terms_of(piece: Piece) -> dict[str, Tensor]:
+            filled = self.network(piece.image, piece.hole)
+            return loss_terms(filled, piece.target, piece.hole, self.settings.weights, extractor)
+
+        self.end_step(self.optimise("network", self.begin_step(batch), terms_of))
 
     def configure_optimizers(self) -> Adam:
         """Adam, as in the paper."""

@@ -20,6 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from stages.fitting.together import BatchNorm2d
 from stages.pconv.recorded import Recorded
 
 ENCODER_KERNELS = (7, 5, 5)  # of the first levels; 3 below them
@@ -71,7 +72,7 @@ class PartialConv(nn.Module):
     ) -> None:
         super().__init__()
         self.conv = nn.Conv2d(in_channels, out_channels, kernel, stride, kernel // 2, bias=not norm)
-        self.norm = nn.BatchNorm2d(out_channels) if norm else None
+        self.norm = BatchNorm2d(out_channels) if norm else None
         self.slope = slope
         nn.init.kaiming_normal_(self.conv.weight, a=slope or 0.0)
         if self.conv.bias is not None:

@@ -2,10 +2,11 @@
 
 import torch
 from pydantic import Field, model_validator
+from torch import Tensor
 from torch.optim import Adam
 
 from stages.fitting.dataset import Batch
-from stages.fitting.module import InpaintingModule, surround
+from stages.fitting.module import InpaintingModule, Piece, surround
 from stages.fitting.settings import FitSettings
 from stages.pix2pix.losses import Objective, discriminator_loss, judge, l1
 from stages.pix2pix.network import Generator, Norm, PatchDiscriminator, condition, to_signed
@@ -58,22 +59,32 @@ class Pix2PixModule(InpaintingModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002 - the signature is Lightning's
         """The discriminator learns from an answer that is cut off from the generator; then the generator learns."""
-        image, hole, target = self.begin_step(batch)
+        pieces = self.begin_step(batch)
         judges, objective = self.discriminator, self.settings.objective
-        known, real = condition(image, hole), to_signed(target)
-        filled = self.network(image, hole)
-        fake = to_signed(filled)
-        loss_d = discriminator_loss(judges(known, real), judges(known, fake.detach()), objective)
-        self.optimise("discriminator", loss_d)
+        answers: list[Tensor] = []  # of an undivided batch, which is answered once
+
+        def of_discriminator(piece: Piece) -> dict[str, Tensor]:
+            known, real = condition(piece.image, piece.hole), to_signed(piece.target)
+            with torch.set_grad_enabled(len(pieces) == 1):
+                filled = self.network(piece.image, piece.hole)
+            if len(pieces) == 1:
+                answers.append(filled)
+            fake = to_signed(filled).detach()
+            return {"loss": discriminator_loss(judges(known, real), judges(known, fake), objective)}
+
+        def of_generator(piece: Piece) -> dict[str, Tensor]:
+            filled = answers[0] if answers else self.network(piece.image, piece.hole)
+            fooled = judges(condition(piece.image, piece.hole), to_signed(filled))
+            gan, distance = judge(fooled, True, objective), l1(filled.float(), piece.target)
+            composed = composite(piece.target, filled.detach().float(), piece.hole)
+            loss = gan + self.settings.l1_weight * distance
+            return {"loss": loss, "gan": gan, "l1": distance, "l1_composite": l1(composed, piece.target)}
+
+        loss_d = self.optimise("discriminator", pieces, of_discriminator)["loss"]
         judges.requires_grad_(False)
-        gan, distance = judge(judges(known, fake), True, objective), l1(filled.float(), target)
-        loss = gan + self.settings.l1_weight * distance
-        self.optimise("generator", loss)
+        terms = self.optimise("generator", pieces, of_generator)
         judges.requires_grad_(True)
-        composed = composite(target, filled.detach().float(), hole)
-        self.end_step(
-            {"loss": loss, "gan": gan, "l1": distance, "l1_composite": l1(composed, target), "discriminator": loss_d}
-        )
+        self.end_step({**terms, "discriminator": loss_d})
 
     def configure_optimizers(self) -> list[Adam]:
         """Adam for each, with the paper's momentum."""

@@ -18,6 +18,7 @@ from typing import IO
 
 import psutil
 
+from stages.running import machine
 from stages.running.errors import BusyError, InpaintError, InputError
 
 LOCKS_DIR = Path(".locks")
@@ -65,17 +66,24 @@ def _fail(stage: str, message: str, exit_code: int) -> int:
 def only_one(name: str) -> Iterator[None]:
     """Hold the lock called `name` of this working tree.
 
-    The kernel frees it when the process dies, however it dies, so no lock is ever stale.
+    The kernel frees it when the process dies, however it dies, so no lock is ever stale. Of processes that work
+    together the first holds it, or the one that started them.
 
     Raises:
         BusyError: another process holds it.
     """
+    if machine.rank() > 0:
+        yield
+        return
     with _lock_file(name) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.seek(0)
             holder = file.read().strip() or "unknown"
+            if machine.world() > 1 and holder == str(os.getppid()):
+                yield
+                return
             raise BusyError(f"process {holder} is running it in this folder; wait for it, or stop that one") from None
         file.truncate(0)
         file.write(str(os.getpid()))

@@ -96,7 +96,7 @@ def mirror() -> str:
     )
     taken: dict[str, list[float]] = {training.MIRROR: [], "stages.running.say": []}  # the second does nothing
     with tempfile.TemporaryDirectory() as folder:
-        _default_data(Path(folder), params)
+        default_data(Path(folder), params)
         environment = os.environ | {"PYTHONPATH": str(ROOT), "DVC_ROOT": folder}
         for _ in range(2):
             for module, times in taken.items():
@@ -114,7 +114,8 @@ def mirror() -> str:
     return f"{extra:+.1f} s, {100 * extra / whole:+.1f} % of the {whole:.0f} s of {steps} steps"
 
 
-def _default_data(folder: Path, params: dict[str, object]) -> None:
+def default_data(folder: Path, params: dict[str, object]) -> None:
+    """Write params, and tiles and holes of the default size, into a folder."""
     rng = np.random.default_rng(0)
     (folder / "params.yaml").write_text(yaml.safe_dump(params))
     for split in ("train", "val"):
