@@ -4,6 +4,7 @@
 # make bench   what is measured rather than asserted
 # make speedrun PHOTOS=folder MINUTES=5   how good a model gets in so many minutes
 # make traps   whether the tests notice the mistakes that public code makes
+# make soak    an hour of retraining with kills and bad photographs
 # make cluster what map-like stages need to run on many machines
 # make ui      MLflow's pages on this machine
 # make lock    requirements*.lock anew from pyproject.toml
@@ -22,7 +23,7 @@ export DVC_NO_ANALYTICS := 1
 # Where this is set, as in many containers, every stage compiles torch and its like anew, which takes longer than its work.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: repro test check bench speedrun traps cluster ui lock clean
+.PHONY: repro test check bench speedrun traps soak cluster ui lock clean
 
 repro: $(VENV)/.run
 	@command -v git >/dev/null || { echo "make repro: git is missing, which DVC needs; install it" >&2; exit 2; }
@@ -51,6 +52,9 @@ speedrun: $(VENV)/.test
 
 traps: $(VENV)/.test
 	@$(BIN)/python -m tests.traps
+
+soak: $(VENV)/.test
+	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.soak
 
 ui: $(VENV)/.run
 	@echo "MLflow: http://127.0.0.1:$(PORT) (Ctrl-C ends it)"

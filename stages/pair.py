@@ -38,8 +38,8 @@ _DIGITS = 16  # of a hash, enough to tell pairs apart
 class PairsParams(Settings):
     """The section `pairs` of params.yaml."""
 
-    per_cell: int = Field(ge=1)
-    gallery: int = Field(ge=1)
+    per_cell: int = Field(ge=1, le=10**6)
+    gallery: int = Field(ge=1, le=1000)
 
 
 def pair_up(tiles: pd.DataFrame, holes: pd.DataFrame, pairs_per_cell: int, seed: int) -> pd.DataFrame:

@@ -50,7 +50,7 @@ _CHUNK_BYTES = 4 * 2**20  # of tiles in one piece of work
 class AugmentParams(Settings):
     """`augment` in params.yaml."""
 
-    copies: int = Field(ge=0)
+    copies: int = Field(ge=0, le=1000)
     transforms: list[dict[str, Any]] = Field(min_length=1)
 
 

@@ -44,7 +44,7 @@ class EvaluateParams(Settings):
     perceptual: bool
     lpips: bool
     fid: bool
-    worst: int = Field(ge=0)
+    worst: int = Field(ge=0, le=1000)
 
 
 class MethodParams(Settings):

@@ -21,7 +21,7 @@ class FitSettings(Settings):
     width: int = Field(ge=4, le=256)
     levels: int = Field(ge=2, le=9)
     batch_size: int = Field(ge=2, le=4096)
-    steps: int = Field(ge=1)
+    steps: int = Field(ge=1, le=10**9)
     learning_rate: float = Field(gt=0, le=1)
     centred: bool
     seamless: bool

@@ -35,7 +35,7 @@ from stages.running import guard
 from stages.running.errors import ParamsError
 from stages.running.files import fresh_folder, write_array, write_parquet, write_text
 from stages.running.journal import Records, map_journalled
-from stages.running.params import Settings, read, read_seed
+from stages.running.params import Settings, read, read_seed, read_tile_size
 from stages.running.remembered import fingerprint, remembered
 from stages.running.say import say
 
@@ -66,9 +66,9 @@ class Shares(Settings):
 class MasksParams(Settings):
     """`masks` in params.yaml."""
 
-    train: int = Field(ge=1)
-    val: int = Field(ge=1)
-    test_per_cell: int = Field(ge=1)
+    train: int = Field(ge=1, le=10**7)
+    val: int = Field(ge=1, le=10**7)
+    test_per_cell: int = Field(ge=1, le=10**6)
     ratio_range: tuple[float, float]
     kinds: Shares
     files: str
@@ -181,7 +181,7 @@ def _can_serve(kind: str, recipe: Recipe, wanted: Wanted) -> bool:
 
 def main() -> None:
     """Read params, draw the banks, write them and say what they are."""
-    seed, size, params = read_seed(), read("tile_size", int), read("masks", MasksParams)
+    seed, size, params = read_seed(), read_tile_size(), read("masks", MasksParams)
     if size < _SMALLEST_TILE:
         raise ParamsError(f"params.yaml: `tile_size` is {size}, but holes need at least {_SMALLEST_TILE} pixels")
     given = _load_given(params, size) if params.kinds.files else None

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stages.running.errors import InputError
-from stages.running.files import sha256, write_array, write_json
+from stages.running.files import inside, sha256, write_array, write_json
 
 SHARD_BYTES = 32 * 2**20
 _RECORD = "shards.json"
@@ -151,7 +151,7 @@ def _read_record(folder: Path) -> dict[str, Any]:
 
 
 def _open_shard(folder: Path, entry: dict[str, Any]) -> Pixels:
-    path = folder / entry["file"]
+    path = inside(folder, entry["file"])
     try:
         shard: Pixels = np.load(path, mmap_mode="r", allow_pickle=False)
     except (FileNotFoundError, EOFError, ValueError) as error:

@@ -33,7 +33,7 @@ from stages.running import guard
 from stages.running.errors import ParamsError
 from stages.running.files import fresh_folder, write_csv, write_json, write_text
 from stages.running.parallel import map_ordered
-from stages.running.params import Settings, read, read_seed
+from stages.running.params import Settings, read, read_seed, read_tile_size
 from stages.running.remembered import fingerprint, remembered
 from stages.running.say import say
 
@@ -44,8 +44,8 @@ class PrepareParams(Settings):
     """The section `prepare` of params.yaml."""
 
     photos: str = Field(min_length=1)
-    short_sides: tuple[Annotated[int, Field(ge=1)], ...] = Field(min_length=1)
-    max_tiles_per_photo: int = Field(ge=1)
+    short_sides: tuple[Annotated[int, Field(ge=1, le=10**5)], ...] = Field(min_length=1)
+    max_tiles_per_photo: int = Field(ge=1, le=10**6)
     val_share: float = Field(gt=0, lt=1)
     test_share: float = Field(gt=0, lt=1)
     max_megapixels: float = Field(gt=0, le=MOST_MEGAPIXELS)
@@ -57,7 +57,7 @@ class PrepareParams(Settings):
 def main() -> None:
     """Read params, write data/prepared."""
     params = read("prepare", PrepareParams)
-    cutting = _cutting(params, read("tile_size", int), read_seed())
+    cutting = _cutting(params, read_tile_size(), read_seed())
     shares = (params.val_share, params.test_share)
     sources = find_sources(Path(params.photos))
     with remembered("prepare", _fingerprint(cutting)) as memory, fresh_folder(PREPARED) as folder:
@@ -80,8 +80,6 @@ def main() -> None:
 
 
 def _cutting(params: PrepareParams, tile_size: int, seed: int) -> Cutting:
-    if tile_size < 8:
-        raise ParamsError(f"params.yaml: `tile_size` should be at least 8, but is {tile_size}")
     if min(params.short_sides) < tile_size:
         raise ParamsError(
             f"params.yaml: `prepare.short_sides` {list(params.short_sides)} should not be below `tile_size` {tile_size}"

@@ -23,6 +23,8 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 import psutil
 
+from stages.running.errors import InputError
+
 if TYPE_CHECKING:  # a second to import, in every worker process, for the annotations alone
     import pandas as pd
 
@@ -162,6 +164,22 @@ def write_array(path: str | Path, array: np.ndarray[Any, Any]) -> None:
     np.save(content := BytesIO(), array, allow_pickle=False)  # into a file, NumPy would hide that the disk is full
     with atomic_write(path) as file:
         file.write(content.getbuffer())
+
+
+def inside(folder: str | Path, name: str) -> Path:
+    """Return the path of a file that a list names, which may have come from anybody.
+
+    Args:
+        folder: that the file has to be in, or in a folder of it.
+        name: relative to the folder.
+
+    Raises:
+        InputError: it leads elsewhere.
+    """
+    place = Path(os.path.normpath(Path(folder) / name))
+    if Path(name).is_absolute() or not place.is_relative_to(os.path.normpath(folder)):
+        raise InputError(f"{name!r} leads out of {folder}; a list may only name files of its own folder")
+    return place
 
 
 def sha256(path: str | Path) -> str:

@@ -54,6 +54,15 @@ def read_seed(path: str | Path = PARAMS_FILE) -> int:
     return read("seed", Annotated[int, Field(ge=0, lt=2**32)], path)  # type: ignore[arg-type]  # a type, if an odd one
 
 
+def read_tile_size(path: str | Path = PARAMS_FILE) -> int:
+    """Read `tile_size`, the side of all training and test pictures in pixels.
+
+    Raises:
+        ParamsError: it is missing, or no whole number from 8 to 4096.
+    """
+    return read("tile_size", Annotated[int, Field(ge=8, le=4096)], path)  # type: ignore[arg-type]  # a type, if an odd one
+
+
 def _load(path: Path) -> dict[str, Any]:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))

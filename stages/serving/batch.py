@@ -19,7 +19,7 @@ from stages.restoring.challenge import Boxes, hole_of
 from stages.restoring.cropping import Pixels, Settings
 from stages.restoring.inpainter import Inpainter
 from stages.running.errors import InpaintError, InputError
-from stages.running.files import atomic_write
+from stages.running.files import atomic_write, inside
 
 MAX_MEGAPIXELS = 178
 ALPHA = "alpha"
@@ -224,7 +224,7 @@ def restored(folder: Path, boxes: dict[str, Boxes], inpainter: Inpainter) -> Ite
         InputError: a picture cannot be used: the table would not be whole.
     """
     for name, corners in boxes.items():
-        pixels = open_photo(folder / name, MAX_MEGAPIXELS).pixels
+        pixels = open_photo(inside(folder, name), MAX_MEGAPIXELS).pixels
         missing = hole_of(corners, (pixels.shape[0], pixels.shape[1]), name).astype(bool)
         yield name, corners, inpainter(pixels, missing, Settings())[0]
 

@@ -19,7 +19,7 @@ from tests.prepare.photographs import write_params
         ({"max_tiles_per_photo": 0}, "`prepare.max_tiles_per_photo` is 0"),
         ({"photos": ""}, "`prepare.photos` is ''"),
         ({"photos": "absent"}, "`prepare.photos` in params.yaml is 'absent', which does not exist"),
-        ({"tile_size": 4}, "`tile_size` should be at least 8"),
+        ({"tile_size": 4}, "`tile_size` is 4"),
         ({"seed": -1}, "`seed` is -1: Input should be greater than or equal to 0"),
         ({"shot_sides": [20]}, "`prepare.shot_sides` is not a known key; did you mean `short_sides`?"),
     ],
