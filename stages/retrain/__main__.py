@@ -13,6 +13,7 @@ import argparse
 import json
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,8 @@ import numpy as np
 from stages.retrain import drift, gate, inbox, report, trial
 from stages.retrain.settings import RetrainParams
 from stages.retrain.workshop import Workshop
-from stages.running import files, guard
+from stages.running import dvc_locks, files, guard
+from stages.running.errors import BusyError
 from stages.running.params import read, read_seed
 from stages.running.say import say
 from stages.tracking import aliases
@@ -113,6 +115,9 @@ def _train_and_judge(shop: Workshop, call: Call, commit: bool) -> str:
 
 
 def _begin() -> Call:
+    with suppress(BusyError), guard.nothing_else():  # beside a stage that runs there is nothing to clear
+        if wrong := dvc_locks.clear(Path()):
+            say(f"retrain: {wrong}: deleted, since nothing runs here")
     photos = Path(read("prepare.photos", str))
     call = Call(photos if photos.suffix != ".csv" else None, read("retrain", RetrainParams))
     if STATE.exists():
