@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -29,9 +30,15 @@ def write_photos(folder: Path, first: int, count: int) -> None:
 
 
 class Project(Clone):
-    """A clone that trains one model on a folder of photographs."""
+    """A clone that trains one model on a folder of photographs.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: where it is made.
+        tracking: of an MLflow server; "" for the file in the project.
+    """
+
+    def __init__(self, folder: Path, tracking: str = "") -> None:
+        self.given = {"MLFLOW_TRACKING_URI": tracking} if tracking else {}
         changes = {
             "prepare": TINY["prepare"] | {"photos": "data/raw"},
             "train": {"pconv": TINY["train"]["pconv"] | BARE},
@@ -49,6 +56,10 @@ class Project(Clone):
         self._write("dvc.yaml", chain)
         write_photos(folder / "data/raw", 0, 24)
         self.commit("one model")
+
+    def run(self, *words: str, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run a command with the project's MLflow."""
+        return super().run(*words, check=check, **self.given, **environment)
 
     def _read(self, name: str) -> Any:
         return yaml.safe_load((self.root / name).read_text())

@@ -1,8 +1,11 @@
 """The whole pipeline with real DVC, MLflow and photographs, in a clone with tiny settings."""
 
 import json
+import os
 import re
+import shutil
 import sqlite3
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -32,6 +35,15 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
 
 def stages_that_ran(output: str) -> set[str]:
     return set(re.findall(r"Running stage '([^']+)'", output))
+
+
+def trainings(clone: Clone) -> list[tuple[str, str, str]]:
+    """The runs of trainings: id, name, status."""
+    with sqlite3.connect(clone.root / "mlflow.db") as database:
+        return database.execute(
+            "SELECT run_uuid, runs.name, status FROM runs JOIN tags USING (run_uuid)"
+            " WHERE lifecycle_stage = 'active' AND tags.key = 'inpaint.record' ORDER BY run_uuid"
+        ).fetchall()
 
 
 def runs(clone: Clone) -> list[tuple[str, str]]:
@@ -217,3 +229,55 @@ def test_a_wrong_setting_stops_the_pipeline_with_one_message(
         (clone.root / "params.yaml").write_text(old)
         clone.run("git", "checkout", "-q", "--", ".")
         clone.run("dvc", "checkout", "-q")
+
+
+LONG = pytest.mark.skipif("INPAINT_LONG" not in os.environ, reason="minutes: set INPAINT_LONG=1")
+
+
+@LONG
+@pytest.mark.parametrize("key", ["pconv", "pix2pix"])
+def test_in_an_empty_clone_a_version_is_made_again_from_its_tags(clone: Clone, tmp_path: Path, key: str) -> None:
+    clone.run("git", "clone", "-q", str(clone.root), str(tmp_path / "empty"))
+    words = ["remote", "add", "--local", "--default", "store", str(clone.root / ".dvc/cache")]
+    clone.run("dvc", "--cd", str(tmp_path / "empty"), *words)
+    given = {"MLFLOW_TRACKING_URI": f"sqlite:///{clone.root}/mlflow.db"}
+    rebuild = (sys.executable, "-m", "stages.serving.cli", "model", "rebuild", f"models:/inpaint-{key}/1")
+    done = clone.run("env", "--chdir", str(tmp_path / "empty"), *rebuild, **given)
+    assert done.stdout.startswith(f"equal: version 1 of inpaint-{key}")
+    assert "make it again" not in done.stdout + done.stderr  # the data came by its hashes
+
+
+@pytest.mark.parametrize("lost", [["models/unet", "training/unet"], pytest.param([], marks=LONG)], ids=["one", "all"])
+def test_outputs_lost_beside_a_kept_database_come_back_as_the_same_runs_and_versions(
+    clone: Clone, lost: list[str]
+) -> None:
+    clone.run("dvc", "repro")
+    before, lock = (trainings(clone), versions(clone)), (clone.root / "dvc.lock").read_text()
+    shutil.rmtree(clone.root / ".dvc/cache/runs")
+    if not lost:
+        shutil.rmtree(clone.root / ".dvc/cache")
+    for folder in lost or made(clone):
+        shutil.rmtree(clone.root / "data" / folder)
+        if lost:
+            name = hashes(lock)[f"data/{folder}"]
+            (clone.root / ".dvc/cache/files/md5" / name[:2] / name[2:]).unlink()
+    ran = stages_that_ran(clone.run("dvc", "repro").stdout)
+    assert ran & TRAININGS == ({"train@unet"} if lost else TRAININGS)
+    assert models((clone.root / "dvc.lock").read_text()) == models(lock)
+    assert (trainings(clone), versions(clone)) == before
+
+
+def models(lock: str) -> dict[str, str]:
+    return {path: name for path, name in hashes(lock).items() if path.startswith("data/models/")}
+
+
+def made(clone: Clone) -> list[str]:
+    """The folders of the pipeline's outputs."""
+    names = ("prepared", "masks", "augmented", "models", "training", "evaluation", "report")
+    return [name for name in names if (clone.root / "data" / name).is_dir()]
+
+
+def hashes(lock: str) -> dict[str, str]:
+    """DVC's hashes of outputs, from the content of dvc.lock."""
+    outs = [out for stage in yaml.safe_load(lock)["stages"].values() for out in stage.get("outs", [])]
+    return {out["path"]: out["md5"] for out in outs}

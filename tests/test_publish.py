@@ -132,11 +132,18 @@ def test_a_champion_stays_and_the_newest_is_the_challenger(tree: Path) -> None:
     assert [version.aliases for version in Seen().versions("inpaint-pconv")] == [["champion"], [], ["challenger"]]
 
 
-def test_another_clone_with_the_same_weights_adds_its_run_and_no_version(tree: Path) -> None:
+def test_outputs_that_were_lost_and_made_again_add_neither_run_nor_version(tree: Path) -> None:
+    """MLflow kept, DVC's cache lost: the training ran again, and the same came out."""
     publish(held(), registering=True)
+    before = {run.info.run_id for run in Seen().runs()}
     retrain(sha256=held().records["pconv"].model_sha256)
-    assert publish(held(), registering=True) == ["pconv: run logged"]
-    assert len(Seen().versions("inpaint-pconv")) == 1
+    assert publish(held(), registering=True) == []
+    write_record(Path("data/training/pconv"), sha256=held().records["pconv"].model_sha256, fingerprint="e" * 64)
+    assert publish(held(), registering=True) == ["pconv: run logged"]  # of other inputs
+    seen = Seen()
+    assert before < {run.info.run_id for run in seen.runs()}
+    assert len([run for run in seen.runs() if store.RECORD in run.data.tags]) == 2
+    assert len(seen.versions("inpaint-pconv")) == 1
 
 
 def test_a_version_left_without_its_alias_gets_it(tree: Path) -> None:

@@ -200,22 +200,27 @@ class Seen:
 
 
 class Server:
-    """A real `mlflow server` over a database, on a free port of this machine.
+    """A real `mlflow server` over a database, on a free port of this machine, started as README.md says.
 
     with Server(tmp_path) as server:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
+
+    Args:
+        folder: where it keeps artifacts, its log, and the database if none is given.
+        database: a URI as SQLAlchemy takes it; by default that of a file.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, database: str = "") -> None:
+        self._folder, self._database = folder, database or f"sqlite:///{folder}/server.db"
+        self._is_file = not database
         self.port = free_port()
         self.uri = f"http://127.0.0.1:{self.port}"
 
     def __enter__(self) -> "Server":
-        if not (self._folder / "server.db").exists():
+        if self._is_file and not (self._folder / "server.db").exists():
             (self._folder / "server.db").write_bytes(_empty_database())
-        words = ["--host", "127.0.0.1", "--port", str(self.port), "--workers", "1"]
-        words += ["--backend-store-uri", f"sqlite:///{self._folder}/server.db"]
+        words = ["--host", "127.0.0.1", "--port", str(self.port), "--workers", "1" if self._is_file else "2"]
+        words += ["--allowed-hosts", f"127.0.0.1:{self.port}", "--backend-store-uri", self._database]
         words += ["--artifacts-destination", str(self._folder / "served")]
         environment = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
         with (self._folder / "server.log").open("ab") as log:
@@ -226,7 +231,11 @@ class Server:
                 stderr=log,
                 start_new_session=True,
             )
-        wait_for(lambda: answers(f"{self.uri}/health"), 120)
+        try:
+            wait_for(lambda: answers(f"{self.uri}/health"), 120)
+        except AssertionError:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -40,10 +40,10 @@ class Held:
     params: PublishParams
 
     def published(self, key: str) -> str:
-        """Hash all that the run of a training shows."""
-        evaluation = self.data / "evaluation" / key
-        paths = (self.data / "training" / key / "record.json", evaluation / "summary.json", *self.tested(key))
-        return _hash(self.params.experiment, *paths)
+        """Hash all that the run of a training shows; done again with the same result, it shows the same."""
+        record = self.records[key]
+        made = f"{self.params.experiment} {key} {record.fingerprint} {record.model_sha256}"
+        return _hash(made, self.data / "evaluation" / key / "summary.json", *self.tested(key))
 
     def tested(self, key: str) -> list[Path]:
         """Return what a run shows of its test: means by ratio, and the report's table, plot and gallery of it."""

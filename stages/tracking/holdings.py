@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from stages.tracking import additions, aliases, store, versions
+from stages.tracking.runs import AGAIN
 from stages.tracking.versions import Version
 
 if TYPE_CHECKING:
@@ -151,7 +152,8 @@ def _runs(runs: Iterable["Run"], makers: Mapping[str, str], present: Present, be
 
 
 def _why_run_stays(run: "Run", newest: "Run | None", present: Present, before_ms: int) -> str:
-    if run.data.tags.get(store.RECORD) in present.records:
+    tags = run.data.tags
+    if tags.get(store.RECORD) in present.records or any(f"{AGAIN}{each}" in tags for each in present.records):
         return "of the present outputs"
     if run is newest:
         return "the latest comparison"

@@ -82,8 +82,9 @@ def register(candidate: Candidate) -> tuple[str, str]:
         alias = aliases.CHAMPION if first else aliases.CHALLENGER
         if first:
             aliases.write_down(client, candidate.name, number, "the first version there was")
-        client.set_registered_model_alias(candidate.name, alias, number)
-        client.set_model_version_tag(candidate.name, number, store.PUBLISHED, candidate.sha256)
+        name, digest = candidate.name, candidate.sha256
+        store.set_twice_if_need_be(lambda: client.set_registered_model_alias(name, alias, number))
+        store.set_twice_if_need_be(lambda: client.set_model_version_tag(name, number, store.PUBLISHED, digest))
         return number, alias
 
 

@@ -3,8 +3,12 @@
     run_id = bring_up_to_date("data/training/pconv", experiment="image-reconstruction")
 
 A value is known by its curve and its step, a picture by its step; FINISHED, set last, says that all is there.
+
+A training that is done again, since the files that the first one left are lost, and makes the same weights of the same
+inputs, is no second run: the first one stays, and says when and where it was done again.
 """
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,8 +18,12 @@ from stages.tracking.record import RECORD_FILE, Record, numbers, pictures, read_
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import DatasetInput, Run
+    from mlflow.entities import Run
 
+# The weights that came out, a tag of finished runs.
+WEIGHTS = "inpaint.model_sha256"
+# Followed by a record's id: a training that was done again.
+AGAIN = "inpaint.again."
 # The training's process, as "host pid start": a run still RUNNING without it was abandoned.
 PROCESS = "inpaint.process"
 
@@ -66,7 +74,10 @@ class Mirror:
         """
         record = read_record(self._folder)
         with store.locked("runs"):
-            run = self._find(record) or self._create(record)
+            run = self._find(record)
+            if record.finished and (earlier := self._same(record, run)):
+                return earlier
+            run = run or self._create(record)
             if run.info.status == "FINISHED":
                 return str(run.info.run_id)
             self._complete_params(run, record)
@@ -87,6 +98,24 @@ class Mirror:
     def _find(self, record: Record) -> "Run | None":
         return store.find_run(self._client, self._experiment_id, {store.RECORD: record.id})
 
+    def _same(self, record: Record, run: "Run | None") -> str:
+        """Return the finished run of a training that made the same of the same, "" if there is none.
+
+        What the record's own run has by then, from while it was running, goes.
+        """
+        if run is not None and run.info.status == "FINISHED":
+            return ""
+        same = {"inpaint.fingerprint": record.fingerprint, WEIGHTS: record.model_sha256, "inpaint.key": record.key}
+        earlier = store.find_run(self._client, self._experiment_id, same, finished=True)
+        if earlier is None:
+            return ""
+        if f"{AGAIN}{record.id}" not in earlier.data.tags:
+            when = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(record.started_ms / 1000))
+            self._client.set_tag(earlier.info.run_id, f"{AGAIN}{record.id}", f"{when}, {record.machine.get('host')}")
+        if run is not None:
+            self._client.delete_run(run.info.run_id)
+        return str(earlier.info.run_id)
+
     def _create(self, record: Record) -> "Run":
         return self._client.create_run(
             self._experiment_id,
@@ -103,17 +132,7 @@ class Mirror:
         known = {(given.dataset.name, given.dataset.digest) for given in there}
         lacking = [g for g in entities.data_sets(record) if (g.dataset.name, g.dataset.digest) not in known]
         if lacking:
-            self._log_inputs(run, lacking)
-
-    def _log_inputs(self, run: "Run", lacking: list["DatasetInput"]) -> None:
-        from mlflow.exceptions import MlflowException
-
-        try:
-            self._client.log_inputs(run.info.run_id, lacking)
-        except (
-            MlflowException
-        ):  # it looks, then inserts; where another machine inserted between the two, it fails whole
-            self._client.log_inputs(run.info.run_id, lacking)
+            store.set_twice_if_need_be(lambda: self._client.log_inputs(run.info.run_id, lacking))
 
     def _send_points(self, run: "Run", record: Record) -> None:
         if self._sent is None:
@@ -136,6 +155,7 @@ class Mirror:
         self._client.log_artifact(run_id, str(self._folder / RECORD_FILE))
         packages = "".join(f"{name}=={version}\n" for name, version in sorted(record.packages.items()))
         self._client.log_text(run_id, packages, "packages.txt")
+        self._client.set_tag(run_id, WEIGHTS, record.model_sha256)
         self._client.set_terminated(run_id, status="FINISHED", end_time=record.ended_ms)
 
     def _mark_running(self, run: "Run", process: str) -> None:

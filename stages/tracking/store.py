@@ -9,7 +9,7 @@ import os
 import sqlite3
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -188,6 +188,20 @@ def made_once() -> Iterator[None]:
             raise
 
 
+def set_twice_if_need_be(setting: Callable[[], object]) -> None:
+    """Set a tag or an alias, once more if that fails.
+
+    MLflow looks whether there is one, then inserts it: where another machine inserted between the two, PostgreSQL
+    refuses the later one, which finds it when it looks again.
+    """
+    from mlflow.exceptions import MlflowException
+
+    try:
+        setting()
+    except MlflowException:
+        setting()
+
+
 def holds(published: Iterable[str], versions: Iterable[tuple[str, str]]) -> bool:
     """Look whether all is in the store and at rest, in milliseconds instead of the seconds that MLflow's import takes.
 
@@ -215,9 +229,12 @@ def holds(published: Iterable[str], versions: Iterable[tuple[str, str]]) -> bool
         return False
 
 
-def find_run(client: "MlflowClient", experiment_id: str, tags: Mapping[str, str]) -> "Run | None":
+def find_run(
+    client: "MlflowClient", experiment_id: str, tags: Mapping[str, str], finished: bool = False
+) -> "Run | None":
     """Return the oldest run that has all the tags, or None; deleted ones do not count."""
     wanted = " and ".join(f"tags.`{name}` = '{value}'" for name, value in tags.items())
+    wanted += " and attributes.status = 'FINISHED'" if finished else ""
     found = client.search_runs([experiment_id], wanted, max_results=1, order_by=["attributes.start_time ASC"])
     return found[0] if found else None
 

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -12,23 +13,36 @@ import pytest
 from stages.running.errors import TrackingError
 from stages.tracking import runs
 from tests.clone import ROOT
+from tests.postgres import Postgres
 from tests.project import make_project, tiny_params
 from tests.tracked import Seen, Server, wait_for
 
+pytestmark = pytest.mark.slow
 
-@pytest.mark.slow
-def test_a_server_that_dies_costs_a_training_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+AWAY_S = 600
+
+
+def project(folder: Path, steps: int) -> None:
     params = tiny_params() | {"publish": {"experiment": "photographs", "model_name": "inpaint", "strict": False}}
-    params["train"]["pconv"] |= {"steps": 500, "validate_every": 200, "checkpoint_every_s": 60}
-    make_project(tmp_path, params)
-    server = Server(tmp_path)
-    for name, value in {"DVC_ROOT": str(tmp_path), "MLFLOW_TRACKING_URI": server.uri, "PYTHONPATH": str(ROOT)}.items():
+    params["train"]["pconv"] |= {"steps": steps, "validate_every": 200, "checkpoint_every_s": 60}
+    make_project(folder, params)
+
+
+def start_training(folder: Path, uri: str, monkeypatch: pytest.MonkeyPatch) -> subprocess.Popen[bytes]:
+    given = {"DVC_ROOT": str(folder), "MLFLOW_TRACKING_URI": uri, "PYTHONPATH": str(ROOT)}
+    for name, value in given.items():
         monkeypatch.setenv(name, value)
+    return subprocess.Popen(
+        [sys.executable, "-m", "stages.pconv.train", "pconv"],
+        cwd=folder, env=dict(os.environ), stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+
+
+def test_a_server_that_dies_costs_a_training_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    project(tmp_path, steps=500)
+    server = Server(tmp_path)
     with server:
-        training = subprocess.Popen(
-            [sys.executable, "-m", "stages.pconv.train", "pconv"],
-            cwd=tmp_path, env=dict(os.environ), stderr=subprocess.DEVNULL,
-        )  # fmt: skip
+        training = start_training(tmp_path, server.uri, monkeypatch)
         wait_for(lambda: any(tmp_path.glob(".resume/*/record/history.csv")), 120)
         training.send_signal(signal.SIGSTOP)  # however fast it is, it is still under way when the server dies
         wait_for(lambda: any(run.info.status == "RUNNING" for run in Seen().runs()), 120)
@@ -44,3 +58,53 @@ def test_a_server_that_dies_costs_a_training_nothing(tmp_path: Path, monkeypatch
         run = Seen().run()
         assert run.info.status == "FINISHED"
         assert [step for step, _, _ in Seen().curve(run, "train/loss")] == [*range(25, 501, 25), 502]
+
+
+@pytest.mark.skipif("INPAINT_LONG" not in os.environ, reason="the server is away for ten minutes: set INPAINT_LONG=1")
+def test_after_ten_minutes_without_its_server_a_run_goes_on_and_is_complete(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project(tmp_path, steps=4000)
+    with Postgres() as database:
+        server = Server(tmp_path, database.uri)
+        with server:
+            training = start_training(tmp_path, server.uri, monkeypatch)
+            wait_for(lambda: any(tmp_path.glob(".resume/*/record/history.csv")), 300)
+            training.send_signal(signal.SIGSTOP)
+            wait_for(lambda: any(run.info.status == "RUNNING" for run in Seen().runs()), 300)
+            before = last_shown()
+        go_on(training, tmp_path, 2000, AWAY_S)
+        away = last_written(tmp_path)
+        assert away > before + 500, "the training stood still while the server was away"
+        with server:
+            go_on(training, tmp_path, 2500, 120)
+            assert training.poll() is None
+            assert last_shown() > away  # live again, and what was missed is there
+            assert training.wait(timeout=900) == 0
+            run_id = runs.bring_up_to_date(tmp_path / "data/training/pconv", "photographs")
+            run = Seen().run()
+            assert (run.info.run_id, run.info.status) == (run_id, "FINISHED")
+            assert [step for step, _, _ in Seen().curve(run, "train/loss")] == [*range(25, 4001, 25), 4002]
+            validated = sorted(int(path.stem.split("_")[1]) for path in tmp_path.glob("data/training/*/pictures/*"))
+            assert [step for step, _, _ in Seen().curve(run, "val/hole_psnr")] == validated
+            assert len(validated) >= 20
+            assert len(Seen().artifacts(run, "images")) == 2 * len(validated)
+
+
+def go_on(training: subprocess.Popen[bytes], folder: Path, step: int, seconds: float) -> None:
+    """Let a training go on to about a step, evenly over so many seconds, however fast the machine is."""
+    begin, first = time.monotonic(), last_written(folder)
+    while (spent := time.monotonic() - begin) < seconds:
+        is_ahead = last_written(folder) > first + (step - first) * spent / seconds
+        training.send_signal(signal.SIGSTOP if is_ahead else signal.SIGCONT)
+        time.sleep(0.2)
+    training.send_signal(signal.SIGCONT)
+
+
+def last_written(folder: Path) -> int:
+    (path,) = folder.glob(".resume/*/record/history.csv")
+    return max([int(line.split(",", 1)[0]) for line in path.read_text().splitlines()[1:]], default=0)
+
+
+def last_shown() -> int:
+    return max([step for step, _, _ in Seen().curve(Seen().run(), "train/loss")], default=0)

@@ -5,6 +5,8 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack
 
 import numpy as np
 import pandas as pd
@@ -12,13 +14,21 @@ import pytest
 from PIL import Image
 
 from tests.one_model import CALL, LONG_AGO, Project, write_photos
+from tests.postgres import server_on
 
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    project = Project(tmp_path_factory.mktemp("project"))
+@pytest.fixture(scope="module", params=["file", "server"] if "INPAINT_LONG" in os.environ else ["file"])
+def project(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    with ExitStack() as opened:
+        uri = ""
+        if request.param == "server":
+            uri = opened.enter_context(server_on("postgresql", tmp_path_factory.mktemp("server"))).uri
+        yield begun(Project(tmp_path_factory.mktemp("project"), uri))
+
+
+def begun(project: Project) -> Project:
     code, said = project.call("--commit")
     assert code == 10
     assert said["outcome"] == "kept"  # the first model there is needs no gate
@@ -58,8 +68,9 @@ def test_killed_in_the_middle_the_next_call_completes(project: Project) -> None:
     assert code == 10
     assert len(list((project.root / "data/inbox").iterdir())) == 12
     process = subprocess.Popen(
-        CALL, cwd=project.root, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-    )
+        CALL, cwd=project.root, env=os.environ | project.given, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )  # fmt: skip
     tree = project.root / ".retrain/tree"
     while not (tree / "data/pairs.csv").exists():  # the training comes next
         assert process.poll() is None

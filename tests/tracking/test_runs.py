@@ -131,10 +131,25 @@ def test_a_growing_record_is_completed_and_nothing_comes_twice(tree: Path) -> No
 
 
 def test_two_trainings_of_one_key_are_two_runs(tree: Path) -> None:
-    write_record(tree / "mine")
-    write_record(tree / "yours")
+    write_record(tree / "mine", sha256="1" * 64)
+    write_record(tree / "yours", sha256="2" * 64)
     assert bring(tree / "mine") != bring(tree / "yours")
     assert [run.info.status for run in Seen().runs()] == ["FINISHED", "FINISHED"]
+
+
+def test_a_training_done_again_with_the_same_result_is_one_run(tree: Path) -> None:
+    """Also where it was seen while it ran; each time it is asked for, and not before it is finished."""
+    write_record(tree / "first")
+    again = write_record(tree / "again", status="running")
+    first = bring(tree / "first")
+    assert bring(tree / "again") != first
+    assert {run.info.status for run in Seen().runs()} == {"FINISHED", "RUNNING"}
+    write_record(tree / "again", id=again["id"])
+    assert [bring(tree / "again"), bring(tree / "again"), bring(tree / "first")] == [first] * 3
+    run = Seen().run()
+    assert run.data.tags["inpaint.record"] != again["id"]
+    assert run.data.tags[f"inpaint.again.{again['id']}"] == "2023-11-14 22:13 UTC, studio"
+    assert [step for step, _, _ in Seen().curve(run, "train/loss")] == list(steps_to(30))
 
 
 def test_a_deleted_database_is_built_again(tree: Path) -> None:

@@ -31,3 +31,19 @@ def test_killed_while_the_database_is_made_the_next_one_makes_it(
         assert store.connect().search_experiments()
     assert (tmp_path / "mlflow.db").exists()
     assert not draft.exists()
+
+
+def test_what_another_machine_set_at_the_same_moment_is_set_once_more() -> None:
+    with store.reached():
+        from mlflow.exceptions import MlflowException
+    refusals = [MlflowException("duplicate key value violates unique constraint")]
+
+    def setting() -> None:
+        if refusals:
+            raise refusals.pop()
+
+    store.set_twice_if_need_be(setting)
+    assert not refusals
+    refusals += [MlflowException("no such version"), MlflowException("no such version")]
+    with pytest.raises(MlflowException, match="no such version"):
+        store.set_twice_if_need_be(setting)
