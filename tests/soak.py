@@ -50,9 +50,7 @@ def play(project: Project, rng: random.Random, first: int, kill: bool) -> Round:
     """Let photographs arrive, two of them bad, and call retrain; kill it at a random instant or let it end."""
     inbox = project.root / "data/inbox"
     write_photos(inbox, first, 4)
-    for name, content in (("cut.png", (inbox / f"{first:03d}.png").read_bytes()[:900]), ("page.jpg", b"<html></html>")):
-        (inbox / f"{first}-{name}").write_bytes(content)
-        os.utime(inbox / f"{first}-{name}", (LONG_AGO, LONG_AGO))
+    write_bad_files(inbox, first)
     began = time.monotonic()
     call = subprocess.Popen(
         [*CALL, "--commit"], cwd=project.root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
@@ -64,11 +62,19 @@ def play(project: Project, rng: random.Random, first: int, kill: bool) -> Round:
         together, most = _held(call.pid)
         memory_mib, open_files = max(memory_mib, together), max(open_files, most)
         time.sleep(0.3)
-    call.kill()
+    if call.poll() is None:
+        call.kill()
     said, _ = call.communicate()
     assert call.returncode in OUTCOMES, f"exit {call.returncode}: {said[-3000:]}"
     wait_for(lambda: not living(project.root), 30)
     return Round(OUTCOMES[call.returncode], memory_mib, open_files, time.monotonic() - began)
+
+
+def write_bad_files(inbox: Path, first: int) -> None:
+    """Write half a picture and a page that calls itself one beside the pictures from a number on."""
+    for name, content in (("cut.png", (inbox / f"{first:03d}.png").read_bytes()[:900]), ("page.jpg", b"<html></html>")):
+        (inbox / f"{first}-{name}").write_bytes(content)
+        os.utime(inbox / f"{first}-{name}", (LONG_AGO, LONG_AGO))
 
 
 def _held(pid: int) -> tuple[float, int]:

@@ -40,7 +40,7 @@ CHANGES = {
     "tile_size": 24,
     "prepare": {"photos": "photos", "short_sides": [30], "max_tiles_per_photo": 2, "val_share": 0.3, "test_share": 0.3},
     "masks": {"train": 12, "val": 8, "test_per_cell": 1, "kinds": {"files": 0}},
-    "train": {"pconv": {"steps": 30, "validate_every": 15, "checkpoint_every_s": 1e-6, "finetune_steps": 2}},
+    "train": {"pconv": {"steps": 10, "validate_every": 6, "checkpoint_every_s": 1e-6, "finetune_steps": 2}},
     "pairs": {"per_cell": 1, "gallery": 2},
 }
 STAGES: dict[str, tuple[Callable[[], None], list[str]]] = {

@@ -36,7 +36,7 @@ SEED = int(os.environ.get("INPAINT_SEED", "0"))  # of the instants
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     project = Project(tmp_path_factory.mktemp("project"))
-    project.change_params({"train": {"pconv": {"steps": 200, "checkpoint_every_s": 0.2}}})
+    project.change_params({"train": {"pconv": {"steps": 120, "checkpoint_every_s": 0.2}}})
     project.commit("a training that can be killed")
     return project
 

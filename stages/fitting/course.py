@@ -6,9 +6,11 @@ training that was interrupted goes on from its checkpoint as if nothing had happ
 
 import logging
 import math
+import os
 import signal
 import time
 import warnings
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -70,13 +72,15 @@ class Batches(lightning.LightningDataModule):
             sampler=numbers,
             num_workers=workers,
             pin_memory=workers > 0 and machine.device().startswith("cuda"),
-            worker_init_fn=_end_with_training,
+            worker_init_fn=partial(_end_with, os.getpid()),
         )
 
 
-def _end_with_training(_number: int) -> None:
-    """By SIGKILL: in a training that was killed, torch's worker waits for ever to hand over its last batch."""
+def _end_with(training: int, _number: int) -> None:
+    """End this loading process with its training: torch's own watch misses one that is killed while they start."""
     guard.end_with_parent(signal.SIGKILL)
+    if os.getppid() != training:
+        os._exit(1)
 
 
 class Course(Callback):

@@ -8,6 +8,7 @@ Where a worker process dies, by lack of memory or by hand, the items that it had
 """
 
 import os
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ from stages.running.errors import InputError
 
 BACKENDS = ("loky", "dask")
 
+_LOOK_S = 1.0
 _PATIENCE_S = 10  # for a scheduler to answer
 _MOST_DEATHS = 3  # in a row, without a result between: then it is the items that kill
 
@@ -93,8 +95,23 @@ def _backend(num_items: int) -> Iterator[None]:
             yield
     else:
         jobs = min(machine.workers(), max(num_items, 1))
-        with joblib.parallel_config(backend="loky", n_jobs=jobs, inner_max_num_threads=1):
+        ending = {"initializer": _end_with, "initargs": (os.getpid(),)}
+        with joblib.parallel_config(backend="loky", n_jobs=jobs, inner_max_num_threads=1, **ending):
             yield
+
+
+def _end_with(stage: int) -> None:
+    """End this worker when the stage that started it is killed: by itself it would wait five minutes for more.
+
+    By a thread that looks: the kernel's own signal comes when that thread ends which started a worker, perhaps before.
+    """
+
+    def watch() -> None:
+        while os.getppid() == stage:
+            time.sleep(_LOOK_S)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 @contextmanager

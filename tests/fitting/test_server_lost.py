@@ -3,16 +3,19 @@
 import json
 import os
 import signal
+import socketserver
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from stages.running.errors import TrackingError
 from stages.tracking import runs
-from tests.clone import ROOT
+from tests.clone import ROOT, living
 from tests.postgres import Postgres
 from tests.project import make_project, tiny_params
 from tests.tracked import Seen, Server, wait_for
@@ -60,6 +63,50 @@ def test_a_server_that_dies_costs_a_training_nothing(tmp_path: Path, monkeypatch
         assert [step for step, _, _ in Seen().curve(run, "train/loss")] == [*range(25, 501, 25), 502]
 
 
+@pytest.fixture(params=["it hangs", "it answers 500", "it answers nonsense"])
+def sick_server(request: pytest.FixtureRequest) -> Iterator[tuple[str, list[float]]]:
+    """A server that takes every connection and is no use: its address, and when it was asked."""
+    answers = {
+        "it answers 500": b"HTTP/1.1 500 Broken\r\nContent-Length: 0\r\n\r\n",
+        "it answers nonsense": b"?\r\n\r\n",
+    }
+    asked: list[float] = []
+    ended = threading.Event()
+
+    class Answer(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            asked.append(time.monotonic())
+            self.request.recv(1000)
+            if request.param in answers:
+                self.request.sendall(answers[request.param])
+            else:
+                ended.wait(120)
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Answer) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}", asked
+        ended.set()
+        server.shutdown()
+
+
+def test_a_server_that_is_no_use_is_not_waited_for(
+    sick_server: tuple[str, list[float]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri, asked = sick_server
+    project(tmp_path, steps=300)
+    training = start_training(tmp_path, uri, monkeypatch)
+    wait_for(lambda: any(tmp_path.glob(".resume/*/record/history.csv")), 120)
+    training.send_signal(signal.SIGSTOP)
+    wait_for(lambda: bool(asked), 120)
+    training.send_signal(signal.SIGCONT)
+    assert training.wait(timeout=240) == 0
+    record = json.loads((tmp_path / "data/training/pconv/record.json").read_text())
+    assert record["status"] == "finished"
+    assert last_of(tmp_path / "data/training/pconv/history.csv") == 302
+    wait_for(lambda: not living(tmp_path), 30)
+
+
 @pytest.mark.skipif("INPAINT_LONG" not in os.environ, reason="the server is away for ten minutes: set INPAINT_LONG=1")
 def test_after_ten_minutes_without_its_server_a_run_goes_on_and_is_complete(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -103,6 +150,10 @@ def go_on(training: subprocess.Popen[bytes], folder: Path, step: int, seconds: f
 
 def last_written(folder: Path) -> int:
     (path,) = folder.glob(".resume/*/record/history.csv")
+    return last_of(path)
+
+
+def last_of(path: Path) -> int:
     return max([int(line.split(",", 1)[0]) for line in path.read_text().splitlines()[1:]], default=0)
 
 
