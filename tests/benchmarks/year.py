@@ -122,7 +122,8 @@ class Photographs:
     """
 
     def __init__(self, folder: Path | None) -> None:
-        self._paths = sorted(folder.iterdir()) if folder else []
+        found = sorted(folder.iterdir()) if folder else []
+        self._paths = [path for path in found if path.suffix.lower() in {".jpg", ".jpeg", ".png"}]
         if folder and len(self._paths) < LEAST_PHOTOS:
             raise SystemExit(f"{folder} has {len(self._paths)} photographs; a year takes {LEAST_PHOTOS}")
 
