@@ -194,10 +194,10 @@ def test_a_lost_database_is_built_anew(clone: Clone) -> None:
 
 def test_an_experiment_elsewhere_lands_in_the_main_database_without_a_version(clone: Clone) -> None:
     before = runs(clone), versions(clone)
-    clone.run("dvc", "exp", "run", "--temp", "-S", "train.pconv.learning_rate=0.004")
+    clone.run("dvc", "exp", "run", "--temp", "-S", "train.unet.learning_rate=0.004")
     assert len(runs(clone)) > len(before[0])
     assert versions(clone) == before[1]
-    assert "train.pconv.learning_rate" in clone.run("dvc", "exp", "show", "--csv").stdout
+    assert "train.unet.learning_rate" in clone.run("dvc", "exp", "show", "--csv").stdout
 
 
 def test_the_numbers_are_where_dvc_looks_for_them(clone: Clone, tmp_path: Path) -> None:
@@ -247,7 +247,8 @@ def test_in_an_empty_clone_a_version_is_made_again_from_its_tags(clone: Clone, t
     assert "make it again" not in done.stdout + done.stderr  # the data came by its hashes
 
 
-@pytest.mark.parametrize("lost", [["models/unet", "training/unet"], pytest.param([], marks=LONG)], ids=["one", "all"])
+@LONG  # the same of publish alone: tests/test_publish.py
+@pytest.mark.parametrize("lost", [["models/unet", "training/unet"], []], ids=["one", "all"])
 def test_outputs_lost_beside_a_kept_database_come_back_as_the_same_runs_and_versions(
     clone: Clone, lost: list[str]
 ) -> None:
