@@ -38,7 +38,8 @@ class Project(Clone):
     """
 
     def __init__(self, folder: Path, tracking: str = "") -> None:
-        self.given = {"MLFLOW_TRACKING_URI": tracking} if tracking else {}
+        self.given = {"GIT_CONFIG_GLOBAL": os.devnull}  # as a scheduler's account, which has no name
+        self.given |= {"MLFLOW_TRACKING_URI": tracking} if tracking else {}
         changes = {
             "prepare": TINY["prepare"] | {"photos": "data/raw"},
             "train": {"pconv": TINY["train"]["pconv"] | BARE},

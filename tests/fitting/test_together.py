@@ -113,16 +113,14 @@ def test_the_first_process_alone_writes_and_speaks(trained_by_two: tuple[Path, s
     assert not any((folder / ".resume").iterdir())
 
 
-@pytest.mark.slow
+@LONG
 @pytest.mark.parametrize("lost", [0, 1])
 def test_a_lost_process_changes_nothing(trained_by_two: tuple[Path, str], tmp_path: Path, lost: int) -> None:
-    if lost == 0 and "INPAINT_LONG" not in os.environ:
-        pytest.skip("half a minute more: set INPAINT_LONG=1")
     process = two(make_project(tmp_path, params_of()), "pconv")
     wait_for(lambda: any(tmp_path.glob(f".resume/*/{checkpoint.LATEST}")), 60)
     ranks(process.pid)[lost].kill()
     said, errors = process.communicate(timeout=300)
-    assert process.returncode == 0, errors[-3000:]
+    assert process.returncode == 0, "\n".join(line for line in errors.splitlines() if "step/s" not in line)
     assert "pconv: goes on after step" in said
     weights = "data/models/pconv/weights.pt"
     assert sha256(tmp_path / weights) == sha256(trained_by_two[0] / weights)

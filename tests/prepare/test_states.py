@@ -18,6 +18,7 @@ from PIL import Image
 from stages.pictures.images import printable_name, save_png
 from stages.prepare.__main__ import main
 from stages.running.errors import InputError
+from tests.clone import ROOT
 from tests.pictures import bad_files
 from tests.prepare.photographs import contents, photo, write_params, write_photos
 from tests.prepare.test_prepare import summary
@@ -124,6 +125,8 @@ def without_privilege(folder: Path) -> Iterator[None]:
     os.setegid(NOBODY)
     os.seteuid(NOBODY)
     try:
+        if not os.access(ROOT / "stages", os.R_OK | os.X_OK, effective_ids=True):
+            pytest.skip("the project lies where only root may read it")
         yield
     finally:
         os.seteuid(0)
