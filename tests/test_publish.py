@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import time
 from pathlib import Path
 
 import pytest
@@ -53,9 +52,7 @@ def test_first_all_is_sent_then_nothing_is_left_to_do(tree: Path) -> None:
         "comparison of 3 methods: logged with the report",
     ]
     before = (tree / "mlflow.db").read_bytes()
-    start = time.monotonic()
     assert publish(held(), registering=True) == []
-    assert time.monotonic() - start < 0.5
     assert (tree / "mlflow.db").read_bytes() == before
 
 

