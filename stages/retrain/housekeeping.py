@@ -24,10 +24,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psutil
 import yaml
 
-from stages.running import guard
+from stages.running import dvc_locks, guard
 from stages.running.errors import BusyError, InputError
 from stages.running.params import read
 from stages.tracking import holdings, store, versions
@@ -184,20 +183,17 @@ def alone(root: Path) -> Iterator[None]:
         except LockError:
             raise BusyError("dvc is running in this project; wait for it, or stop it") from None
         try:
-            _check_no_stage_runs(Path(str(repo.tmp_dir)) / "rwlock")
+            _check_no_stage_runs(root)
             yield
         finally:
             repo.lock.unlock()
 
 
-def _check_no_stage_runs(path: Path) -> None:
+def _check_no_stage_runs(root: Path) -> None:
     """While a stage runs, DVC frees its lock and writes into another file which process reads and writes what."""
-    content = json.loads(path.read_text(encoding="utf-8") or "{}") if path.exists() else {}
-    for kinds in content.values():
-        writer, readers = kinds.get("write"), kinds.get("read") or []
-        for process in [*([writer] if writer else []), *readers]:
-            if psutil.pid_exists(int(process["pid"])):
-                raise BusyError(f"process {process['pid']} runs a stage ({process['cmd']}); wait for it, or stop it")
+    if running := dvc_locks.at_work(root):
+        pid, command = next(iter(running.items()))
+        raise BusyError(f"process {pid} runs a stage ({command}); wait for it, or stop it")
 
 
 def _present(root: Path) -> Present:

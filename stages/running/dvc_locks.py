@@ -12,7 +12,25 @@ from typing import Any
 
 import psutil
 
+from stages.running.errors import InputError
+
 RWLOCK = Path(".dvc/tmp/rwlock")
+
+
+def at_work(root: Path) -> dict[int, str]:
+    """Return the living processes that DVC's lock file names, with their commands.
+
+    Args:
+        root: of the project, or of a worktree of it.
+
+    Raises:
+        InputError: the file is damaged, so nobody knows.
+    """
+    try:
+        named = _named(root / RWLOCK)
+    except ValueError:
+        raise InputError(f"{stale(root)}; inpaint doctor --fix deletes it") from None
+    return {pid: command for pid, command in named.items() if psutil.pid_exists(pid)}
 
 
 def stale(root: Path) -> str:
@@ -22,15 +40,11 @@ def stale(root: Path) -> str:
         root: of the project, or of a worktree of it.
     """
     path = root / RWLOCK
-    if not path.exists():
-        return ""
     try:
-        with path.with_name("rwlock.lock").open("a") as guarded:
-            fcntl.flock(guarded, fcntl.LOCK_EX)  # as DVC does while it writes
-            entries = _entries(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, KeyError, TypeError, AttributeError):
+        named = _named(path)
+    except ValueError:
         return f"{path} is half written, as after a power cut"
-    strangers = sorted({pid for pid in entries if psutil.pid_exists(pid) and not _is_dvc(pid)})
+    strangers = sorted(pid for pid in named if psutil.pid_exists(pid) and not _is_dvc(pid))
     if strangers:
         return f"{path} names process {', '.join(map(str, strangers))}, which is not DVC"
     return ""
@@ -47,9 +61,19 @@ def clear(root: Path) -> str:
     return wrong
 
 
-def _entries(lock: dict[str, Any]) -> list[int]:
-    writers = [info["pid"] for info in lock.get("write", {}).values()]
-    return writers + [info["pid"] for infos in lock.get("read", {}).values() for info in infos]
+def _named(path: Path) -> dict[int, str]:
+    """Read which processes read or write something, and their commands; ValueError where the file is damaged."""
+    if not path.exists():
+        return {}
+    with path.with_name("rwlock.lock").open("a") as guarded:
+        fcntl.flock(guarded, fcntl.LOCK_EX)  # as DVC does while it writes
+        text = path.read_text(encoding="utf-8")
+    try:
+        lock: dict[str, Any] = json.loads(text)
+        infos = [*lock.get("write", {}).values(), *(info for each in lock.get("read", {}).values() for info in each)]
+        return {int(info["pid"]): info["cmd"] for info in infos}
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path} has another shape: {error}") from None
 
 
 def _is_dvc(pid: int) -> bool:

@@ -341,10 +341,10 @@ def test_a_folder_that_cannot_be_read_stops_it_before_anything_goes(project: Pro
 def test_beside_a_running_stage_or_retrain_nothing_goes(project: Project) -> None:
     aliases.promote(NAME, project.version(), "better")
     rwlock = project.root / ".dvc/tmp/rwlock"
-    rwlock.write_text(json.dumps({"/data": {"write": {"pid": os.getpid(), "cmd": "dvc repro"}, "read": []}}))
+    rwlock.write_text(json.dumps({"write": {"/data": {"pid": os.getpid(), "cmd": "dvc repro"}}, "read": {}}))
     with pytest.raises(BusyError, match="runs a stage .dvc repro."):
         tidy("--older-than", str(DAYS), "--yes")
-    rwlock.write_text(json.dumps({"/data": {"read": [{"pid": 2**22 + 1, "cmd": "of a process that is gone"}]}}))
+    rwlock.write_text(json.dumps({"read": {"/data": [{"pid": 2**22 + 1, "cmd": "of a process that is gone"}]}}))
     assert tidy("--older-than", str(DAYS), "--yes")[0] == 0
     with housekeeping.alone(Path()), pytest.raises(BusyError):
         tidy("--older-than", str(DAYS), "--yes")

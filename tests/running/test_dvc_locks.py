@@ -1,6 +1,7 @@
 """DVC's lock file after a power cut, a reused process id, and while DVC is really at work."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from stages.running import dvc_locks
+from stages.running.errors import InputError
 
 
 @pytest.fixture
@@ -36,6 +38,17 @@ def test_half_a_file_is_deleted(tmp_path: Path, lock: Path, content: str) -> Non
     assert lock.exists()
     assert "half written" in dvc_locks.clear(tmp_path)
     assert not lock.exists()
+
+
+def test_who_is_at_work_is_said_and_that_nobody_knows_too(tmp_path: Path, lock: Path) -> None:
+    assert dvc_locks.at_work(tmp_path) == {}
+    lock.write_text(entry(2**22 - 1))
+    assert dvc_locks.at_work(tmp_path) == {}
+    lock.write_text(entry(os.getpid()))
+    assert dvc_locks.at_work(tmp_path) == {os.getpid(): "dvc repro"}
+    lock.write_text("{")
+    with pytest.raises(InputError, match="half written.*; inpaint doctor --fix deletes it"):
+        dvc_locks.at_work(tmp_path)
 
 
 def test_another_program_with_the_number_of_a_dead_dvc_is_told_from_dvc(tmp_path: Path, lock: Path) -> None:
