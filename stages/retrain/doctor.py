@@ -1,7 +1,7 @@
 """What a crash, a kill or a move of the project left behind, and its cure.
 
     for finding in examine(Path()):
-        print(finding.what, finding.cure)
+        print(finding)
 
 Hardly anything here stops the pipeline: locks of the stages are the kernel's and end with their process, an interrupted
 training resumes, a cut-off call of retrain is completed by the next. What cannot mend itself is mended by `cure`.
@@ -39,6 +39,11 @@ class Finding:
     advice: str = ""
     clear: Callable[[], object] | None = None
 
+    def __str__(self) -> str:
+        """Say what was found and what to do."""
+        to_do = self.advice or ("inpaint doctor --fix mends it" if self.clear else "")
+        return f"{self.what}; {to_do}" if to_do else self.what
+
 
 def examine(root: Path) -> list[Finding]:
     """Look at all that may be stale in a project.
@@ -61,12 +66,13 @@ def cure(root: Path) -> list[Finding]:
     Raises:
         BusyError: a stage is at work, or retrain.
     """
+    mended = []
     with guard.only_one("retrain"), guard.nothing_else():
-        found = [finding for finding in examine(root) if finding.clear is not None]
-        for finding in found:
+        for finding in examine(root):
             if finding.clear is not None:
                 finding.clear()
-    return found
+                mended.append(finding)
+    return mended
 
 
 def _of_dvc(root: Path) -> Iterator[Finding]:

@@ -98,15 +98,13 @@ def _draft_of(path: Path) -> Path:
     return path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}{_DRAFT}")
 
 
-def clear_drafts(folder: Path) -> list[Path]:
-    """Delete the drafts in a folder whose processes, of this machine, were killed; return what they were."""
-    left = abandoned_drafts(folder)
-    for path in left:
+def clear_drafts(folder: Path) -> None:
+    """Delete the drafts in a folder whose processes, of this machine, were killed."""
+    for path in abandoned_drafts(folder):
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)
-    return left
 
 
 def abandoned_drafts(folder: Path) -> list[Path]:

@@ -230,11 +230,7 @@ def doctor(
         typer.echo(f"mended: {finding.what}")
     left = examine(Path())
     for finding in left:
-        typer.echo(
-            f"{finding.what}; {finding.advice or ('inpaint doctor --fix mends it' if finding.clear else '')}".rstrip(
-                "; "
-            )
-        )
+        typer.echo(str(finding))
     if not left:
         typer.echo("all is well")
     if any(finding.clear or finding.advice for finding in left):
