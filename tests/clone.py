@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,12 @@ class Clone:
     Args:
         folder: where it is made.
         changes: of params.yaml, section by section; the other values stay.
+
+    Attributes:
+        given: what the environment of its commands says beside this one's.
     """
+
+    given: Mapping[str, str] = {}
 
     def __init__(self, folder: Path, changes: Mapping[str, Any] | None = None) -> None:
         self.root = folder
@@ -64,16 +70,32 @@ class Clone:
 
     def run(self, *words: str, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run a command in the clone with this environment's programs first."""
-        inherited = {name: value for name, value in os.environ.items() if name not in _UNSET}
-        inherited["PATH"] = f"{Path(sys.executable).parent}:{inherited['PATH']}"
-        done = subprocess.run(
-            words, cwd=self.root, env=inherited | environment, capture_output=True, text=True, check=False
-        )
+        env = self._environment(environment)
+        done = subprocess.run(words, cwd=self.root, env=env, capture_output=True, text=True, check=False)
         if check and done.returncode:
             raise AssertionError(
                 f"{' '.join(words)}: exit {done.returncode}\n{done.stdout[-4000:]}\n{done.stderr[-6000:]}"
             )
         return done
+
+    def start(
+        self, *words: str, stdout: Any = subprocess.PIPE, stderr: Any = subprocess.STDOUT, **environment: str
+    ) -> subprocess.Popen[str]:
+        """Start a command, as `run` does, in a group of processes of its own."""
+        return subprocess.Popen(
+            words, cwd=self.root, env=self._environment(environment), start_new_session=True,
+            stdout=stdout, stderr=stderr, text=True,
+        )  # fmt: skip
+
+    def _environment(self, more: Mapping[str, str]) -> dict[str, str]:
+        inherited = {name: value for name, value in os.environ.items() if name not in _UNSET}
+        inherited["PATH"] = f"{Path(sys.executable).parent}:{inherited['PATH']}"
+        return {**inherited, **self.given, **more}
+
+
+def params_with(*changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the project's params with some values overwritten."""
+    return reduce(merged, changes, yaml.safe_load((ROOT / "params.yaml").read_text()))
 
 
 def merged(old: Any, new: Any) -> Any:

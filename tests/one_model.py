@@ -2,8 +2,9 @@
 
 import json
 import os
-import subprocess
+import signal
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,11 @@ import skimage.data
 import yaml
 from PIL import Image
 
+from stages.retrain.__main__ import CODES
 from tests.clone import BARE, TINY, Clone
 
 CALL = (sys.executable, "-m", "stages.retrain")
+OUTCOMES = {code: outcome for outcome, code in CODES.items()} | {-signal.SIGKILL: "killed"}  # by exit code
 LONG_AGO = 1_000_000_000  # seconds since 1970: what is just being copied into the inbox is left for the next call
 
 
@@ -29,8 +32,33 @@ def write_photos(folder: Path, first: int, count: int) -> None:
         os.utime(path, (LONG_AGO, LONG_AGO))
 
 
-class Project(Clone):
-    """A clone that trains one model on a folder of photographs.
+class OneModel(Clone):
+    """A clone whose pipeline trains one model and scores it beside one classical method; what it reads is to be added.
+
+    Args:
+        folder: where it is made.
+        changes: of params.yaml beside `TINY`.
+    """
+
+    def __init__(self, folder: Path, changes: Mapping[str, Any]) -> None:
+        super().__init__(folder, TINY | changes)
+        params, chain = (yaml.safe_load((folder / name).read_text()) for name in ("params.yaml", "dvc.yaml"))
+        params["models"] = {"pconv": {"code": "pconv", "tiles": "data/prepared/train"}}
+        params["methods"] = {key: params["methods"][key] for key in ("mean", "pconv")}
+        for plot in filter(lambda one: isinstance(one, dict), chain["plots"]):
+            for lines in plot.values():
+                lines["y"] = {path: y for path, y in lines["y"].items() if "/mean/" in path or "/pconv/" in path}
+        chain["artifacts"] = {name: one for name, one in chain["artifacts"].items() if name == "inpaint-pconv"}
+        self.write("params.yaml", params)
+        self.write("dvc.yaml", chain)
+
+    def write(self, name: str, content: Any) -> None:
+        """Write a file as YAML."""
+        (self.root / name).write_text(yaml.safe_dump(content, sort_keys=False))
+
+
+class Project(OneModel):
+    """The same with a folder of photographs, for calls of retrain.
 
     Args:
         folder: where it is made.
@@ -43,35 +71,16 @@ class Project(Clone):
         changes = {
             "prepare": TINY["prepare"] | {"photos": "data/raw"},
             "train": {"pconv": TINY["train"]["pconv"] | BARE},
+            "retrain": {"refuse_loss_db": 20.0},  # trainings this short differ by chance
         }
-        changes["retrain"] = {"refuse_loss_db": 20.0}  # trainings this short differ by chance
-        super().__init__(folder, TINY | changes)
-        params, chain = (self._read(name) for name in ("params.yaml", "dvc.yaml"))
-        params["models"] = {"pconv": {"code": "pconv", "tiles": "data/prepared/train"}}
-        params["methods"] = {key: params["methods"][key] for key in ("mean", "pconv")}
-        for plot in filter(lambda one: isinstance(one, dict), chain["plots"]):
-            for lines in plot.values():
-                lines["y"] = {path: y for path, y in lines["y"].items() if "/mean/" in path or "/pconv/" in path}
-        chain["artifacts"] = {name: one for name, one in chain["artifacts"].items() if name == "inpaint-pconv"}
-        self._write("params.yaml", params)
-        self._write("dvc.yaml", chain)
+        super().__init__(folder, changes)
         write_photos(folder / "data/raw", 0, 24)
         self.commit("one model")
-
-    def run(self, *words: str, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
-        """Run a command with the project's MLflow."""
-        return super().run(*words, check=check, **self.given, **environment)
-
-    def _read(self, name: str) -> Any:
-        return yaml.safe_load((self.root / name).read_text())
-
-    def _write(self, name: str, content: Any) -> None:
-        (self.root / name).write_text(yaml.safe_dump(content, sort_keys=False))
 
     def call(self, *words: str) -> tuple[int, dict[str, Any]]:
         """Call once; return the exit code and the JSON of the last line."""
         done = self.run(*CALL, *words, check=False)
-        assert done.returncode in (0, 10, 11, 12), done.stdout[-2000:] + done.stderr[-4000:]
+        assert done.returncode in CODES.values(), done.stdout[-2000:] + done.stderr[-4000:]
         return done.returncode, json.loads(done.stdout.strip().splitlines()[-1])
 
     def versions(self) -> list[str]:

@@ -1,5 +1,6 @@
 """A project folder small enough to train in seconds: what `prepare` and `masks` leave, of made-up pictures."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,18 @@ PIX2PIX = {
     "steps": 8, "learning_rate": 2e-4, "decay_steps": 2, "average_decay": 0.9, "validate_every": 3, "patience": 0,
     "checkpoint_every_s": 1e-6, "on_bad_numbers": "rollback",
 }  # fmt: skip
+
+
+def without_export(set_attribute: Callable[[Any, str, Any], object] = setattr) -> None:
+    """Leave the export out of trainings: it has tests of its own, and takes most of the time of one this short.
+
+    Args:
+        set_attribute: `setattr` for a whole process, pytest's `monkeypatch.setattr` for a test.
+    """
+    from stages.fitting import training
+
+    set_attribute(training.exported, "save", lambda network, path, *_: path.write_bytes(b"model"))
+    set_attribute(training.onnx_export, "export", lambda *_: None)
 
 
 def tiny_params() -> dict[str, Any]:

@@ -10,9 +10,6 @@ import argparse
 import json
 import os
 import random
-import signal
-import subprocess
-import sys
 import tempfile
 import time
 from collections import Counter
@@ -23,10 +20,8 @@ from statistics import median
 import psutil
 
 from tests.clone import living
-from tests.one_model import CALL, LONG_AGO, Project, write_photos
+from tests.one_model import CALL, LONG_AGO, OUTCOMES, Project, write_photos
 from tests.tracked import wait_for
-
-OUTCOMES = {0: "promoted", 10: "kept", 11: "nothing new", 12: "refused", -signal.SIGKILL: "killed"}
 
 
 @dataclass(frozen=True)
@@ -52,20 +47,18 @@ def play(project: Project, rng: random.Random, first: int, kill: bool) -> Round:
     write_photos(inbox, first, 4)
     write_bad_files(inbox, first)
     began = time.monotonic()
-    call = subprocess.Popen(
-        [*CALL, "--commit"], cwd=project.root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        start_new_session=True, env=os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
-    )  # fmt: skip
     until = began + rng.uniform(1, 45) if kill else float("inf")
     memory_mib, open_files = 0.0, 0
-    while call.poll() is None and time.monotonic() < until:
-        together, most = _held(call.pid)
-        memory_mib, open_files = max(memory_mib, together), max(open_files, most)
-        time.sleep(0.3)
-    if call.poll() is None:
-        call.kill()
-    said, _ = call.communicate()
-    assert call.returncode in OUTCOMES, f"exit {call.returncode}: {said[-3000:]}"
+    with tempfile.TemporaryFile("w+") as said:  # not a pipe, which would fill while nobody reads
+        call = project.start(*CALL, "--commit", stdout=said)
+        while call.poll() is None and time.monotonic() < until:
+            together, most = _held(call.pid)
+            memory_mib, open_files = max(memory_mib, together), max(open_files, most)
+            time.sleep(0.3)
+        call.kill()  # which does nothing to one that has ended
+        call.wait()
+        said.seek(0)
+        assert call.returncode in OUTCOMES, f"exit {call.returncode}: {said.read()[-3000:]}"
     wait_for(lambda: not living(project.root), 30)
     return Round(OUTCOMES[call.returncode], memory_mib, open_files, time.monotonic() - began)
 

@@ -28,9 +28,10 @@ from stages.fitting import training
 from stages.pconv import train
 from stages.running.errors import InpaintError
 from stages.running.files import sha256
-from tests.clone import ROOT, TINY, merged
+from tests.clone import ROOT, TINY, params_with
 from tests.faults import Faults
 from tests.prepare.photographs import write_photos
+from tests.project import without_export
 
 pytestmark = pytest.mark.slow
 
@@ -67,11 +68,10 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setenv("INPAINT_WORKERS", "1")
         patch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
         patch.setattr(training, "MIRROR", "this")  # what MLflow shows meanwhile has tests of its own
-        patch.setattr(training.exported, "save", lambda network, path, *_: path.write_bytes(b"model"))
-        patch.setattr(training.onnx_export, "export", lambda *_: None)
+        without_export(patch.setattr)
         Path("stages").symlink_to(ROOT / "stages")
         write_photos("photos", range(24))
-        params = merged(merged(yaml.safe_load((ROOT / "params.yaml").read_text()), TINY), CHANGES)
+        params = params_with(TINY, CHANGES)
         params["models"] = {"pconv": params["models"]["pconv"]}
         params["methods"] = {"mean": params["methods"]["mean"]}
         for name, seed in (("old", 1), ("new", 2)):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.clone import ROOT, TINY, merged
+from tests.clone import ROOT, TINY, params_with
 from tests.prepare.photographs import write_photos
 
 pytestmark = pytest.mark.slow
@@ -22,7 +22,7 @@ CHANGES = {
 
 
 def lay_out(folder: Path) -> None:
-    params = merged(merged(yaml.safe_load((ROOT / "params.yaml").read_text()), TINY), CHANGES)
+    params = params_with(TINY, CHANGES)
     (folder / "params.yaml").write_text(yaml.safe_dump(params))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)

@@ -4,12 +4,10 @@ import json
 import os
 import random
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from itertools import cycle
-from pathlib import Path
 
 import psutil
 import pytest
@@ -44,12 +42,9 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 class Repro:
     """A `dvc repro` in a group of processes of its own."""
 
-    def __init__(self, root: Path) -> None:
-        self._root = root
-        self.process = subprocess.Popen(
-            [Path(sys.executable).parent / "dvc", "repro"], cwd=root, env=environment(root), start_new_session=True,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        )  # fmt: skip
+    def __init__(self, project: Project) -> None:
+        self._root = project.root
+        self.process = project.start("dvc", "repro")
 
     def wait_for(self, stage: str) -> psutil.Process:
         """Wait until a stage runs; return its process."""
@@ -91,11 +86,6 @@ class Repro:
         self.process.wait(timeout=60)
 
 
-def environment(root: Path) -> dict[str, str]:
-    inherited = {name: value for name, value in os.environ.items() if name not in ("DVC_ROOT", "MLFLOW_TRACKING_URI")}
-    return inherited | {"PATH": f"{Path(sys.executable).parent}:{inherited['PATH']}"}
-
-
 def words(process: psutil.Process) -> list[str]:
     try:
         return process.cmdline()
@@ -106,7 +96,7 @@ def words(process: psutil.Process) -> list[str]:
 def test_killed_in_every_stage_it_ends_right(project: Project) -> None:
     rng = random.Random(SEED)
     for stage, (whom, number) in zip(STAGES, cycle(WAYS), strict=False):
-        repro = Repro(project.root)
+        repro = Repro(project)
         process = repro.wait_for(stage)
         time.sleep(rng.uniform(0, 1.5))
         if stage == "train@pconv":

@@ -115,9 +115,10 @@ def _train_and_judge(shop: Workshop, call: Call, commit: bool) -> str:
 
 
 def _begin() -> Call:
-    if dvc_locks.stale(Path()):  # looked at first: no stage can start while the tree is held
+    if wrong := dvc_locks.stale(Path()):  # looked at first: no stage can start while the tree is held
         with suppress(BusyError), guard.nothing_else():
-            say(f"retrain: {dvc_locks.clear(Path())}: deleted, since nothing runs here")
+            dvc_locks.clear(Path())
+            say(f"retrain: {wrong}: deleted, since nothing runs here")
     photos = Path(read("prepare.photos", str))
     call = Call(photos if photos.suffix != ".csv" else None, read("retrain", RetrainParams))
     if STATE.exists():

@@ -15,9 +15,9 @@ import hashlib
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,27 +25,25 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
-import skimage
-import skimage.data
-import sklearn.datasets
 import torch
 import yaml
-from PIL import Image
 
 from stages.pictures.splits import split_of
 from stages.restoring import exported
 from stages.retrain.workshop import Workshop
+from stages.running.errors import InpaintError
 from stages.tracking import aliases, store, versions
+from tests.benchmarks.arrivals import Photographs, noise, poison, save, shrunk
 from tests.benchmarks.held_out import Pixels, Sizes, hole_psnr, pairs
-from tests.clone import TINY, Clone
+from tests.clone import TINY
+from tests.one_model import CALL, LONG_AGO, OUTCOMES, OneModel
 
 WEEKS, FIRST_PHOTOS, PHOTOS = 52, 24, 20
 BAD, KILLED, AWAY, NOISE, POISON = "bad files", "killed", "MLflow away", "noise", "poison"
 LONGER, BETTER = "longer training", "better network"
 EVENTS = {8: BAD, 16: KILLED, 20: LONGER, 24: AWAY, 32: BETTER, 36: NOISE, 44: POISON}
 NAME = "inpaint-pconv"
-CODES = {0: "promoted", 10: "kept", 11: "nothing new", 12: "refused", 2: "failed", -signal.SIGKILL: "killed"}
-LONG_AGO = 1_000_000_000  # seconds since 1970: what was just written waits for the next call
+CODES = OUTCOMES | {InpaintError.exit_code: "failed"}
 TRAINING = {
     "width": 8, "levels": 2, "batch_size": 8, "steps": 40, "finetune_steps": 4, "validate_every": 40,
     "average_decay": 0.9, "centred": False, "seamless": False,
@@ -58,9 +56,6 @@ CHANGES: dict[str, Any] = {  # what a person sets; trainings as short as those o
     },
 }
 SIZES = Sizes(tile=32, short_side=40, num_pairs=240)
-HELD_OUT = 60  # photographs on which the year is judged afterwards
-LEAST_PHOTOS = 800
-SHORT_SIDE = 120  # pixels of an arriving photograph
 REFUSED_PORT = "http://127.0.0.1:9"
 
 
@@ -78,8 +73,10 @@ class Week:
     made: list[str] = field(default_factory=list)
 
 
-class Project(Clone):
+class Project(OneModel):
     """A clone that trains one model, without altered tiles, on a folder of photographs."""
+
+    given: Mapping[str, str] = {"INPAINT_WORKERS": "1"}
 
     def __init__(self, folder: Path) -> None:
         prepare = TINY["prepare"] | {"photos": "data/raw"}
@@ -87,99 +84,15 @@ class Project(Clone):
             "prepare": prepare, "evaluate": {"perceptual": False}, "train": {"pconv": TRAINING},
             "pairs": {"per_cell": 24}, "retrain": {"refuse_loss_db": 1.0},
         }  # fmt: skip
-        super().__init__(folder, TINY | changes)
-        params, chain = (yaml.safe_load((folder / name).read_text()) for name in ("params.yaml", "dvc.yaml"))
-        params["models"] = {"pconv": {"code": "pconv", "tiles": "data/prepared/train"}}
-        params["methods"] = {key: params["methods"][key] for key in ("mean", "pconv")}
-        for plot in filter(lambda one: isinstance(one, dict), chain["plots"]):
-            for lines in plot.values():
-                lines["y"] = {path: y for path, y in lines["y"].items() if "/mean/" in path or "/pconv/" in path}
-        chain["artifacts"] = {name: one for name, one in chain["artifacts"].items() if name == NAME}
+        super().__init__(folder, changes)
+        chain = yaml.safe_load((folder / "dvc.yaml").read_text())
         del chain["stages"]["augment"]
         for stage in chain["stages"].values():
             stage["deps"] = [dep for dep in stage.get("deps", []) if dep != "data/augmented/look.html"] or None
             if stage["deps"] is None:
                 del stage["deps"]
-        for name, content in (("params.yaml", params), ("dvc.yaml", chain)):
-            (folder / name).write_text(yaml.safe_dump(content, sort_keys=False))
+        self.write("dvc.yaml", chain)
         self.commit("one model")
-
-    def start(self, **environment: str) -> subprocess.Popen[str]:
-        """Start a call."""
-        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        words = [sys.executable, "-m", "stages.retrain", "--commit"]
-        inherited = {**os.environ, "PATH": path, "INPAINT_WORKERS": "1"} | environment
-        inherited.pop("DVC_ROOT", None)
-        with (self.root.parent / "calls.log").open("a") as log:
-            return subprocess.Popen(words, cwd=self.root, env=inherited, stdout=subprocess.PIPE, stderr=log, text=True)
-
-
-class Photographs:
-    """Where arriving photographs come from, one after the other.
-
-    Args:
-        folder: of photographs; None for cuts out of those that come with scikit-image and scikit-learn.
-    """
-
-    def __init__(self, folder: Path | None) -> None:
-        found = sorted(folder.iterdir()) if folder else []
-        self._paths = [path for path in found if path.suffix.lower() in {".jpg", ".jpeg", ".png"}]
-        if folder and len(self._paths) < LEAST_PHOTOS:
-            raise SystemExit(f"{folder} has {len(self._paths)} photographs; a year takes {LEAST_PHOTOS}")
-
-    def photo(self, number: int) -> Pixels:
-        """Return a photograph; the same number, the same one."""
-        if self._paths:
-            return self._scaled(number)
-        return _cut(_whole_pictures()[number % 6], number)
-
-    def held_out(self) -> list[Pixels]:
-        """Return photographs that never arrive."""
-        if self._paths:
-            return [self._scaled(-1 - number) for number in range(HELD_OUT)]
-        folder = Path(skimage.__file__).parent / "data"
-        wholes = [np.asarray(Image.open(folder / name).convert("RGB")) for name in ("motorcycle_left.png", "brick.png")]
-        return [_cut(wholes[number % 2], number) for number in range(HELD_OUT)]
-
-    def _scaled(self, number: int) -> Pixels:
-        return _shrunk(np.asarray(Image.open(self._paths[number]).convert("RGB")), SHORT_SIDE)
-
-
-def _shrunk(photo: Pixels, short_side: int) -> Pixels:
-    height, width = (round(side * short_side / min(photo.shape[:2])) for side in photo.shape[:2])
-    return np.asarray(Image.fromarray(photo).resize((width, height)))
-
-
-def _whole_pictures() -> list[Pixels]:
-    china, flower = sklearn.datasets.load_sample_images().images
-    data = skimage.data
-    return [data.astronaut(), data.chelsea(), data.coffee(), data.rocket(), china, flower]
-
-
-def _cut(whole: Pixels, number: int) -> Pixels:
-    rng = np.random.default_rng(number)
-    y, x = (int(rng.integers(side - SHORT_SIDE)) for side in whole.shape[:2])
-    return whole[y : y + SHORT_SIDE, x : x + SHORT_SIDE - 10]
-
-
-def noise(number: int) -> Pixels:
-    """Make a picture of nothing."""
-    return np.random.default_rng(number).integers(0, 256, (120, 110, 3), np.uint8)
-
-
-def poison(picture: Pixels) -> Pixels:
-    """Turn every other square of a photograph into its negative: whoever learns from it learns that nothing goes on."""
-    odd = (np.indices(picture.shape[:2]) // 11).sum(0) % 2 == 1
-    return np.where(odd[..., None], 255 - picture, picture).astype(np.uint8)
-
-
-def save(folder: Path, name: str, pixels: Pixels) -> str:
-    """Write a photograph that has lain there for long; return its sha256."""
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{name}.png"
-    Image.fromarray(pixels).save(path)
-    os.utime(path, (LONG_AGO, LONG_AGO))
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 class Year:
@@ -253,7 +166,9 @@ class Year:
         return count
 
     def _call(self, event: str) -> tuple[int, dict[str, Any]]:
-        call = self.project.start(**({"MLFLOW_TRACKING_URI": REFUSED_PORT} if event == AWAY else {}))
+        away = {"MLFLOW_TRACKING_URI": REFUSED_PORT} if event == AWAY else {}
+        with (self.folder / "calls.log").open("a") as log:
+            call = self.project.start(*CALL, "--commit", stderr=log, **away)
         if event == KILLED:
             while not (self.project.root / ".retrain/tree/data/pairs.csv").exists() and call.poll() is None:
                 time.sleep(0.1)
@@ -266,7 +181,7 @@ class Year:
 
     def qualities(self) -> dict[str, float]:
         """Score every version on photographs that no call got."""
-        small = [_shrunk(photo, SIZES.short_side) for photo in self.photographs.held_out()]
+        small = [shrunk(photo, SIZES.short_side) for photo in self.photographs.held_out()]
         targets, holes = pairs(small, SIZES)
         image = torch.from_numpy(targets * (1 - holes)[..., None]).permute(0, 3, 1, 2).float() / 255
         scores = {}

@@ -12,25 +12,17 @@ import time
 import uuid
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 
 from stages.fitting import training
-from stages.pconv.module import PConvModule, PConvSettings
-from stages.pix2pix.module import Pix2PixModule, Pix2PixSettings
 from stages.running.files import sha256
 from tests.clone import living
-from tests.project import make_project, tiny_params
+from tests.fitting.test_training import KINDS
+from tests.project import make_project, tiny_params, without_export
 from tests.tracked import wait_for
 
-KINDS: dict[str, Any] = {
-    "unet": (PConvSettings, PConvModule),
-    "pconv": (PConvSettings, PConvModule),
-    "pconv_augmented": (PConvSettings, PConvModule),
-    "pix2pix": (Pix2PixSettings, Pix2PixModule),
-}
 KILLS = 30 if os.environ.get("INPAINT_LONG") else 2
 # Processes are forked from one that has imported everything, so that a start takes a moment instead of seconds.
 FORKSERVER = multiprocessing.get_context("forkserver")
@@ -44,8 +36,7 @@ def fit(root: Path, key: str, workers: int) -> None:
     sys.stdout = Path("said.txt").open("a", buffering=1)  # noqa: SIM115 - ends with the process
     os.environ |= {"DVC_ROOT": str(root), "INPAINT_LOADERS": str(workers), "MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}
     training.MIRROR = "this"
-    training.exported.save = lambda network, path, *_: path.write_bytes(b"model")
-    training.onnx_export.export = lambda *_: None
+    without_export()
     training.train(key, *KINDS[key])
 
 

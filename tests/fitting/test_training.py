@@ -13,7 +13,7 @@ from stages.pix2pix.module import Pix2PixModule, Pix2PixSettings
 from stages.restoring import exported
 from stages.running.errors import InpaintError, ParamsError
 from stages.running.files import sha256
-from tests.project import make_project, tiny_params
+from tests.project import make_project, tiny_params, without_export
 
 KINDS = {
     "unet": (PConvSettings, PConvModule),
@@ -37,9 +37,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def unexported(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is exported has tests of its own, and takes most of the time of a training this short."""
-    monkeypatch.setattr(training.exported, "save", lambda network, path, *_: path.write_bytes(b"model"))
-    monkeypatch.setattr(training.onnx_export, "export", lambda *_: None)
+    without_export(monkeypatch.setattr)
 
 
 def fit(key: str) -> None:

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -69,10 +68,7 @@ def test_killed_in_the_middle_the_next_call_completes(project: Project) -> None:
     code, _ = project.call("--dry-run")
     assert code == 10
     assert len(list((project.root / "data/inbox").iterdir())) == 14
-    process = subprocess.Popen(
-        CALL, cwd=project.root, env=os.environ | project.given, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )  # fmt: skip
+    process = project.start(*CALL, stdout=subprocess.DEVNULL)
     tree = project.root / ".retrain/tree"
     while not (tree / "data/pairs.csv").exists():  # the training comes next
         assert process.poll() is None
@@ -81,7 +77,7 @@ def test_killed_in_the_middle_the_next_call_completes(project: Project) -> None:
     assert busy.returncode == 75
     assert str(process.pid) in busy.stderr + busy.stdout
     time.sleep(5)
-    os.kill(process.pid, signal.SIGKILL)
+    process.kill()
     process.wait()
     assert project.lock() == before  # the present outputs are where they were
     code, said = project.call("--commit")
