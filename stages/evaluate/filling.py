@@ -13,14 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 from stages.evaluate import exchange
-from stages.restoring import classical
+from stages.restoring import classical, onnx_model
 from stages.running import machine
 from stages.running.errors import InputError, ParamsError
 from stages.running.parallel import map_ordered
 
 if TYPE_CHECKING:
     from stages.restoring.exported import ExportedModel
-    from stages.restoring.onnx_model import OnnxModel
 
 AT_HOME_S = 2.0  # of work before other processes are started, which takes longer
 BATCH_SIZE = 32  # pictures that a model answers at once; changes the time, not the answers
@@ -107,8 +106,6 @@ def _by_folder(folder: Path, questions: Questions) -> Filled:
 
 def _load(path: str) -> tuple[Answers, dict[str, Any]]:
     if path.endswith(".onnx"):
-        from stages.restoring import onnx_model
-
         by_onnx = onnx_model.load(path)
         return partial(_by_onnx, by_onnx), by_onnx.facts
     from stages.restoring import exported
@@ -124,14 +121,14 @@ def _check_facts(key: str, path: str, facts: dict[str, Any], side_px: int) -> No
             f"methods.{key}: {path} takes sides that are multiples of {multiple} and at least {2 * multiple} pixels, "
             f"but `tile_size` is {side_px}; train it for such tiles or leave it out"
         )
-    if facts.get("without_dropout"):
+    if facts.get(onnx_model.WITHOUT_DROPOUT):
         raise InputError(
             f"methods.{key}: {path} leaves out the dropout that this model was trained to have at test time; "
             "score the model.pt2 beside it"
         )
 
 
-def _by_onnx(model: "OnnxModel", images: Floats, holes: Floats) -> Floats:
+def _by_onnx(model: onnx_model.OnnxModel, images: Floats, holes: Floats) -> Floats:
     holed = np.concatenate([images, holes[..., None]], axis=3).transpose(0, 3, 1, 2)
     return model(np.ascontiguousarray(holed)).transpose(0, 2, 3, 1)
 

@@ -21,13 +21,19 @@ NUM_PICTURES = 3
 
 @dataclass(frozen=True)
 class Row:
-    """A difference that a claim rests on: over which pairs, or in what."""
+    """A difference that a claim rests on: over which pairs, or in what; of an error, less is better."""
 
     name: str
     text: str
     interval: str
     estimate: Estimate
     unit: str
+    is_error: bool = False
+
+    @property
+    def verdict(self) -> int:
+        """1: the first method is surely better, -1: the second, 0: this test cannot tell."""
+        return -self.estimate.side if self.is_error else self.estimate.side
 
 
 @dataclass(frozen=True)
@@ -108,13 +114,15 @@ def _augmentation(one: Evaluation, other: Evaluation, resamples: Resamples, show
 
 
 def _sharper(one: Evaluation, other: Evaluation, resamples: Resamples, shown: Sequence[int]) -> Claim:
-    names = [("sharpness", "", 3), ("hole_psnr", "dB", 2), ("hole_l1_percent", "% of the range", 2)]
-    names += [("perceptual", "", 4)] if "perceptual" in one.scores and "perceptual" in other.scores else []
+    asked = [("sharpness", "sharpness", "", 3), ("hole_psnr", "hole PSNR", "dB", 2)]
+    errors = [("hole_l1_percent", "hole L1", "% of the range", 2)]
+    if "perceptual" in one.scores and "perceptual" in other.scores:
+        errors.append(("perceptual", "perceptual distance", "", 4))
     rows = [
-        _row(name.replace("_percent", "").replace("_", " "), resamples.estimate(one.scores[name] - other.scores[name]),
-             unit, decimals)
-        for name, unit, decimals in names
-    ]  # fmt: skip
+        _row(label, resamples.estimate(one.scores[name] - other.scores[name]), unit, decimals, is_error)
+        for is_error, scores in ((False, asked), (True, errors))
+        for name, label, unit, decimals in scores
+    ]
     sharper, psnr = rows[0].estimate, rows[1].estimate
     levels = [f"{evaluation.scores['sharpness'].mean():.2f}" for evaluation in (one, other)]
     start = {
@@ -163,8 +171,9 @@ def _by_ratio(one: Evaluation, other: Evaluation, resamples: Resamples, among: p
     ]
 
 
-def _row(name: str, estimate: Estimate, unit: str, decimals: int) -> Row:
-    return Row(name, f"{estimate.mean:+z.{decimals}f}", in_words(estimate, decimals, signed=True), estimate, unit)
+def _row(name: str, estimate: Estimate, unit: str, decimals: int, is_error: bool = False) -> Row:
+    text, interval = f"{estimate.mean:+z.{decimals}f}", in_words(estimate, decimals, signed=True)
+    return Row(name, text, interval, estimate, unit, is_error)
 
 
 def _in_a_sentence(ahead: Estimate, one: str, other: str, where: str) -> tuple[str, str]:

@@ -112,7 +112,8 @@ def load(model: str | Path, device: str | None = None) -> Inpainter:
     """Load what fills holes.
 
     Args:
-        model: a folder with `model.pt2` or `model.onnx`, one of those files, or one of `CLASSICAL`.
+        model: a folder with `model.pt2`, `model.onnx` or both, one of those files, or one of `CLASSICAL`. Of both, the
+            first answers on a GPU, the second on a CPU.
         device: of torch, or None for what the machine has; the rest answers on the CPU.
 
     Raises:
@@ -120,22 +121,30 @@ def load(model: str | Path, device: str | None = None) -> Inpainter:
     """
     if str(model) in CLASSICAL:
         return _classical(str(model))
-    path = _model_file(Path(model))
-    if path.suffix == ".onnx":
-        return _by_onnx(path)
-    return _by_torch(path, device)
-
-
-def _model_file(path: Path) -> Path:
+    path = Path(model)
     if path.is_dir():
-        names = ("model.pt2", "model.onnx") if find_spec("torch") else ("model.onnx", "model.pt2")
-        path = next((path / name for name in names if (path / name).is_file()), path / names[0])
+        path = _faster(path, device)
     if not path.is_file() or path.suffix not in (".pt2", ".onnx"):
         raise InputError(
             f"no model at {path}: wanted is a folder with model.pt2 or model.onnx, one of these files, "
             f"models:/NAME@ALIAS, or one of {', '.join(CLASSICAL)}; dvc repro trains models into data/models"
         )
-    return path
+    return _by_onnx(path) if path.suffix == ".onnx" else _by_torch(path, device)
+
+
+def _faster(folder: Path, device: str | None) -> Path:
+    """Choose between two files of the same answers: torch can use a GPU, but needs ten times as long to start."""
+    by_torch, by_onnx = folder / "model.pt2", folder / "model.onnx"
+    if not by_onnx.is_file():
+        return by_torch
+    if not by_torch.is_file() or not find_spec("torch"):
+        return by_onnx
+    from stages.restoring import onnx_model
+    from stages.running import machine
+
+    if (device or machine.device()) != "cpu" or onnx_model.load(by_onnx).facts.get(onnx_model.WITHOUT_DROPOUT):
+        return by_torch
+    return by_onnx
 
 
 def _classical(method: str) -> Inpainter:

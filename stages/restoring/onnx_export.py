@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from stages.restoring.exported import Restorer, Saved, example
-from stages.restoring.onnx_model import FACTS, INPUT, OUTPUT
+from stages.restoring.onnx_model import FACTS, INPUT, OUTPUT, WITHOUT_DROPOUT
 from stages.running.errors import InputError
 from stages.running.files import atomic_write
 
@@ -30,7 +30,7 @@ def export(network: nn.Module, saved: Saved, path: str | Path) -> None:
 
     Args:
         network: as for `exported.save`. One that drops out at test time is converted without: answers that are drawn
-            anew each time cannot be compared; the fact `without_dropout` then says so.
+            anew each time cannot be compared; the fact `WITHOUT_DROPOUT` then says so.
         saved: the same network as it stands in `model.pt2`.
         path: where `model.onnx` is to stand.
 
@@ -40,7 +40,7 @@ def export(network: nn.Module, saved: Saved, path: str | Path) -> None:
     program, facts = saved
     dropouts = [node for node in program.graph.nodes if node.target is torch.ops.aten.dropout.default]
     if any(node.args[2] for node in dropouts):
-        facts = {**facts, "without_dropout": True}
+        facts = {**facts, WITHOUT_DROPOUT: True}
     for node in dropouts:
         node.args = (*node.args[:2], False)
     content = _converted(Restorer(network).eval(), facts)

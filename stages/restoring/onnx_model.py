@@ -16,6 +16,7 @@ from stages.running.machine import cores
 
 INPUT, OUTPUT = "holed", "filled"
 FACTS = "facts.json"  # the key of the metadata that holds them
+WITHOUT_DROPOUT = "without_dropout"  # the fact that the model has none here, but was trained to have it at test time
 
 Floats = npt.NDArray[np.float32]
 

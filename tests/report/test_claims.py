@@ -58,6 +58,7 @@ def test_sharper_at_a_cost():
     claim = claims(evaluation("pconv_augmented", 1, 0.3), evaluation("pix2pix", 0, 0.8))["sharper"]
     assert claim.answer == "Yes"
     assert "gradient energy in the holes is 0.80 of the target's, PConvNet's 0.30, and it costs" in claim.sentence
+    assert [row.verdict for row in claim.rows] == [1, -1, -1]  # the error is greater, which is worse
 
 
 def test_questions_whose_methods_are_not_there_are_not_asked():

@@ -35,11 +35,33 @@ def picture_and_hole() -> tuple[np.ndarray, np.ndarray]:
 
 def test_torch_and_onnx_give_the_same_picture(folder: Path) -> None:
     image, missing = picture_and_hole()
-    by_torch, _ = load(folder, "cpu")(image, missing, Settings())
+    by_torch, _ = load(folder / "model.pt2", "cpu")(image, missing, Settings())
     by_onnx, _ = load(folder / "model.onnx")(image, missing, Settings())
     assert np.abs(by_torch.astype(int) - by_onnx).max() <= 1
     assert np.array_equal(by_torch[~missing], image[~missing])
     assert not np.array_equal(by_torch, image)
+
+
+@pytest.mark.parametrize(("device", "chosen"), [("cpu", "model.onnx"), (None, "model.onnx"), ("meta", "model.pt2")])
+def test_of_a_folder_the_file_that_suits_the_device(
+    folder: Path, device: str | None, chosen: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("INPAINT_DEVICE", "cpu")
+    assert load(folder, device).about.source == str(folder / chosen)
+
+
+class Dropping(Blur):
+    """Drops out at test time, as Pix2Pix may."""
+
+    def forward(self, image: torch.Tensor, hole: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.dropout(super().forward(image, hole), training=True)
+
+
+def test_a_model_that_drops_out_at_test_time_is_taken_from_the_file_that_can(tmp_path: Path) -> None:
+    network = Dropping(0)
+    saved = exported.save(network, tmp_path / "model.pt2", levels=2, facts={"key": "pix2pix"})
+    onnx_export.export(network, saved, tmp_path / "model.onnx")
+    assert load(tmp_path, "cpu").about.source == str(tmp_path / "model.pt2")
 
 
 def test_a_model_says_what_it_is_and_what_size_suits_it(folder: Path) -> None:
