@@ -24,7 +24,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from stages.restoring import exported
+from stages.restoring import exported, onnx_export
 from stages.tracking import store
 
 STARTED_MS = 1_700_000_000_000
@@ -58,10 +58,34 @@ class Blur(nn.Module):
         return self.mix(nn.functional.interpolate(small, scale_factor=4.0))
 
 
-def write_model(path: Path, seed: int = 0) -> str:
-    """Export a small network as `model.pt2`; return its SHA-256."""
-    exported.save(Blur(seed), path, levels=2, facts={"key": "pconv"})
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+class Dropping(Blur):
+    """A blur that drops out at test time, as Pix2Pix may."""
+
+    def forward(self, image: Tensor, hole: Tensor) -> Tensor:
+        return nn.functional.dropout(super().forward(image, hole), training=True)
+
+
+def write_dropping(folder: Path) -> None:
+    """Export a network that drops out at test time as `model.pt2`, and as `model.onnx` without."""
+    network = Dropping(0)
+    saved = exported.save(network, folder / "model.pt2", levels=2, facts={"key": "pix2pix"})
+    onnx_export.export(network, saved, folder / "model.onnx")
+
+
+def write_model(folder: Path, seed: int = 0) -> str:
+    """Export a small network as `model.pt2` and `model.onnx`; return the SHA-256 of the first."""
+    for name, content in _model(seed).items():
+        (folder / name).write_bytes(content)
+    return hashlib.sha256(_model(seed)["model.pt2"]).hexdigest()
+
+
+@cache
+def _model(seed: int) -> dict[str, bytes]:
+    with tempfile.TemporaryDirectory() as place:
+        folder, network = Path(place), Blur(seed)
+        saved = exported.save(network, folder / "model.pt2", levels=2, facts={"key": "pconv"})
+        onnx_export.export(network, saved, folder / "model.onnx")
+        return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 def write_record(folder: Path, status: str = "finished", sha256: str = "0" * 64, **changes: Any) -> dict[str, Any]:
@@ -126,7 +150,7 @@ def write_outputs(tree: Path, seed: int = 0) -> dict[str, Any]:
     (tree / "params.yaml").write_text(PARAMS)
     data = tree / "data"
     (data / "models/pconv").mkdir(parents=True, exist_ok=True)
-    sha256 = write_model(data / "models/pconv/model.pt2", seed)
+    sha256 = write_model(data / "models/pconv", seed)
     for number, method in enumerate(("mean", "biharmonic", "pconv")):
         folder = data / "evaluation" / method
         folder.mkdir(parents=True, exist_ok=True)

@@ -90,7 +90,7 @@ def _comparison(held: Held) -> tuple[int, additions.Addition]:
 
 
 def _candidate(held: Held, key: str, run_id: str) -> registry.Candidate:
-    name, record = held.registered_name(key), held.records[key]
+    name, record, folder = held.registered_name(key), held.records[key], held.data / "models" / key
     facts = {
         "key": key,
         "fingerprint": record.fingerprint,
@@ -105,7 +105,8 @@ def _candidate(held: Held, key: str, run_id: str) -> registry.Candidate:
         about=words.how_to_load(name),
         run_id=run_id,
         experiment=held.params.experiment,
-        model=held.data / "models" / key / "model.pt2",
+        model=folder / "model.pt2",
+        onnx=folder / "model.onnx",
         code=SERVED_BY,
         cropping=CROPPING,
         sha256=record.model_sha256,

@@ -122,6 +122,6 @@ def _compare(version: Version, made: Path) -> Rebuilt:
 
     example = exported.example(4, 128, 192)
     image, hole = example[:, :3], example[:, 3:]
-    with versions.fetched(version) as registered:
-        answers = [exported.load(path)(image, hole) for path in (registered, made)]
+    with versions.fetched(version) as folder:
+        answers = [exported.load(path)(image, hole) for path in (folder / "model.pt2", made)]
     return Rebuilt(digest, is_equal=False, farthest=float((answers[0] - answers[1]).abs().max()))

@@ -101,7 +101,8 @@ def _champion(
     pairs = pd.read_csv(tree / "data/pairs.csv")
     measures = Measures({"perceptual": Distance(machine.device())})
     try:
-        with versions.fetched(version) as path:
+        with versions.fetched(version) as folder:
+            path = folder / "model.pt2"
             scores = evaluate(choose_filler("champion", str(path), tiles.size), tiles, bank, pairs, measures, 0).scores
             slowdown = _slowdown(candidate, exported.load(path, machine.device()), tiles, bank)
     except InputError as error:

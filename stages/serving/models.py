@@ -3,10 +3,8 @@
 inpainter = open_inpainter("models:/inpaint-pconv@champion")
 """
 
-from dataclasses import replace
-
 from stages.restoring import inpainter
-from stages.restoring.inpainter import Inpainter
+from stages.restoring.inpainter import About, Inpainter
 from stages.serving import registered
 
 REGISTERED = "models:/"
@@ -27,7 +25,7 @@ def open_inpainter(model: str, device: str | None = None) -> Inpainter:
         return inpainter.load(model, device)
     versions = registered.versions()
     version = versions.resolve(model)
-    with versions.fetched(version) as path:
-        loaded = inpainter.load(path, device)
-    loaded.about = replace(loaded.about, name=version.name, version=version.number, source=model)
+    with versions.fetched(version) as folder:
+        loaded = inpainter.load(folder, device)
+    loaded.about = About(version.name, version.number, version.digest, source=model)
     return loaded

@@ -56,8 +56,8 @@ def check(version: Version, patience_s: float = PATIENCE_S) -> int:
     with _serving(version, patience_s) as (port, log):
         served = _ask(port, example.to_dict(orient="split", index=False), log)
     image, hole = (_pixels(example[column][0]) for column in ("image", "hole"))
-    with versions.fetched(version) as model:
-        own, _ = inpainter.load(model, "cpu")(image, hole > 0, Settings())
+    with versions.fetched(version) as folder:
+        own, _ = inpainter.load(folder, "cpu")(image, hole > 0, Settings())
     if served.shape != own.shape:
         raise InputError(f"the server answered a picture of shape {own.shape} with one of {served.shape}")
     return int(np.abs(served.astype(int) - own.astype(int)).max())

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stages.running.errors import InputError
-from stages.tracking import aliases, store
+from stages.running.files import sha256
+from stages.tracking import aliases, store, versions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 _SHA = "model_sha256"
 _NAME = "model"  # of the logged model within its run
-_REQUIREMENTS = ("mlflow", "numpy", "pandas", "pillow", "torch")
+_REQUIREMENTS = ("mlflow", "numpy", "onnxruntime", "pandas", "pillow", "torch")
 _UNDER_WAY_MS = 600_000  # that a version without its alias counts as one that is being registered
 _EXAMPLE_SIZE = (96, 128)  # height, width of the input example in pixels
 
@@ -42,6 +43,7 @@ class Candidate:
         run_id: the run of its training.
         experiment: the name of that run's experiment.
         model: the `model.pt2`.
+        onnx: the `model.onnx`, which answers alike.
         code: the Python file that answers with it, by MLflow's models-from-code.
         cropping: the Python file by which that one fills holes of any size.
         sha256: of `model`: the same weights are registered once.
@@ -54,6 +56,7 @@ class Candidate:
     run_id: str
     experiment: str
     model: Path
+    onnx: Path
     code: Path
     cropping: Path
     sha256: str
@@ -123,7 +126,7 @@ def _create_version(client: "MlflowClient", candidate: Candidate) -> "ModelVersi
         source=f"models:/{model_id}",
         run_id=candidate.run_id,
         model_id=model_id,
-        tags={_SHA: candidate.sha256, **candidate.tags},
+        tags={_SHA: candidate.sha256, versions.ONNX_SHA: sha256(candidate.onnx), **candidate.tags},
         description=candidate.description,
     )
     earlier = _find_version(client, candidate)
@@ -170,7 +173,7 @@ def _save(candidate: Candidate, path: Path) -> None:
     mlflow.pyfunc.save_model(
         path=str(path),
         python_model=str(candidate.code),
-        artifacts={"model": str(candidate.model), "cropping": str(candidate.cropping)},
+        artifacts={name: str(getattr(candidate, name)) for name in ("model", "onnx", "cropping")},
         signature=ModelSignature(inputs=inputs, outputs=Schema([ColSpec("string", "composite")])),
         input_example=example,
         # Given, so that MLflow need not start the model in another process to find them.

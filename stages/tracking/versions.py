@@ -1,7 +1,7 @@
 """Registered models as people name them: `models:/inpaint-pconv@champion`, `models:/inpaint-pconv/3`.
 
 version = resolve("models:/inpaint-pconv@champion")
-with fetched(version) as model: ...                # its model.pt2
+with fetched(version) as folder: ...               # with its model.pt2 and model.onnx
 """
 
 import re
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 TRAINED_ON = "photographs.txt"  # among the artifacts of a training's run: hashes of what it learned from
+ONNX_SHA = "onnx_sha256"  # names a tag: SHA-256 of the `model.onnx`
 OUTPUT = "dvc."  # begins a tag that names an output of the pipeline; its value is DVC's hash of the output
 _URI = re.compile(r"models:/(?P<name>[^@/]+)(@(?P<alias>[^@/]+)|/(?P<number>\d+))")
 _SHA = "model_sha256"
@@ -100,7 +101,7 @@ def _version(found: Any, aliases: dict[str, dict[str, str]]) -> Version:
 
 @contextmanager
 def fetched(version: Version) -> Iterator[Path]:
-    """Hand out a version's `model.pt2`, for as long as the block lasts.
+    """Hand out a folder with a version's `model.pt2` and `model.onnx`, for as long as the block lasts.
 
     Raises:
         InputError: the version has no such file, or another one than it was registered with.
@@ -108,20 +109,23 @@ def fetched(version: Version) -> Iterator[Path]:
     """
     from stages.running.files import sha256
 
-    with tempfile.TemporaryDirectory() as folder:
+    registered = {"model.pt2": version.digest, "model.onnx": version.tags.get(ONNX_SHA, "")}
+    with tempfile.TemporaryDirectory() as place:
         with store.reached():
             from mlflow.artifacts import download_artifacts
 
             store.connect()
-            path = download_artifacts(f"models:/{version.name}/{version.number}", dst_path=folder)
-        model = Path(path) / "artifacts" / "model.pt2"
-        if not model.is_file():
+            folder = Path(download_artifacts(f"models:/{version.name}/{version.number}", dst_path=place)) / "artifacts"
+        if not (folder / "model.pt2").is_file():
             raise InputError(
                 f"version {version.number} of {version.name} has no model.pt2: it is none of this project's"
             )
-        if version.digest and sha256(model) != version.digest:
-            raise InputError(f"model.pt2 of {version.name} version {version.number} is not the one that was registered")
-        yield model
+        for name, digest in registered.items():
+            if digest and not ((folder / name).is_file() and sha256(folder / name) == digest):
+                raise InputError(
+                    f"{name} of {version.name} version {version.number} is not the one that was registered"
+                )
+        yield folder
 
 
 def trained_on(version: Version) -> frozenset[str] | None:

@@ -186,8 +186,8 @@ class Year:
         image = torch.from_numpy(targets * (1 - holes)[..., None]).permute(0, 3, 1, 2).float() / 255
         scores = {}
         for version in versions.registered(NAME):
-            with versions.fetched(version) as path:
-                filled = exported.load(path)(image, torch.from_numpy(holes)[:, None].float())
+            with versions.fetched(version) as folder:
+                filled = exported.load(folder / "model.pt2")(image, torch.from_numpy(holes)[:, None].float())
             scores[version.number] = float(hole_psnr(filled.permute(0, 2, 3, 1).numpy(), targets, holes).mean())
         return scores
 

@@ -12,7 +12,7 @@ from stages.restoring import exported, onnx_export
 from stages.restoring.cropping import Settings
 from stages.restoring.inpainter import CLASSICAL, About, Inpainter, load
 from stages.running.errors import InputError
-from tests.tracked import Blur
+from tests.tracked import Blur, write_dropping
 
 H, W = 150, 210
 
@@ -50,17 +50,8 @@ def test_of_a_folder_the_file_that_suits_the_device(
     assert load(folder, device).about.source == str(folder / chosen)
 
 
-class Dropping(Blur):
-    """Drops out at test time, as Pix2Pix may."""
-
-    def forward(self, image: torch.Tensor, hole: torch.Tensor) -> torch.Tensor:
-        return torch.nn.functional.dropout(super().forward(image, hole), training=True)
-
-
 def test_a_model_that_drops_out_at_test_time_is_taken_from_the_file_that_can(tmp_path: Path) -> None:
-    network = Dropping(0)
-    saved = exported.save(network, tmp_path / "model.pt2", levels=2, facts={"key": "pix2pix"})
-    onnx_export.export(network, saved, tmp_path / "model.onnx")
+    write_dropping(tmp_path)
     assert load(tmp_path, "cpu").about.source == str(tmp_path / "model.pt2")
 
 

@@ -16,13 +16,13 @@ from PIL import Image
 
 from stages.publish.__main__ import CROPPING, publish
 from stages.publish.held import PublishParams, hold
-from stages.restoring import exported
+from stages.restoring import onnx_model
 from stages.restoring.composite import composite
 from stages.restoring.cropping import Settings
 from stages.restoring.inpainter import load
 from stages.serving.served_check import check
 from stages.tracking import store, versions
-from tests.tracked import Seen, write_database, write_model, write_outputs
+from tests.tracked import Seen, write_database, write_dropping, write_model, write_outputs
 
 with store.reached():  # MLflow warns at its own import
     from stages.serving.logged_model import LoggedModel
@@ -34,21 +34,22 @@ PARAMS = PublishParams(experiment="photographs", model_name="inpaint", strict=Fa
 class Context:
     """What MLflow hands to `load_context`."""
 
-    def __init__(self, model: Path) -> None:
-        self.artifacts = {"model": str(model), "cropping": str(CROPPING)}
+    def __init__(self, folder: Path) -> None:
+        models = {"model": str(folder / "model.pt2"), "onnx": str(folder / "model.onnx")}
+        self.artifacts = {**models, "cropping": str(CROPPING)}
 
 
 @pytest.fixture(scope="module")
-def model_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("model") / "model.pt2"
-    write_model(path)
-    return path
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("model")
+    write_model(folder)
+    return folder
 
 
 @pytest.fixture(scope="module")
-def model(model_path: Path) -> LoggedModel:
+def model(folder: Path) -> LoggedModel:
     model = LoggedModel()
-    model.load_context(Context(model_path))
+    model.load_context(Context(folder))
     return model
 
 
@@ -75,18 +76,20 @@ def row(image: np.ndarray, hole: np.ndarray) -> pd.DataFrame:
     return pd.DataFrame({"image": [png(image)], "hole": [png(np.where(hole, 255, 0).astype(np.uint8))]})
 
 
-def ours(model_path: Path, image: np.ndarray, hole: np.ndarray) -> np.ndarray:
+def ours(folder: Path, image: np.ndarray, hole: np.ndarray) -> np.ndarray:
     """The picture that the pipeline itself gives, for a size that needs no padding."""
     floats = torch.from_numpy(image).permute(2, 0, 1)[None] / 255
     missing = torch.from_numpy(hole)[None, None].float()
-    whole = composite(floats, exported.load(model_path)(floats, missing), missing)
+    network = onnx_model.load(folder / "model.onnx")
+    filled = torch.from_numpy(network(torch.cat([floats * (1 - missing), missing], dim=1).numpy()))
+    whole = composite(floats, filled, missing)
     return (whole[0] * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
 
 
-def test_it_gives_the_picture_that_the_pipeline_gives(model: LoggedModel, model_path: Path) -> None:
+def test_it_gives_the_picture_that_the_pipeline_gives(model: LoggedModel, folder: Path) -> None:
     image, hole = picture_and_hole()
     answer = pixels_of(model.predict(None, row(image, hole))["composite"][0])
-    assert np.array_equal(answer, ours(model_path, image, hole))
+    assert np.array_equal(answer, ours(folder, image, hole))
     assert not np.array_equal(answer[hole], image[hole])
 
 
@@ -98,32 +101,43 @@ def test_any_size_comes_back_with_its_known_pixels_untouched(model: LoggedModel,
     assert np.array_equal(answer[~hole], image[~hole])
 
 
-def test_padding_repeats_the_edge(model: LoggedModel, model_path: Path) -> None:
+def test_padding_repeats_the_edge(model: LoggedModel, folder: Path) -> None:
     image, hole = picture_and_hole(46, 61)
     padded = np.pad(image, ((0, 2), (0, 3), (0, 0)), mode="edge")
-    wanted = ours(model_path, padded, np.pad(hole, ((0, 2), (0, 3)), mode="edge"))[:46, :61]
+    wanted = ours(folder, padded, np.pad(hole, ((0, 2), (0, 3)), mode="edge"))[:46, :61]
     assert np.array_equal(pixels_of(model.predict(None, row(image, hole))["composite"][0]), wanted)
 
 
-def test_it_gives_the_pixels_that_the_command_gives(model: LoggedModel, model_path: Path) -> None:
+def test_it_gives_the_pixels_that_the_command_gives(model: LoggedModel, folder: Path) -> None:
     """Holes far apart in a photo that is larger than their crops, one of them scaled down."""
     image, hole = picture_and_hole(400, 900)
     hole[:] = False
     hole[20:30, 40:60] = hole[60:390, 500:700] = True
-    wanted, report = load(model_path, "cpu")(image, hole, Settings())
+    wanted, report = load(folder, "cpu")(image, hole, Settings())
     assert len(report["crops"]) == 2
     assert report["scale"] < 1
     assert np.array_equal(pixels_of(model.predict(None, row(image, hole))["composite"][0]), wanted)
 
 
-def test_two_versions_in_one_process_share_no_code(model_path: Path, tmp_path: Path) -> None:
+def test_one_that_drops_out_at_test_time_is_answered_by_torch(tmp_path: Path) -> None:
+    """ONNX Runtime would answer without."""
+    write_dropping(tmp_path)
+    model = LoggedModel()
+    model.load_context(Context(tmp_path))
+    image, hole = picture_and_hole()
+    first, second = (pixels_of(model.predict(None, row(image, hole))["composite"][0]) for _ in range(2))
+    assert not np.array_equal(first, second)
+    assert np.array_equal(first[~hole], image[~hole])
+
+
+def test_two_versions_in_one_process_share_no_code(folder: Path, tmp_path: Path) -> None:
     other = tmp_path / "cropping.py"
     other.write_text(CROPPING.read_text().replace("LEAST_MARGIN_PX = 64", "LEAST_MARGIN_PX = 80"))
-    context = Context(model_path)
+    context = Context(folder)
     context.artifacts["cropping"] = str(other)
     changed, unchanged = LoggedModel(), LoggedModel()
     changed.load_context(context)
-    unchanged.load_context(Context(model_path))
+    unchanged.load_context(Context(folder))
     assert [each._cropping.LEAST_MARGIN_PX for each in (changed, unchanged)] == [80, 64]
 
 
@@ -215,7 +229,7 @@ def test_a_version_names_its_columns_its_packages_and_an_example(registered: Pat
     assert "hole" in text.split("signature:")[1]
     requirements = (folder / "requirements.txt").read_text().split()
     assert [requirement.split("==")[0] for requirement in requirements] == [
-        "mlflow", "numpy", "pandas", "pillow", "torch",
+        "mlflow", "numpy", "onnxruntime", "pandas", "pillow", "torch",
     ]  # fmt: skip
     assert json.loads((folder / "input_example.json").read_text())["columns"] == ["image", "hole"]
     assert not list(folder.rglob("*.pkl"))
@@ -230,7 +244,7 @@ def test_in_a_process_without_the_project_it_gives_the_same_picture(registered: 
         program, cwd=tmp_path, env=environment_without_project(registered), capture_output=True, text=True, check=False
     )
     assert answer.returncode == 0, answer.stderr
-    wanted = ours(registered / "data/models/pconv/model.pt2", image, hole)
+    wanted = ours(registered / "data/models/pconv", image, hole)
     assert np.array_equal(pixels_of(answer.stdout.strip().split("\n")[-1]), wanted)
 
 

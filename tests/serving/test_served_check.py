@@ -50,11 +50,11 @@ def answering(answer: Callable[[dict[str, Any]], tuple[int, Any]]) -> Callable[.
 
 @pytest.fixture(autouse=True)
 def own_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_model(tmp_path / "model.pt2")
+    write_model(tmp_path)
 
     @contextmanager
     def fetched(_version: object) -> Iterator[Path]:
-        yield tmp_path / "model.pt2"
+        yield tmp_path
 
     monkeypatch.setattr(versions, "fetched", fetched)
 
