@@ -29,7 +29,7 @@ from stages.prepare.selection import Pair, Selection, check_rejects, check_split
 from stages.prepare.sharding import Order, Shard, deal, write_shard
 from stages.prepare.sources import find_sources
 from stages.prepare.tiling import Cutting
-from stages.running import guard
+from stages.running import guard, machine
 from stages.running.errors import ParamsError
 from stages.running.files import fresh_folder, write_csv, write_json, write_text
 from stages.running.parallel import map_ordered
@@ -121,6 +121,7 @@ def _write_shards(folder: Path, shards: Sequence[Shard], found: Found) -> None:
     for split in SPLITS:
         members = [entry for shard, entry in zip(shards, entries, strict=True) if shard.split == split]
         close_folder(folder / split, members)
+    machine.return_freed_memory()  # the larger the more shards there were
 
 
 def _table_of_rejects(rejects: Sequence[Reject]) -> pd.DataFrame:

@@ -124,6 +124,13 @@ def keep_freed_memory() -> None:
         libc.mallopt(_M_TRIM_THRESHOLD, _MOST_KEPT)
 
 
+def return_freed_memory() -> None:
+    """Ask glibc to hand what is freed back to the system, after large blocks came and went between small ones."""
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "gnu_get_libc_version"):
+        libc.malloc_trim(0)
+
+
 def describe() -> dict[str, Any]:
     """Return what a reader of a measurement needs to know of the machine."""
     import torch

@@ -19,7 +19,7 @@ Pixels = npt.NDArray[np.uint8]
 _GAP_PX = 3
 _PAPER = 255
 _MOST_BYTES = 24 * 2**20
-_AT_ONCE = 50  # tiles, before the memory that their pages take is given back
+_AT_ONCE = 8  # tiles, before the pages around them are given back, of which Linux may map 2 MiB for each
 _QUALITY = 88
 
 
