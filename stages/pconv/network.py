@@ -90,17 +90,20 @@ class PartialConv(nn.Module):
         """
         if coverage is None:
             return self._activate(self.conv(x))
-        raw = F.conv2d(x, self.conv.weight, None, self.conv.stride, self.conv.padding)
-        known = coverage.known.to(raw.dtype)
-        out = raw * coverage.ratio.to(raw.dtype)
+        # In place: memory is slow, and what is multiplied by maps without a gradient is needed by nobody else.
+        out = F.conv2d(x, self.conv.weight, None, self.conv.stride, self.conv.padding)
+        known = coverage.known.to(out.dtype)
+        out.mul_(coverage.ratio.to(out.dtype))
         if self.conv.bias is not None:  # neither scaled nor left in holes
-            out = out + self.conv.bias.to(raw.dtype)[:, None, None] * known
-        return self._activate(out) * known  # batch norm shifts the holes away from zero
+            out.addcmul_(self.conv.bias.to(out.dtype)[:, None, None], known)
+        return self._activate(out, known)
 
-    def _activate(self, x: Tensor) -> Tensor:
+    def _activate(self, x: Tensor, known: Tensor | None = None) -> Tensor:
         if self.norm is not None:
             x = self.norm(x)
-        return x if self.slope is None else F.leaky_relu(x, self.slope)
+            if known is not None:  # batch norm shifts the holes away from zero, where activations leave them
+                x.mul_(known)
+        return x if self.slope is None else F.leaky_relu(x, self.slope, inplace=True)
 
 
 class PConvUNet(nn.Module):
