@@ -232,6 +232,7 @@ def _line(what: str, seconds: float, against: float, rival: str) -> None:
 
 def main() -> None:
     """Print a line a measurement."""
+    machine.keep_freed_memory()  # as a training does
     on_gpu = machine.device().startswith("cuda")
     print(f"width {WIDTH}, {LEVELS} levels, on {machine.describe()['gpu' if on_gpu else 'processor']}")
     for size, batch in ((128, 16), (256, 16), (256, 64)) if on_gpu else ((128, 4), (256, 2)):
