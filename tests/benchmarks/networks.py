@@ -6,12 +6,12 @@ The rivals are written here from their rules: the partial convolution with a mas
 it, and Pix2Pix's step as the reference has it: contiguous tensors and one kernel a parameter in the optimiser.
 """
 
-import resource
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -180,7 +180,7 @@ def _peak_mib(name: str, size: int, batch: int) -> float:
 def print_peak(name: str, size: int, batch: int) -> None:
     """Print how many MiB three steps of one kind take."""
     make = {"plain": lambda: PConvUNet(WIDTH, LEVELS, partial=False), "partial": lambda: PConvUNet(WIDTH, LEVELS)}
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = _greatest_mib()
     network = make[name]() if name in make else MultiChannelUNet(WIDTH, LEVELS)
     step = unet_step(network, size, batch, machine.precision() == "bf16-mixed", Weights(perceptual=0, style=0))
     for _ in range(3):
@@ -188,7 +188,13 @@ def print_peak(name: str, size: int, batch: int) -> None:
     if machine.device().startswith("cuda"):
         print(torch.cuda.max_memory_allocated() / 2**20)
     else:
-        print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+        print(_greatest_mib() - before)
+
+
+def _greatest_mib() -> float:
+    """Return the most memory that this process ever held; Linux counts that of its parent to `ru_maxrss`."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) / 1024
 
 
 def options(size: int, batch: int) -> None:
