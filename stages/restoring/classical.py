@@ -79,7 +79,8 @@ def _harmonic(image: Pixels, missing: npt.NDArray[np.bool_]) -> npt.NDArray[Any]
     equations = laplacian(grid + grid.T, form="array").tocsr()[missing.ravel()]
     known = equations[:, ~missing.ravel()] @ (image[~missing] / 255)
     filled = image / 255
-    filled[missing] = spsolve(equations[:, missing.ravel()].tocsc(), -known).reshape(-1, 3)
+    unknowns = equations[:, missing.ravel()].tocsc()
+    filled[missing] = spsolve(unknowns, -known, permc_spec="MMD_AT_PLUS_A").reshape(-1, 3)  # of symmetric equations
     return filled
 
 
