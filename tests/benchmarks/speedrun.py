@@ -18,10 +18,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 import yaml
 from PIL import Image
 
+from stages.evaluate import scores
+from stages.evaluate.scores import Answer
 from stages.fitting import training
 from stages.pconv.module import PConvModule, PConvSettings
 from stages.restoring import classical, exported
@@ -88,11 +91,13 @@ def score(model: exported.ExportedModel, targets: Pixels, holes: Pixels, what: s
     filled = torch.cat([model(image[n : n + 50], hole[n : n + 50]) for n in range(0, len(images), 50)])
     filled = np.where(holes[..., None] == 1, filled.permute(0, 2, 3, 1).numpy(), images / 255)
     ours = hole_psnr(filled, targets, holes)
+    print(f"{what}: {ours.mean():.2f} dB, sharpness {sharpness(filled, targets, holes):.2f}", flush=True)
     for rival in ("biharmonic", "harmonic"):
         theirs = np.stack([classical.fill(rival, *pair) for pair in zip(images, holes, strict=True)])
         ahead = ours - hole_psnr(theirs, targets, holes)
         error = ahead.std() / len(ahead) ** 0.5
-        print(f"{what}: {ours.mean():.2f} dB, {ahead.mean():+.2f} dB (± {error:.2f}) to {rival}", flush=True)
+        theirs_is = sharpness(theirs, targets, holes)
+        print(f"{ahead.mean():+.2f} dB (± {error:.2f}) to {rival}, whose sharpness is {theirs_is:.2f}", flush=True)
     if keep:
         keep.mkdir(parents=True, exist_ok=True)
         for number in range(0, len(images), 10):
@@ -100,6 +105,12 @@ def score(model: exported.ExportedModel, targets: Pixels, holes: Pixels, what: s
             Image.fromarray(sheet).resize((SIZES.tile * 9, SIZES.tile * 3), Image.Resampling.NEAREST).save(
                 keep / f"{number}.png"
             )
+
+
+def sharpness(filled: npt.NDArray[np.float32], targets: Pixels, holes: Pixels) -> float:
+    """Return the mean over pairs of the gradient energy in the hole, in units of the target's."""
+    answers = (Answer(target, hole, made) for target, hole, made in zip(targets, holes, filled, strict=True))
+    return float(np.mean([scores.score(answer)["sharpness"] for answer in answers]))
 
 
 if __name__ == "__main__":
