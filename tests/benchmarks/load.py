@@ -182,9 +182,8 @@ def load(server: "subprocess.Popen[bytes]", port: int, minutes: float) -> int:
     for client in clients:
         client.close()
     print(", ".join(f"{count:,} {what}" for what, count in sorted(uploads.counts.items())), f"; {moves} alias moves")
-    quarter = max(1, len(memory) // 4)
-    early, late = np.median(memory[quarter : 2 * quarter]), np.median(memory[-quarter:])
-    print(f"server's memory: {early:.0f} MiB in the second quarter, {late:.0f} MiB in the last")
+    tenths = [np.median(part) for part in np.array_split(memory, min(10, len(memory)))]
+    print(f"server's memory, MiB, in each tenth of the time: {', '.join(f'{each:.0f}' for each in tenths)}")
     print(f"wrong: {len(uploads.wrong)}", *Counter(uploads.wrong).most_common(5), sep="\n")
     return 1 if uploads.wrong else 0
 
