@@ -7,6 +7,8 @@ import pytest
 import torch
 
 from stages.fitting import checkpoint
+from stages.fitting.course import Course
+from stages.fitting.record import Record
 from stages.pconv.module import PConvModule, PConvSettings
 from stages.running.errors import InputError
 from tests.project import UNET
@@ -32,10 +34,16 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     PConvModule(PConvSettings(**UNET)).load_state_dict(loaded["module"])
 
 
-def test_weights_of_another_network_are_never_loaded_in_part() -> None:
-    small, large = (PConvModule(PConvSettings(**(UNET | {"levels": levels}))) for levels in (2, 3))
+@pytest.mark.parametrize("whose", ["a larger network", "this one, but for a tensor"])
+def test_weights_are_never_restored_in_part(whose: str, tmp_path: Path) -> None:
+    settings = PConvSettings(**UNET)
+    module = PConvModule(settings)
+    state = PConvModule(PConvSettings(**(UNET | {"levels": 3}))).state_dict()
+    if whose != "a larger network":
+        state = dict(list(module.state_dict().items())[1:])
+    course = Course(settings, Record(tmp_path, {}), tmp_path)
     with pytest.raises(RuntimeError, match=r"Missing key|Unexpected key|size mismatch"):
-        large.load_state_dict(small.state_dict())
+        course.restore(module, {"module": state})
 
 
 def test_a_state_of_another_training_is_refused(tmp_path: Path) -> None:

@@ -57,6 +57,7 @@ def test_with_crop_some_are_enlarged_parts_that_still_fit(folder):
     holes = [given.draw(wanted, crop=True, rng=rng) for _ in range(40)]
     assert len({hole_ratio(hole) for hole in holes}) > 3
     assert all(wanted.allows(hole) and not touches_border(hole) for hole in holes)
+    assert {value for hole in holes for value in np.unique(hole)} == {0, 1}
 
 
 def test_a_damaged_picture_is_named_and_passed_over(folder):
