@@ -67,8 +67,12 @@ class Dropping(Blur):
 
 def write_dropping(folder: Path) -> None:
     """Export a network that drops out at test time as `model.pt2`, and as `model.onnx` without."""
-    network = Dropping(0)
-    saved = exported.save(network, folder / "model.pt2", levels=2, facts={"key": "pix2pix"})
+    write_network(folder, Dropping(0), key="pix2pix")
+
+
+def write_network(folder: Path, network: nn.Module, **facts: Any) -> None:
+    """Export a network of two levels as `model.pt2` and `model.onnx`, as a training does."""
+    saved = exported.save(network, folder / "model.pt2", levels=2, facts=facts)
     onnx_export.export(network, saved, folder / "model.onnx")
 
 
@@ -82,10 +86,8 @@ def write_model(folder: Path, seed: int = 0) -> str:
 @cache
 def _model(seed: int) -> dict[str, bytes]:
     with tempfile.TemporaryDirectory() as place:
-        folder, network = Path(place), Blur(seed)
-        saved = exported.save(network, folder / "model.pt2", levels=2, facts={"key": "pconv"})
-        onnx_export.export(network, saved, folder / "model.onnx")
-        return {path.name: path.read_bytes() for path in folder.iterdir()}
+        write_network(Path(place), Blur(seed), key="pconv")
+        return {path.name: path.read_bytes() for path in Path(place).iterdir()}
 
 
 def write_record(folder: Path, status: str = "finished", sha256: str = "0" * 64, **changes: Any) -> dict[str, Any]:

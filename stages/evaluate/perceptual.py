@@ -10,6 +10,7 @@ What lies in the receptive field of a place, known surroundings and all, does co
 LPIPS and FID themselves come from torchmetrics, over whole composites, as options: no package has their weights.
 """
 
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,9 +22,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 BATCH_SIZE = 16  # pairs at once, always: an answer never depends on how many there are
-_CACHED = (
+_MOST_PIXELS = (
     BATCH_SIZE * 64**2
-)  # pixels of the pairs at once on a CPU, whose caches else are too small: 3 times slower at 256
+)  # at once on a CPU; more do not fit its caches: pairs of 256 x 256 took 3 times as long
 
 Floats = npt.NDArray[np.float32]
 Holes = npt.NDArray[np.uint8]
@@ -63,7 +64,7 @@ class Distance:
         found: list[float] = []
         at_once = BATCH_SIZE
         if self._device == "cpu":
-            at_once = max(1, min(BATCH_SIZE, _CACHED // holes[0].size)) if len(holes) else 1
+            at_once = max(1, min(BATCH_SIZE, _MOST_PIXELS // prod(holes.shape[1:])))
         for first in range(0, len(restored), at_once):
             batch = slice(first, first + at_once)
             made, wanted, hole = (

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from stages.comparing.bootstrap import Estimate, Resamples
-from stages.report.comparison import columns_of, in_words
+from stages.report.comparison import columns_of, in_words, scores_of
 from stages.report.data_size import DataSize
 from stages.report.reading import Evaluation
 
@@ -114,14 +114,17 @@ def _augmentation(one: Evaluation, other: Evaluation, resamples: Resamples, show
 
 
 def _sharper(one: Evaluation, other: Evaluation, resamples: Resamples, shown: Sequence[int]) -> Claim:
-    asked = [("sharpness", "sharpness", "", 3), ("hole_psnr", "hole PSNR", "dB", 2)]
-    errors = [("hole_l1_percent", "hole L1", "% of the range", 2)]
-    if "perceptual" in one.scores and "perceptual" in other.scores:
-        errors.append(("perceptual", "perceptual distance", "", 4))
+    by_name = {score.name: score for score in scores_of([one, other])}
     rows = [
-        _row(label, resamples.estimate(one.scores[name] - other.scores[name]), unit, decimals, is_error)
-        for is_error, scores in ((False, asked), (True, errors))
-        for name, label, unit, decimals in scores
+        _row(
+            score.label,
+            resamples.estimate(one.scores[name] - other.scores[name]),
+            score.unit.replace("%", "% of the range"),  # no share of the other's error
+            score.decimals,
+            is_error=score.best == "less",
+        )
+        for name in ("sharpness", "hole_psnr", "hole_l1_percent", "perceptual")
+        if (score := by_name.get(name))
     ]
     sharper, psnr = rows[0].estimate, rows[1].estimate
     levels = [f"{evaluation.scores['sharpness'].mean():.2f}" for evaluation in (one, other)]

@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from stages.restoring import cropping
+from stages.restoring import cropping, onnx_model
 from stages.restoring.cropping import Fill, Floats, Missing, Padded, Pixels, Settings
+from stages.restoring.onnx_model import OnnxModel
 from stages.running.errors import InputError
 from stages.running.files import sha256
 
@@ -122,29 +123,29 @@ def load(model: str | Path, device: str | None = None) -> Inpainter:
     if str(model) in CLASSICAL:
         return _classical(str(model))
     path = Path(model)
-    if path.is_dir():
-        path = _faster(path, device)
+    return _by_folder(path, device) if path.is_dir() else _by_file(path, device)
+
+
+def _by_folder(folder: Path, device: str | None) -> Inpainter:
+    """Load one of two files of the same answers: torch can use a GPU, but needs ten times as long to start."""
+    from stages.running import machine
+
+    by_torch, by_onnx = folder / "model.pt2", folder / "model.onnx"
+    has_torch = by_torch.is_file() and find_spec("torch") is not None
+    if by_onnx.is_file() and not (has_torch and (device or machine.device()) != "cpu"):
+        network = onnx_model.load(by_onnx)
+        if not (has_torch and network.facts.get(onnx_model.WITHOUT_DROPOUT)):
+            return _by_onnx(by_onnx, network)
+    return _by_file(by_torch, device)
+
+
+def _by_file(path: Path, device: str | None) -> Inpainter:
     if not path.is_file() or path.suffix not in (".pt2", ".onnx"):
         raise InputError(
             f"no model at {path}: wanted is a folder with model.pt2 or model.onnx, one of these files, "
             f"models:/NAME@ALIAS, or one of {', '.join(CLASSICAL)}; dvc repro trains models into data/models"
         )
-    return _by_onnx(path) if path.suffix == ".onnx" else _by_torch(path, device)
-
-
-def _faster(folder: Path, device: str | None) -> Path:
-    """Choose between two files of the same answers: torch can use a GPU, but needs ten times as long to start."""
-    by_torch, by_onnx = folder / "model.pt2", folder / "model.onnx"
-    if not by_onnx.is_file():
-        return by_torch
-    if not by_torch.is_file() or not find_spec("torch"):
-        return by_onnx
-    from stages.restoring import onnx_model
-    from stages.running import machine
-
-    if (device or machine.device()) != "cpu" or onnx_model.load(by_onnx).facts.get(onnx_model.WITHOUT_DROPOUT):
-        return by_torch
-    return by_onnx
+    return _by_onnx(path, onnx_model.load(path)) if path.suffix == ".onnx" else _by_torch(path, device)
 
 
 def _classical(method: str) -> Inpainter:
@@ -160,10 +161,7 @@ def _classical(method: str) -> Inpainter:
     return Inpainter(fill, About(method, source=method), _CLASSICAL_SIDE)
 
 
-def _by_onnx(path: Path) -> Inpainter:
-    from stages.restoring import onnx_model
-
-    network = onnx_model.load(path)
+def _by_onnx(path: Path, network: OnnxModel) -> Inpainter:
     fill = Padded(network, int(network.facts["multiple"]))
     return Inpainter(fill, _about(path, network.facts), cropping.natural_side(network.facts))
 

@@ -50,9 +50,10 @@ class LoggedModel(PythonModel):
 
     def load_context(self, context: Any) -> None:
         """Load a network, `onnx` or `model`; no code that it may bring along is run. And the file `cropping`."""
-        network, facts = _by_onnx(context.artifacts["onnx"])
-        if torch.cuda.is_available() or facts.get("without_dropout"):
-            network, facts = _by_torch(context.artifacts["model"])
+        by_torch, by_onnx = context.artifacts["model"], context.artifacts["onnx"]
+        network, facts = _by_torch(by_torch) if torch.cuda.is_available() else _by_onnx(by_onnx)
+        if facts.get("without_dropout"):  # said of `onnx` alone
+            network, facts = _by_torch(by_torch)
         self._cropping = _module(context.artifacts["cropping"])
         self._fill_crop = self._cropping.Padded(network, facts["multiple"])
         self._settings = self._cropping.Settings(max_side=self._cropping.natural_side(facts))

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from stages.tracking import additions, aliases, store, versions
 from stages.tracking.runs import AGAIN
-from stages.tracking.versions import Version
+from stages.tracking.versions import MODEL_SHA, Version
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 VERSION, MODEL, RUN = "version", "logged model", "run"
 _OURS = "inpaint."  # begins the tags of our runs
-_SHA = "model_sha256"
 _MODELS = "models:/"
 _PAGE = 100
 
@@ -134,7 +133,7 @@ def _why_it_stays(version: Version, present: Present, before_ms: int) -> str:
 def _models(logged: Mapping[str, "LoggedModel"], of_versions: set[str], before_ms: int) -> Iterable[Holding]:
     """Find logged models that no version names: of a call that was cut off while it registered or let go of one."""
     for model_id, model in logged.items():
-        if _SHA in model.tags and model_id not in of_versions:
+        if MODEL_SHA in model.tags and model_id not in of_versions:
             needed = "recent" if int(model.creation_timestamp) >= before_ms else ""
             size = _size_at(str(model.artifact_location))
             yield Holding(MODEL, f"model {model_id}, of no version", size, needed, model_id=model_id)

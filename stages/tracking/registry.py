@@ -19,14 +19,14 @@ import numpy as np
 
 from stages.running.errors import InputError
 from stages.running.files import sha256
-from stages.tracking import aliases, store, versions
+from stages.tracking import aliases, store
+from stages.tracking.versions import MODEL_SHA, ONNX_SHA
 
 if TYPE_CHECKING:
     import pandas as pd
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
-_SHA = "model_sha256"
 _NAME = "model"  # of the logged model within its run
 _REQUIREMENTS = ("mlflow", "numpy", "onnxruntime", "pandas", "pillow", "torch")
 _UNDER_WAY_MS = 600_000  # that a version without its alias counts as one that is being registered
@@ -114,7 +114,7 @@ def _is_first(client: "MlflowClient", version: "ModelVersion") -> bool:
 
 
 def _find_version(client: "MlflowClient", candidate: Candidate) -> "ModelVersion | None":
-    wanted = f"name = '{candidate.name}' and tags.`{_SHA}` = '{candidate.sha256}'"
+    wanted = f"name = '{candidate.name}' and tags.`{MODEL_SHA}` = '{candidate.sha256}'"
     found = sorted(client.search_model_versions(wanted), key=lambda version: int(version.version))
     return found[0] if found else None
 
@@ -126,7 +126,7 @@ def _create_version(client: "MlflowClient", candidate: Candidate) -> "ModelVersi
         source=f"models:/{model_id}",
         run_id=candidate.run_id,
         model_id=model_id,
-        tags={_SHA: candidate.sha256, versions.ONNX_SHA: sha256(candidate.onnx), **candidate.tags},
+        tags={MODEL_SHA: candidate.sha256, ONNX_SHA: sha256(candidate.onnx), **candidate.tags},
         description=candidate.description,
     )
     earlier = _find_version(client, candidate)
@@ -139,7 +139,7 @@ def _create_version(client: "MlflowClient", candidate: Candidate) -> "ModelVersi
 def _find_logged(client: "MlflowClient", candidate: Candidate) -> str | None:
     """Look for a model that was logged whole by a call that did not come to its end."""
     experiment_id = store.experiment_id(client, candidate.experiment)
-    found = client.search_logged_models([experiment_id], f"tags.`{_SHA}` = '{candidate.sha256}'")
+    found = client.search_logged_models([experiment_id], f"tags.`{MODEL_SHA}` = '{candidate.sha256}'")
     return next((str(model.model_id) for model in found if model.status == "READY"), None)
 
 
@@ -153,7 +153,7 @@ def _log(client: "MlflowClient", candidate: Candidate) -> str:
             store.experiment_id(client, candidate.experiment),
             name=_NAME,
             source_run_id=candidate.run_id,
-            tags={_SHA: candidate.sha256},
+            tags={MODEL_SHA: candidate.sha256},
             model_type="inpainting",
         )
         client.log_model_artifacts(logged.model_id, str(path))
@@ -173,7 +173,11 @@ def _save(candidate: Candidate, path: Path) -> None:
     mlflow.pyfunc.save_model(
         path=str(path),
         python_model=str(candidate.code),
-        artifacts={name: str(getattr(candidate, name)) for name in ("model", "onnx", "cropping")},
+        artifacts={
+            "model": str(candidate.model),
+            "onnx": str(candidate.onnx),
+            "cropping": str(candidate.cropping),
+        },
         signature=ModelSignature(inputs=inputs, outputs=Schema([ColSpec("string", "composite")])),
         input_example=example,
         # Given, so that MLflow need not start the model in another process to find them.

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 TRAINED_ON = "photographs.txt"  # among the artifacts of a training's run: hashes of what it learned from
+MODEL_SHA = "model_sha256"  # names a tag, also of a logged model: SHA-256 of the `model.pt2`
 ONNX_SHA = "onnx_sha256"  # names a tag: SHA-256 of the `model.onnx`
 OUTPUT = "dvc."  # begins a tag that names an output of the pipeline; its value is DVC's hash of the output
 _URI = re.compile(r"models:/(?P<name>[^@/]+)(@(?P<alias>[^@/]+)|/(?P<number>\d+))")
-_SHA = "model_sha256"
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def registered(name: str = "") -> list[Version]:
     """
     with store.reached():
         client = store.connect()
-        found = client.search_model_versions(f"name = '{_quoted(name)}'" if name else f"tags.`{_SHA}` != ''")
+        found = client.search_model_versions(f"name = '{_quoted(name)}'" if name else f"tags.`{MODEL_SHA}` != ''")
         aliases = {each: _aliases(client, each) for each in {str(version.name) for version in found}}
     versions = [_version(version, aliases) for version in found]
     return sorted(versions, key=lambda version: (version.name, -int(version.number)))
@@ -96,7 +96,7 @@ def _version(found: Any, aliases: dict[str, dict[str, str]]) -> Version:
     mine = tuple(sorted(alias for alias, of in aliases[name].items() if of == number))
     tags = {str(key): str(value) for key, value in found.tags.items()}
     made, description = int(found.creation_timestamp), str(found.description or "")
-    return Version(name, number, tags.get(_SHA, ""), mine, made, description, str(found.run_id or ""), tags)
+    return Version(name, number, tags.get(MODEL_SHA, ""), mine, made, description, str(found.run_id or ""), tags)
 
 
 @contextmanager

@@ -24,7 +24,6 @@ import yaml
 from PIL import Image
 
 from stages.evaluate import scores
-from stages.evaluate.scores import Answer
 from stages.fitting import training
 from stages.pconv.module import PConvModule, PConvSettings
 from stages.restoring import classical, exported
@@ -109,7 +108,7 @@ def score(model: exported.ExportedModel, targets: Pixels, holes: Pixels, what: s
 
 def sharpness(filled: npt.NDArray[np.float32], targets: Pixels, holes: Pixels) -> float:
     """Return the mean over pairs of the gradient energy in the hole, in units of the target's."""
-    answers = (Answer(target, hole, made) for target, hole, made in zip(targets, holes, filled, strict=True))
+    answers = (scores.Answer(target, hole, made) for target, hole, made in zip(targets, holes, filled, strict=True))
     return float(np.mean([scores.score(answer)["sharpness"] for answer in answers]))
 
 

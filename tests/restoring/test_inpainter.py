@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from stages.restoring import exported, onnx_export
 from stages.restoring.cropping import Settings
 from stages.restoring.inpainter import CLASSICAL, About, Inpainter, load
 from stages.running.errors import InputError
-from tests.tracked import Blur, write_dropping
+from tests.tracked import Blur, write_dropping, write_network
 
 H, W = 150, 210
 
@@ -20,9 +19,7 @@ H, W = 150, 210
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("pconv")
-    network = Blur(0)
-    saved = exported.save(network, folder / "model.pt2", levels=2, facts={"key": "pconv", "tile_size": 80})
-    onnx_export.export(network, saved, folder / "model.onnx")
+    write_network(folder, Blur(0), key="pconv", tile_size=80)
     return folder
 
 

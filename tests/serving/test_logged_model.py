@@ -16,7 +16,7 @@ from PIL import Image
 
 from stages.publish.__main__ import CROPPING, publish
 from stages.publish.held import PublishParams, hold
-from stages.restoring import onnx_model
+from stages.restoring import exported, onnx_model
 from stages.restoring.composite import composite
 from stages.restoring.cropping import Settings
 from stages.restoring.inpainter import load
@@ -25,6 +25,7 @@ from stages.tracking import store, versions
 from tests.tracked import Seen, write_database, write_dropping, write_model, write_outputs
 
 with store.reached():  # MLflow warns at its own import
+    from stages.serving import logged_model
     from stages.serving.logged_model import LoggedModel
 
 H, W = 48, 64
@@ -117,6 +118,16 @@ def test_it_gives_the_pixels_that_the_command_gives(model: LoggedModel, folder: 
     assert len(report["crops"]) == 2
     assert report["scale"] < 1
     assert np.array_equal(pixels_of(model.predict(None, row(image, hole))["composite"][0]), wanted)
+
+
+def test_by_either_file_it_answers_alike(folder: Path) -> None:
+    """The program is for GPUs; here it runs on the CPU."""
+    holed = exported.example(1, 48, 64)
+    by_torch, facts = logged_model._by_torch(str(folder / "model.pt2"))
+    by_onnx, same_facts = logged_model._by_onnx(str(folder / "model.onnx"))
+    assert np.array_equal(by_torch(holed.numpy()), exported.load(folder / "model.pt2")(holed[:, :3], holed[:, 3:]))
+    assert np.abs(by_torch(holed.numpy()) - by_onnx(holed.numpy())).max() <= 1e-4
+    assert facts == same_facts
 
 
 def test_one_that_drops_out_at_test_time_is_answered_by_torch(tmp_path: Path) -> None:
