@@ -109,7 +109,9 @@ def fetched(version: Version) -> Iterator[Path]:
     """
     from stages.running.files import sha256
 
-    registered = {"model.pt2": version.digest, "model.onnx": version.tags.get(ONNX_SHA, "")}
+    registered = {"model.onnx": version.tags.get(ONNX_SHA, "")}  # "": it was registered without one
+    if version.digest:
+        registered["model.pt2"] = version.digest
     with tempfile.TemporaryDirectory() as place:
         with store.reached():
             from mlflow.artifacts import download_artifacts
@@ -121,7 +123,7 @@ def fetched(version: Version) -> Iterator[Path]:
                 f"version {version.number} of {version.name} has no model.pt2: it is none of this project's"
             )
         for name, digest in registered.items():
-            if digest and not ((folder / name).is_file() and sha256(folder / name) == digest):
+            if digest != (sha256(folder / name) if (folder / name).is_file() else ""):
                 raise InputError(
                     f"{name} of {version.name} version {version.number} is not the one that was registered"
                 )

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -76,6 +77,16 @@ def _is(model: Path, number: str) -> bool:
     from stages.running.files import sha256
 
     return sha256(model) == versions.resolve(f"models:/inpaint-pconv/{number}").digest
+
+
+@pytest.mark.parametrize("registered_as", ["0" * 64, ""])
+def test_a_model_onnx_that_was_not_registered_is_refused(registry: Path, registered_as: str) -> None:
+    version = versions.resolve("models:/inpaint-pconv/1")
+    other = replace(version, tags=version.tags | {versions.ONNX_SHA: registered_as})
+    with versions.fetched(version) as folder:
+        assert (folder / "model.onnx").is_file()
+    with pytest.raises(InputError, match="model.onnx of inpaint-pconv version 1 is not"), versions.fetched(other):
+        pass
 
 
 def test_a_version_is_named_by_alias_or_number(registry: Path) -> None:
