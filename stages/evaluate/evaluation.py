@@ -12,7 +12,7 @@ from stages.evaluate.perceptual import Distance, Fid, Lpips
 from stages.evaluate.scores import Answer, composite, score, to_floats
 from stages.pictures.holes import Bank
 from stages.pictures.shards import Tiles
-from stages.running.parallel import map_ordered
+from stages.running.parallel import AtHome, map_ordered
 
 CHUNK_BYTES = 64 * 2**20  # of answers held in memory at once, however many pairs there are
 
@@ -56,24 +56,24 @@ def evaluate(
         filler: the method; it is given the pictures with their holes zeroed.
         tiles: the test tiles.
         bank: the test holes, of the tiles' size.
-        pairs: data/pairs.csv.
+        pairs: data/pairs.csv, numbered from 0.
         measures: what else is measured.
         num_worst: how many of the worst answers to keep.
     """
+    by_tile = pairs.sort_values("tile_row", kind="stable")  # so that what depends on the target alone is shared
     rows: list[dict[str, float]] = []
     shown: dict[int, Pixels] = {}
     worst: list[tuple[float, int, Pixels]] = []  # a heap, the best of them first
+    at_home = AtHome(AT_HOME_S)
     step = max(1, CHUNK_BYTES // (4 * 3 * tiles.size**2))
     for start in range(0, len(pairs), step):
-        chunk = pairs.iloc[start : start + step]
+        chunk = by_tile.iloc[start : start + step]
         targets, holes = tiles.gather(chunk["tile_row"].to_numpy()), bank.gather(chunk["hole_row"].to_numpy())
         images = targets * (1 - holes[..., None])
         filled, milliseconds = filler(Questions(chunk["pair"].to_list(), images, holes))
         answers = [Answer(*answer) for answer in zip(targets, holes, filled, strict=True)]
-        scored = [*map_ordered(score, answers, "scores", "pair", AT_HOME_S)]
-        for row, is_shown, answer, found in zip(
-            range(start, len(pairs)), chunk["shown"], answers, scored, strict=False
-        ):
+        scored = [*map_ordered(score, answers, "scores", "pair", at_home)]
+        for row, is_shown, answer, found in zip(chunk.index, chunk["shown"], answers, scored, strict=True):
             if is_shown:
                 shown[row] = _as_picture(answer)
             if num_worst:
@@ -84,7 +84,8 @@ def evaluate(
             for ms, of_pair, of_more in zip(milliseconds, scored, _rows(more, len(chunk)), strict=True)
         ]
     worst_by_row = {-row: picture for _, row, picture in sorted(worst, key=lambda one: -one[0])}
-    return Outcome(pd.concat([pairs, pd.DataFrame(rows)], axis=1), shown, worst_by_row)
+    scores = pd.DataFrame(rows, index=by_tile.index)
+    return Outcome(pairs.join(scores), shown, worst_by_row)
 
 
 def _as_picture(answer: Answer) -> Pixels:

@@ -16,7 +16,7 @@ from stages.evaluate import exchange
 from stages.restoring import classical, onnx_model
 from stages.running import machine
 from stages.running.errors import InputError, ParamsError
-from stages.running.parallel import map_ordered
+from stages.running.parallel import AtHome, map_ordered
 
 if TYPE_CHECKING:
     from stages.restoring.exported import ExportedModel
@@ -77,12 +77,12 @@ def choose_filler(key: str, filled_by: str, side_px: int) -> Filler:
             f"methods.{key}: filled_by should be a model (.onnx, .pt2), a folder of answers, or {key} a classical "
             f"method ({', '.join(classical.METHODS)}), but filled_by is {filled_by}"
         )
-    return partial(_by_method, key)
+    return partial(_by_method, key, AtHome(AT_HOME_S))
 
 
-def _by_method(method: str, questions: Questions) -> Filled:
+def _by_method(method: str, at_home: AtHome, questions: Questions) -> Filled:
     pairs = list(zip(questions.images, questions.holes, strict=True))
-    answers = list(map_ordered(partial(_timed_fill, method), pairs, method, "picture", AT_HOME_S))
+    answers = list(map_ordered(partial(_timed_fill, method), pairs, method, "picture", at_home))
     return np.stack([filled for filled, _ in answers]), np.array([ms for _, ms in answers])
 
 

@@ -10,6 +10,8 @@ What lies in the receptive field of a place, known surroundings and all, does co
 LPIPS and FID themselves come from torchmetrics, over whole composites, as options: no package has their weights.
 """
 
+from collections.abc import Iterator
+from itertools import pairwise
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -21,10 +23,8 @@ from stages.running.errors import InputError
 if TYPE_CHECKING:
     from torch import Tensor
 
-BATCH_SIZE = 16  # pairs at once, always: an answer never depends on how many there are
-_MOST_PIXELS = (
-    BATCH_SIZE * 64**2
-)  # at once on a CPU; more do not fit its caches: pairs of 256 x 256 took 3 times as long
+BATCH_SIZE = 16  # pictures at once, always: an answer never depends on how many there are
+_CPU_PIXELS = 64 * 64**2  # at once on a CPU, as many as its caches hold: twice or half as many took 10 to 40 % longer
 
 Floats = npt.NDArray[np.float32]
 Holes = npt.NDArray[np.uint8]
@@ -53,7 +53,7 @@ class Distance:
 
         Args:
             restored: (N, H, W, 3) in [0, 1], the composites.
-            targets: like `restored`.
+            targets: like `restored`; of equal ones in a row the features are computed once.
             holes: (N, H, W), 1 where pixels were missing.
 
         Returns:
@@ -61,36 +61,42 @@ class Distance:
         """
         import torch
 
+        at_once = max(1, _CPU_PIXELS // prod(holes.shape[1:])) if self._device == "cpu" else BATCH_SIZE
+        is_new = np.array([True, *(not np.array_equal(*both) for both in pairwise(targets))])
+        target_of = np.cumsum(is_new) - 1
         found: list[float] = []
-        at_once = BATCH_SIZE
-        if self._device == "cpu":
-            at_once = max(1, min(BATCH_SIZE, _MOST_PIXELS // prod(holes.shape[1:])))
-        for first in range(0, len(restored), at_once):
-            batch = slice(first, first + at_once)
-            made, wanted, hole = (
-                _filled_up(pixels[batch], at_once) for pixels in (restored, targets, holes[..., None])
-            )
-            with torch.inference_mode():
-                maps = self._features(torch.cat([made, wanted]).to(self._device, memory_format=torch.channels_last))
-                distances = _mean_distance(maps, hole.to(self._device))
-            found += distances[: len(restored[batch])].tolist()
+        with torch.inference_mode():
+            wanted = [torch.cat(depth) for depth in zip(*self._maps(targets[is_new], at_once), strict=True)]
+            for first, made in enumerate(self._maps(restored, at_once)):
+                batch = slice(first * at_once, (first + 1) * at_once)
+                hole = _planes(_filled_up(holes[batch, ..., None], at_once)).to(self._device)
+                target = torch.from_numpy(_filled_up(target_of[batch], at_once)).to(self._device)
+                distances = _mean_distance(made, [depth[target] for depth in wanted], hole)
+                found += distances[: len(restored[batch])].tolist()
         return found
 
+    def _maps(self, pictures: Floats, at_once: int) -> "Iterator[list[Tensor]]":
+        """Yield the maps of as many pictures at once, the last batch filled up, of length 1 in every place."""
+        import torch
+        from torch.nn.functional import normalize
 
-def _filled_up(pictures: Floats | Holes, count: int) -> "Tensor":
-    """Turn (n, H, W, C) into (count, C, H, W): sums are rounded otherwise in a batch of another size."""
-    from torch.nn.functional import pad
+        for first in range(0, len(pictures), at_once):
+            batch = _planes(_filled_up(pictures[first : first + at_once], at_once))
+            maps = self._features(batch.to(self._device, memory_format=torch.channels_last))
+            yield [normalize(depth, dim=1) for depth in maps]
 
-    return pad(_planes(pictures), (0, 0, 0, 0, 0, 0, 0, count - len(pictures)))
+
+def _filled_up(batch: npt.NDArray[Any], count: int) -> npt.NDArray[Any]:
+    """Add zeros to a batch: sums are rounded otherwise in one of another size."""
+    return np.pad(batch, [(0, count - len(batch)), *[(0, 0)] * (batch.ndim - 1)])
 
 
-def _mean_distance(maps: "list[Tensor]", hole: "Tensor") -> "Tensor":
-    from torch.nn.functional import adaptive_avg_pool2d, normalize
+def _mean_distance(made: "list[Tensor]", wanted: "list[Tensor]", hole: "Tensor") -> "Tensor":
+    from torch.nn.functional import adaptive_avg_pool2d
 
     distances = []
-    for both in maps:
-        made, wanted = normalize(both, dim=1).chunk(2)
-        distance = (made - wanted).square().sum(dim=1, keepdim=True)  # (n, 1, h, w)
+    for ours, theirs in zip(made, wanted, strict=True):
+        distance = (ours - theirs).square().sum(dim=1, keepdim=True)  # (n, 1, h, w)
         weight = adaptive_avg_pool2d(hole, (distance.shape[-2], distance.shape[-1]))
         distances.append((distance * weight).sum(dim=(1, 2, 3)) / weight.sum(dim=(1, 2, 3)).clamp(min=1e-12))
     return sum(distances, 0 * distances[0]) / len(distances)

@@ -125,9 +125,11 @@ def _sharpness(restored: Floats, target: Floats, missing: npt.NDArray[np.bool_])
     count = int(down.sum() + right.sum())
     if count == 0:
         return 1.0
-    made, wanted = (
-        float(np.square(np.diff(picture, axis=0)[down]).sum() + np.square(np.diff(picture, axis=1)[right]).sum())
-        for picture in (restored, target)
-    )
+    made, wanted = (_gradient_energy(picture, down, right) for picture in (restored, target))
     floor = 3 * count * _NOISE  # of three channels
     return (made + floor) / (wanted + floor)
+
+
+def _gradient_energy(picture: Floats, down: npt.NDArray[np.bool_], right: npt.NDArray[np.bool_]) -> float:
+    steps = (np.diff(picture, axis=0) * down[..., None], np.diff(picture, axis=1) * right[..., None])
+    return sum(float(np.vdot(step, step)) for step in steps)

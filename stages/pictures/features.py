@@ -41,7 +41,6 @@ class Features(nn.Module):
         self.register_buffer("mean", torch.tensor(_MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(_STD).view(3, 1, 1), persistent=False)
         self.requires_grad_(False)
-        self.train(False)
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """Return the feature maps of (N, 3, H, W) pictures in [0, 1], shallow to deep."""
@@ -51,10 +50,6 @@ class Features(nn.Module):
             x = stage(x)
             maps.append(x)
         return maps
-
-    def train(self, mode: bool = True) -> "Features":  # noqa: ARG002 - the signature is torch's
-        """Stay in evaluation: batch norm and dropout of a frozen classifier never train."""
-        return super().train(False)
 
 
 def load(name: str) -> Features:
@@ -80,7 +75,7 @@ def _lite0() -> Features:
         weights = torch.load(path, map_location="cpu", weights_only=True)
     try:
         stem, blocks = lite0.layers(weights)
-    except RuntimeError as error:
+    except (KeyError, RuntimeError) as error:
         raise InputError(
             f"{_LITE0_PACKAGE} does not hold EfficientNet-Lite0's weights ({error}); install its locked version"
         ) from None

