@@ -42,10 +42,10 @@ class Round:
 
 
 def play(project: Project, rng: random.Random, first: int, kill: bool) -> Round:
-    """Let photographs arrive, two of them bad, and call retrain; kill it at a random instant or let it end."""
+    """Let photographs and a bad file arrive, and call retrain; kill it at a random instant or let it end."""
     inbox = project.root / "data/inbox"
     write_photos(inbox, first, 4)
-    write_bad_files(inbox, first)
+    write_bad_file(inbox, first)
     began = time.monotonic()
     until = began + rng.uniform(1, 45) if kill else float("inf")
     memory_mib, open_files = 0.0, 0
@@ -63,11 +63,15 @@ def play(project: Project, rng: random.Random, first: int, kill: bool) -> Round:
     return Round(OUTCOMES[call.returncode], memory_mib, open_files, time.monotonic() - began)
 
 
-def write_bad_files(inbox: Path, first: int) -> None:
-    """Write half a picture and a page that calls itself one beside the pictures from a number on."""
-    for name, content in (("cut.png", (inbox / f"{first:03d}.png").read_bytes()[:900]), ("page.jpg", b"<html></html>")):
-        (inbox / f"{first}-{name}").write_bytes(content)
-        os.utime(inbox / f"{first}-{name}", (LONG_AGO, LONG_AGO))
+def write_bad_file(inbox: Path, first: int) -> None:
+    """Write half a picture, or a page that calls itself one, beside the pictures from a number on.
+
+    One to four good ones, since `prepare` refuses data of which more than a quarter cannot be used.
+    """
+    half = (inbox / f"{first:03d}.png").read_bytes()[:900]
+    name, content = (("cut.png", half), ("page.jpg", b"<html></html>"))[first // 10 % 2]
+    (inbox / f"{first}-{name}").write_bytes(content)
+    os.utime(inbox / f"{first}-{name}", (LONG_AGO, LONG_AGO))
 
 
 def _held(pid: int) -> tuple[float, int]:

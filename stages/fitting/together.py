@@ -16,6 +16,7 @@ batch only for networks without batch norm (`norm: instance`).
 import os
 import sys
 import tempfile
+import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -32,6 +33,7 @@ from stages.running.errors import InpaintError, InputError
 from stages.running.say import say
 
 MOST_RESTARTS = 3  # after a process was lost
+_LOOK_S = 0.02
 
 _Made = TypeVar("_Made")
 
@@ -70,11 +72,35 @@ def joined() -> Iterator[None]:
         )
     if device == "cuda":
         torch.cuda.set_device(machine.local_rank())
-    dist.init_process_group("cpu:gloo,cuda:nccl" if device == "cuda" else "gloo")
+    with _losses():
+        store, rank, world = next(dist.rendezvous("env://"))  # type: ignore[attr-defined]
+        store = dist.PrefixStore(_attempt(store, rank, world), store)  # type: ignore[attr-defined]
+        backend = "cpu:gloo,cuda:nccl" if device == "cuda" else "gloo"
+        dist.init_process_group(backend, store=store, rank=rank, world_size=world)
     try:
         yield
     finally:
         dist.destroy_process_group()
+
+
+def _attempt(store: Any, rank: int, world: int) -> str:
+    """Agree on a name that only the processes of this attempt know.
+
+    When torchrun starts them again, its store still holds the addresses of those before, which torch takes for those
+    of the new ones if these are slower (pytorch issue 135712); nor do machines count restarts alike. So the first
+    process names itself to each of the others by that one's own new name, until it hears that it was understood.
+    """
+    me = uuid.uuid4().hex
+    if rank > 0:
+        store.set(f"here/{rank}", me)
+        first: str = store.get(f"first for {me}").decode()
+        store.set(f"{me} follows {first}", "")
+        return first
+    for other in range(1, world):
+        while not store.check([f"{(name := store.get(f'here/{other}').decode())} follows {me}"]):
+            store.set(f"first for {name}", me)
+            time.sleep(_LOOK_S)
+    return me
 
 
 def tell(message: str) -> None:

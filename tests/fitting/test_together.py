@@ -5,15 +5,19 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import psutil
 import pytest
+import torch.distributed as dist
 
-from stages.fitting import checkpoint, training
+from stages.fitting import checkpoint, together, training
 from stages.pix2pix import network
 from stages.running import guard
 from stages.running.errors import BusyError, InputError
@@ -128,6 +132,23 @@ def test_a_lost_process_changes_nothing(trained_by_two: tuple[Path, str], tmp_pa
     assert steps[0] == steps[1]
 
 
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 0, 2)])
+def test_processes_that_start_again_take_no_word_of_those_before(order: tuple[int, ...]) -> None:
+    store = dist.HashStore()
+    store.set_timeout(timedelta(seconds=20))
+    names = []
+    for _ in range(3):
+        with ThreadPoolExecutor() as pool:
+            answers = []
+            for rank in order:
+                answers.append(pool.submit(together._attempt, store, rank, 3))
+                time.sleep(0.1)  # each has read what the last attempt left before the next one speaks
+        agreed = {answer.result() for answer in answers}
+        assert len(agreed) == 1
+        names += agreed
+    assert len(set(names)) == 3
+
+
 def ranks(parent: int) -> dict[int, psutil.Process]:
     found = (child for child in psutil.Process(parent).children() if "RANK" in child.environ())
     return {int(child.environ()["RANK"]): child for child in found}
@@ -223,9 +244,9 @@ def test_two_machines_give_what_two_processes_give(trained_by_two: tuple[Path, s
     for folder in folders:
         folder.mkdir()
         make_project(folder, params_of()).joinpath("train.py").write_text(SCRIPT)
-    together = ["--nnodes=2", "--nproc-per-node=1", "--rdzv-backend=c10d", "--rdzv-endpoint=127.0.0.1:29417"]
+    words = ["--nnodes=2", "--nproc-per-node=1", "--rdzv-backend=c10d", "--rdzv-endpoint=127.0.0.1:29417"]
     nodes = [
-        torchrun(folder, *together, f"--local-addr=127.0.0.{number}", f"--node-rank={number - 1}", "train.py", "pconv")
+        torchrun(folder, *words, f"--local-addr=127.0.0.{number}", f"--node-rank={number - 1}", "train.py", "pconv")
         for number, folder in enumerate(folders, 1)
     ]
     ended = [(node.communicate(timeout=300), node.returncode) for node in nodes]

@@ -64,7 +64,8 @@ def test_a_batch_unlike_all_others_is_refused_before_training(project: Project) 
 def test_killed_in_the_middle_the_next_call_completes(project: Project) -> None:
     before = project.lock()
     write_photos(project.root / "data/inbox", 100, 12)
-    soak.write_bad_files(project.root / "data/inbox", 100)
+    for number in (100, 110):
+        soak.write_bad_file(project.root / "data/inbox", number)
     code, _ = project.call("--dry-run")
     assert code == 10
     assert len(list((project.root / "data/inbox").iterdir())) == 14
