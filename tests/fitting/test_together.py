@@ -239,16 +239,25 @@ def test_no_process_outlives_the_stage(stage: subprocess.Popen[bytes], number: s
 
 @LONG
 @pytest.mark.slow
-def test_two_machines_give_what_two_processes_give(trained_by_two: tuple[Path, str], tmp_path: Path) -> None:
+@pytest.mark.parametrize("lost", [None, 0, 1])
+def test_two_machines_give_what_two_processes_give(
+    trained_by_two: tuple[Path, str], tmp_path: Path, lost: int | None
+) -> None:
     folders = [tmp_path / "first", tmp_path / "second"]
     for folder in folders:
         folder.mkdir()
         make_project(folder, params_of()).joinpath("train.py").write_text(SCRIPT)
-    words = ["--nnodes=2", "--nproc-per-node=1", "--rdzv-backend=c10d", "--rdzv-endpoint=127.0.0.1:29417"]
+        (folder / ".resume").symlink_to(tmp_path)  # where rank 0 runs after a loss is for torchrun to say
+    words = ["--nnodes=2", "--nproc-per-node=1", "--max-restarts=3"]
+    words += ["--rdzv-backend=c10d", "--rdzv-endpoint=127.0.0.1:29417"]
     nodes = [
         torchrun(folder, *words, f"--local-addr=127.0.0.{number}", f"--node-rank={number - 1}", "train.py", "pconv")
         for number, folder in enumerate(folders, 1)
     ]
+    if lost is not None:
+        wait_for(lambda: any(tmp_path.glob(f"*/{checkpoint.LATEST}")), 60)
+        ((_, process),) = ranks(nodes[lost].pid).items()
+        process.kill()
     ended = [(node.communicate(timeout=300), node.returncode) for node in nodes]
     assert [code for _, code in ended] == [0, 0], ended
     written = [folder for folder in folders if (folder / "data/models/pconv/weights.pt").exists()]
