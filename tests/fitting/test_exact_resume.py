@@ -68,16 +68,16 @@ def test_a_training_killed_at_any_instant_ends_with_the_same_weights(tmp_path: P
     seconds = json.loads((undisturbed / f"data/training/{key}/record.json").read_text())["summary"]["seconds"]
     wanted = weights(undisturbed, key)
     rng = random.Random(key)
-    root, kills = project_of(tmp_path / "killed", key), 0
-    while not (root / f"data/training/{key}/record.json").exists():
+    root, kills, exit_code = project_of(tmp_path / "killed", key), 0, None
+    while kills < KILLS or exit_code != 0:
         workers = (0, 2)[kills % 2]  # each instant is left by one kind of process and entered by the other
         process = start(root, key, workers)
         process.join(timeout=rng.uniform(0.1, 0.7) * seconds)
         if process.is_alive() and kills < KILLS:
             process.kill()
             kills += 1
-        end(process)
-        if kills < KILLS and process.exitcode == 0:  # it got through; another one like it
+        exit_code = end(process)
+        if kills < KILLS and exit_code == 0:  # it got through; another one like it
             assert weights(root, key) == wanted
             root = project_of(tmp_path / uuid.uuid4().hex, key)
     assert weights(root, key) == wanted, f"after {kills} kills"
