@@ -1,1 +1,1 @@
-"""How sure a comparison is: what the report marks and what a promotion rests on."""
+"""Scores as people read them, and how sure a comparison is: what the report marks, what a promotion rests on."""

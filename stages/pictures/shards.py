@@ -21,6 +21,7 @@ from stages.running.errors import InputError
 from stages.running.files import inside, sha256, write_array, write_json
 
 SHARD_BYTES = 32 * 2**20
+MOST_OPEN = 256  # shards at once, as each holds a file open, of which systems allow a process 1,024
 _RECORD = "shards.json"
 
 Pixels = npt.NDArray[np.uint8]
@@ -84,16 +85,18 @@ class Tiles:
     """
 
     def __init__(self, folders: Sequence[str | Path]) -> None:
-        named = [(Path(folder), entry) for folder in folders for entry in _read_record(Path(folder))["shards"]]
-        self._shards = [_open_shard(folder, entry) for folder, entry in named]
-        if not self._shards:
+        self._files = [(Path(folder), entry) for folder in folders for entry in _read_record(Path(folder))["shards"]]
+        if not self._files:
             raise InputError(f"no tiles in {', '.join(map(str, folders))}; the stage that makes them found no photos")
-        sizes = {shard.shape[1:] for shard in self._shards}
+        self._open: dict[int, Pixels] = {}  # by number, the one longest not read first
+        shapes = [self._shard(number).shape for number in range(len(self._files))]
+        sizes = {shape[1:] for shape in shapes}
         if len(sizes) > 1:
             raise InputError(
                 f"{', '.join(map(str, folders))} hold tiles of different sizes: {sorted(sizes)}; run dvc repro"
             )
-        self._ends = np.cumsum([len(shard) for shard in self._shards])
+        (self._shape,) = sizes
+        self._ends = np.cumsum([shape[0] for shape in shapes])
 
     def __len__(self) -> int:
         """Return the number of tiles."""
@@ -102,7 +105,7 @@ class Tiles:
     @property
     def size(self) -> int:
         """Side of a tile in pixels."""
-        height: int = self._shards[0].shape[1]
+        height: int = self._shape[0]
         return height
 
     def gather(self, indices: npt.NDArray[np.integer[Any]]) -> Pixels:
@@ -115,14 +118,23 @@ class Tiles:
             uint8 (n, H, W, 3), in the order of `indices`.
         """
         shard_of = np.searchsorted(self._ends, indices, side="right")
-        out = np.empty((len(indices), *self._shards[0].shape[1:]), np.uint8)
-        for position, (index, shard) in enumerate(zip(indices, shard_of, strict=True)):
-            out[position] = self._shards[shard][index - self._ends[shard]]  # negative: counted from the shard's end
+        out = np.empty((len(indices), *self._shape), np.uint8)
+        for position, (index, shard) in enumerate(zip(indices, shard_of.tolist(), strict=True)):
+            out[position] = self._shard(shard)[index - self._ends[shard]]  # negative: counted from the shard's end
         return out
+
+    def _shard(self, number: int) -> Pixels:
+        shard = self._open.pop(number, None)
+        if shard is None:
+            if len(self._open) == MOST_OPEN:
+                self._open.pop(next(iter(self._open)))
+            shard = _open_shard(*self._files[number])
+        self._open[number] = shard
+        return shard
 
     def release(self) -> None:
         """Give back the memory of pages that were read, where the system can; the next `gather` reads them again."""
-        for shard in self._shards:
+        for shard in self._open.values():
             if hasattr(mmap, "MADV_DONTNEED") and isinstance(shard.base, mmap.mmap):
                 shard.base.madvise(mmap.MADV_DONTNEED)
 

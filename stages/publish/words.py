@@ -3,10 +3,12 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from stages.comparing.scores import SCORES, Score
 from stages.publish.held import Held
 
 _HEADLINES = ("hole_psnr", "psnr", "ssim", "l1_percent", "hole_l1_percent", "sharpness", "perceptual")
 _BASELINES = ("mean", "harmonic", "biharmonic")
+_GAP = 3 * "&nbsp;"  # MLflow shows tables without a gap between columns
 
 
 def headlines(scores: Mapping[str, float]) -> dict[str, float]:
@@ -16,17 +18,18 @@ def headlines(scores: Mapping[str, float]) -> dict[str, float]:
 
 def score_table(held: Held, methods: Sequence[str]) -> str:
     """Return the headline scores of some methods as a Markdown table."""
-    columns = list(headlines(held.scores[methods[0]]))
+    names = headlines(held.scores[methods[0]])
+    columns = [score for score in SCORES if score.name in names]
     lines = [
-        ["method", *columns],
-        ["---"] * (len(columns) + 1),
-        *([method, *(_cell(held.scores[method].get(name)) for name in columns)] for method in methods),
+        ["method", *(f"{_GAP}{', '.join(filter(None, (score.label, score.unit)))}" for score in columns)],
+        ["---"] * (1 + len(columns)),
+        *([method, *(_GAP + _cell(held.scores[method], score) for score in columns)] for method in methods),
     ]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def _cell(value: float | None) -> str:
-    return "" if value is None else f"{value:.4g}"
+def _cell(scores: Mapping[str, float], score: Score) -> str:
+    return f"{scores[score.name]:.{score.decimals}f}" if score.name in scores else ""
 
 
 def csv_table(held: Held) -> str:

@@ -4,8 +4,10 @@ import hashlib
 import json
 
 import numpy as np
+import psutil
 import pytest
 
+from stages.pictures import shards
 from stages.pictures.shards import Tiles, close_folder, entries, summary, write_tiles
 from stages.running.errors import InputError
 
@@ -48,6 +50,16 @@ def test_folders_count_as_one_sequence(tmp_path):
     assert len(both) == 9
     assert np.array_equal(both.gather(order), np.concatenate([first, second])[order])
     assert both.gather(order[:0]).shape == (0, 4, 6, 3)
+
+
+def test_however_many_shards_there_are_few_are_open(tmp_path, monkeypatch):
+    monkeypatch.setattr(shards, "MOST_OPEN", 3)
+    written = tiles(10)
+    write_tiles(tmp_path, written, shard_bytes=1)
+    found = Tiles([tmp_path])
+    for rows in ([9, 0, 5, 9, 1], [2, 2, 8], range(10)):
+        np.testing.assert_array_equal(found.gather(np.array(rows)), written[list(rows)])
+        assert len([file for file in psutil.Process().open_files() if file.path.startswith(str(tmp_path))]) == 3
 
 
 def test_gathered_tiles_are_the_callers_own(tmp_path):

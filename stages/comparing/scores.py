@@ -1,0 +1,52 @@
+"""The scores of a method as people read them, in the report and in MLflow."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Score:
+    """A column of the table.
+
+    Attributes:
+        name: in the scores.
+        label: for people.
+        unit: "" if it has none.
+        decimals: as printed.
+        best: what is best: "more", "less", or "1".
+    """
+
+    name: str
+    label: str
+    unit: str
+    decimals: int
+    best: str
+
+    def goodness(self, values: "pd.Series") -> npt.NDArray[np.float64]:
+        """Turn values so that more is better."""
+        numbers = values.to_numpy(np.float64)
+        turned: npt.NDArray[np.float64] = {"more": numbers, "less": -numbers, "1": -np.abs(numbers - 1)}[self.best]
+        return turned
+
+
+SCORES = (
+    Score("hole_psnr", "hole PSNR", "dB", 2, "more"),
+    Score("hole_ssim", "hole SSIM", "", 4, "more"),
+    Score("hole_l1_percent", "hole L1", "%", 2, "less"),
+    Score("perceptual", "perceptual distance", "", 4, "less"),
+    Score("lpips", "LPIPS", "", 4, "less"),
+    Score("sharpness", "sharpness", "", 3, "1"),
+    Score("psnr", "PSNR", "dB", 2, "more"),
+    Score("ssim", "SSIM", "", 4, "more"),
+    Score("l1_percent", "L1", "%", 2, "less"),
+    Score("raw_psnr", "raw PSNR", "dB", 2, "more"),
+    Score("raw_ssim", "raw SSIM", "", 4, "more"),
+    Score("raw_l1_percent", "raw L1", "%", 2, "less"),
+    Score("milliseconds", "time", "ms a picture", 1, "less"),
+)
