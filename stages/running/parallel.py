@@ -137,11 +137,19 @@ def _dask() -> Iterator[None]:
         from dask.distributed import Client
     except ImportError:
         raise InputError("INPAINT_BACKEND is dask, which is not installed; run make cluster, or unset it") from None
+    client: Any = Client
+    try:
+        client.current()  # from an earlier call: starting workers takes seconds
+    except ValueError:
+        _connect(client)
+    with joblib.parallel_config(backend="dask", n_jobs=-1):
+        yield
+
+
+def _connect(client: Any) -> None:
     address = os.environ.get("INPAINT_SCHEDULER")
     place: dict[str, Any] = {"n_workers": machine.workers(), "threads_per_worker": 1, "dashboard_address": None}
     try:
-        client: Any = Client(address, timeout=_PATIENCE_S) if address else Client(**place)  # type: ignore[no-untyped-call]
+        client(address, timeout=_PATIENCE_S) if address else client(**place)
     except (OSError, TimeoutError, ValueError) as error:
         raise InputError(f"INPAINT_SCHEDULER is {address}, where no Dask scheduler answers ({error})") from None
-    with client, joblib.parallel_config(backend="dask", n_jobs=-1):
-        yield
