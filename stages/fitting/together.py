@@ -96,8 +96,11 @@ def _attempt(store: Any, rank: int, world: int) -> str:
         first: str = store.get(f"first for {me}").decode()
         store.set(f"{me} follows {first}", "")
         return first
+    patience = time.monotonic() + store.timeout.total_seconds()  # as long as torch itself waits for the others
     for other in range(1, world):
         while not store.check([f"{(name := store.get(f'here/{other}').decode())} follows {me}"]):
+            if time.monotonic() > patience:
+                raise LostError(f"process {other} of {world} of this training did not start")
             store.set(f"first for {name}", me)
             time.sleep(_LOOK_S)
     return me

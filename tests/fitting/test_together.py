@@ -149,6 +149,14 @@ def test_processes_that_start_again_take_no_word_of_those_before(order: tuple[in
     assert len(set(names)) == 3
 
 
+def test_a_process_that_never_starts_again_is_not_waited_for_without_end() -> None:
+    store = dist.HashStore()
+    store.set_timeout(timedelta(seconds=1))
+    store.set("here/1", "of the last attempt")
+    with pytest.raises(together.LostError, match="process 1 of 2 of this training did not start"):
+        together._attempt(store, 0, 2)
+
+
 def ranks(parent: int) -> dict[int, psutil.Process]:
     found = (child for child in psutil.Process(parent).children() if "RANK" in child.environ())
     return {int(child.environ()["RANK"]): child for child in found}
