@@ -15,7 +15,6 @@ No hole is altered with its tile: tiles and holes are paired only when a network
 import hashlib
 import json
 import math
-import shutil
 import sys
 import time
 from collections import Counter
@@ -36,7 +35,7 @@ from stages.augment.transforms import alter, build
 from stages.pictures.shards import Pixels, Tiles, close_folder, entries
 from stages.running import guard
 from stages.running.files import atomic_write, fresh_folder, sha256, write_array, write_text
-from stages.running.journal import Records, map_journalled
+from stages.running.journal import Records, forget_chunks, map_journalled
 from stages.running.params import Settings, read, read_seed
 from stages.running.remembered import fingerprint, remembered
 from stages.running.say import say
@@ -130,7 +129,7 @@ def main() -> None:
         total = close_folder(folder / "train", closing)
         seconds = time.perf_counter() - started
         write_text(folder / "look.html", look(Path(SOURCE), folder, params.copies, applied))
-        shutil.rmtree(memory / "chunks", ignore_errors=True)
+        forget_chunks(memory / "chunks")
     speed = total / seconds
     say(f"augment: {total:,} altered tiles in {OUT}, {params.copies} of every training tile; {speed:,.0f} a second")
     say(f"augment: a look at them: {OUT}/look.html")

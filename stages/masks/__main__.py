@@ -12,7 +12,6 @@ the pictures. Where such a kind cannot serve, its share goes to the others.
 """
 
 import hashlib
-import shutil
 import sys
 import time
 from collections.abc import Iterable
@@ -34,7 +33,7 @@ from stages.pictures.holes import BUCKETS, Pixels, bucket_of, hole_ratio, pack, 
 from stages.running import guard
 from stages.running.errors import ParamsError
 from stages.running.files import fresh_folder, write_array, write_parquet, write_text
-from stages.running.journal import Records, map_journalled
+from stages.running.journal import Records, forget_chunks, map_journalled
 from stages.running.params import Settings, read, read_seed, read_tile_size
 from stages.running.remembered import fingerprint, remembered
 from stages.running.say import say
@@ -195,7 +194,7 @@ def main() -> None:
             write_parquet(folder / f"{split}.parquet", table)
         seconds = time.perf_counter() - started
         write_text(folder / "look.html", look(folder, given, params.files_hole_is))
-        shutil.rmtree(memory / "chunks")
+        forget_chunks(memory / "chunks")
     speed = sum(counts.values()) / seconds
     numbers = ", ".join(f"{count:,} {split}" for split, count in counts.items())
     say(f"masks: {numbers} holes of {size} x {size} pixels in {OUT}; {speed:,.0f} a second")

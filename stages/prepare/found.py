@@ -11,7 +11,6 @@ photos came beside it or went, is it decoded again.
 """
 
 import json
-import shutil
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -24,7 +23,7 @@ from stages.prepare.sources import Source, check_listed
 from stages.prepare.tiling import Cutting
 from stages.running.errors import InputError
 from stages.running.files import atomic_write
-from stages.running.journal import map_journalled
+from stages.running.journal import forget_chunks, map_journalled
 from stages.running.machine import workers
 from stages.running.parallel import map_ordered
 
@@ -131,7 +130,7 @@ class Found:
         for path in self.shards.iterdir():
             if path.name not in wanted:
                 path.unlink()
-        shutil.rmtree(self._chunks)
+        forget_chunks(self._chunks)
 
 
 def _check_listed(source: Source, sha256: str) -> None:

@@ -12,6 +12,7 @@ import hashlib
 import json
 import shutil
 import sys
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -51,6 +52,7 @@ def _delete_if_free(folder: Path) -> None:
     try:
         with (folder / _LOCK).open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(folder, ignore_errors=True)
+            gone = folder.rename(folder.with_name(f"{uuid.uuid4().hex}.gone"))  # or a kill would leave half of it
+            shutil.rmtree(gone, ignore_errors=True)
     except OSError:  # held, or gone already
         pass

@@ -3,8 +3,10 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 
-from stages.running.journal import map_journalled, read_chunk
+from stages.running import journal
+from stages.running.journal import forget_chunks, map_journalled, read_chunk
 
 
 def squares(numbers: range) -> tuple[np.ndarray, list[dict[str, int]]]:
@@ -43,3 +45,22 @@ def test_a_chunk_without_its_closing_record_is_done_again(tmp_path, monkeypatch)
     assert results(tmp_path / "journal") == first
     assert Path("log.txt").read_text() == "0 0 3 3 "
     assert len(read_chunk(tmp_path / "journal", "b")[0]) == 17
+
+
+def test_chunks_that_were_being_forgotten_are_done_again(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("INPAINT_WORKERS", "1")
+    first = results(tmp_path / "journal")
+
+    def killed_after_one(folder: Path, ignore_errors: bool) -> None:
+        (folder / "b.npy").unlink()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(journal.shutil, "rmtree", killed_after_one)
+        with pytest.raises(KeyboardInterrupt):
+            forget_chunks(tmp_path / "journal")
+    assert results(tmp_path / "journal") == first
+    forget_chunks(tmp_path / "journal")
+    assert not (tmp_path / "journal").exists()
+    forget_chunks(tmp_path / "journal")
