@@ -34,8 +34,8 @@ from stages.augment.look import look
 from stages.augment.transforms import alter, build
 from stages.pictures.shards import Pixels, Tiles, close_folder, entries
 from stages.running import guard
-from stages.running.files import atomic_write, fresh_folder, sha256, write_array, write_text
-from stages.running.journal import Records, forget_chunks, map_journalled
+from stages.running.files import atomic_write, fresh_folder, remove_folder, sha256, write_array, write_text
+from stages.running.journal import Records, map_journalled
 from stages.running.params import Settings, read, read_seed
 from stages.running.remembered import fingerprint, remembered
 from stages.running.say import say
@@ -129,7 +129,7 @@ def main() -> None:
         total = close_folder(folder / "train", closing)
         seconds = time.perf_counter() - started
         write_text(folder / "look.html", look(Path(SOURCE), folder, params.copies, applied))
-        forget_chunks(memory / "chunks")
+        remove_folder(memory / "chunks")
     speed = total / seconds
     say(f"augment: {total:,} altered tiles in {OUT}, {params.copies} of every training tile; {speed:,.0f} a second")
     say(f"augment: a look at them: {OUT}/look.html")

@@ -22,7 +22,7 @@ from stages.pictures import shards
 from stages.restoring import exported, onnx_export
 from stages.running import project
 from stages.running.errors import InpaintError, ParamsError
-from stages.running.files import fresh_folder, sha256, write_json
+from stages.running.files import fresh_folder, remove_folder, sha256, write_json
 from stages.running.params import read, read_seed
 from stages.running.remembered import fingerprint
 from stages.running.say import say
@@ -99,7 +99,7 @@ def _train(key: str, settings_kind: type[AnySettings], module_kind: Callable[[An
                 ) from None
         about = {"key": key, "tile_size": training.tile_size, "settings": settings.model_dump(mode="json")}
         together.from_first(lambda: _write(about, module, settings.levels, progress, record))
-    together.from_first(lambda: shutil.rmtree(state))
+    together.from_first(lambda: remove_folder(state))
 
 
 def _resume(module: InpaintingModule, progress: course.Course, state: Path, facts: Mapping[str, Any]) -> None:

@@ -32,8 +32,8 @@ from stages.pictures.drawing.wanted import Wanted, draw_hole
 from stages.pictures.holes import BUCKETS, Pixels, bucket_of, hole_ratio, pack, touches_border
 from stages.running import guard
 from stages.running.errors import ParamsError
-from stages.running.files import fresh_folder, write_array, write_parquet, write_text
-from stages.running.journal import Records, forget_chunks, map_journalled
+from stages.running.files import fresh_folder, remove_folder, write_array, write_parquet, write_text
+from stages.running.journal import Records, map_journalled
 from stages.running.params import Settings, read, read_seed, read_tile_size
 from stages.running.remembered import fingerprint, remembered
 from stages.running.say import say
@@ -194,7 +194,7 @@ def main() -> None:
             write_parquet(folder / f"{split}.parquet", table)
         seconds = time.perf_counter() - started
         write_text(folder / "look.html", look(folder, given, params.files_hole_is))
-        forget_chunks(memory / "chunks")
+        remove_folder(memory / "chunks")
     speed = sum(counts.values()) / seconds
     numbers = ", ".join(f"{count:,} {split}" for split, count in counts.items())
     say(f"masks: {numbers} holes of {size} x {size} pixels in {OUT}; {speed:,.0f} a second")

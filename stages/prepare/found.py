@@ -22,8 +22,8 @@ from stages.prepare.photos import Photo, Reject, as_found, hash_files, take
 from stages.prepare.sources import Source, check_listed
 from stages.prepare.tiling import Cutting
 from stages.running.errors import InputError
-from stages.running.files import atomic_write
-from stages.running.journal import forget_chunks, map_journalled
+from stages.running.files import atomic_write, remove_folder
+from stages.running.journal import map_journalled
 from stages.running.machine import workers
 from stages.running.parallel import map_ordered
 
@@ -130,7 +130,7 @@ class Found:
         for path in self.shards.iterdir():
             if path.name not in wanted:
                 path.unlink()
-        forget_chunks(self._chunks)
+        remove_folder(self._chunks)
 
 
 def _check_listed(source: Source, sha256: str) -> None:

@@ -7,7 +7,6 @@ Hardly anything here stops the pipeline: locks of the stages are the kernel's an
 training resumes, a cut-off call of retrain is completed by the next. What cannot mend itself is mended by `cure`.
 """
 
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -102,7 +101,7 @@ def _interrupted_trainings(root: Path) -> Iterator[Finding]:
         if days < _OLD_DAYS:
             yield Finding(f"{what}; dvc repro goes on with it, unless what it depends on has changed since")
         else:
-            yield Finding(f"{what}, and nothing went on with it", clear=partial(shutil.rmtree, place))
+            yield Finding(f"{what}, and nothing went on with it", clear=partial(files.remove_folder, place))
 
 
 def _cut_off_call(root: Path) -> Iterator[Finding]:

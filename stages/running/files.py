@@ -84,7 +84,7 @@ def _put_in_place(draft: Path, path: Path) -> None:
     if not path.exists():
         draft.rename(path)
         return
-    before = path.with_name(f"{draft.name.removesuffix(_DRAFT)}.before{_DRAFT}")
+    before = _before_of(path)
     path.rename(before)
     try:
         draft.rename(path)
@@ -92,6 +92,22 @@ def _put_in_place(draft: Path, path: Path) -> None:
         before.rename(path)
         raise
     shutil.rmtree(before, ignore_errors=True)
+
+
+def remove_folder(path: Path) -> None:
+    """Delete a folder, if it is there; whoever is killed here leaves nothing under its name, and no half of it."""
+    clear_drafts(path.parent)
+    if path.exists():
+        before = _before_of(path)
+        if before.exists():  # after an earlier try of this process, which the disk did not let end
+            shutil.rmtree(before)
+        path.rename(before)
+        sync(path.parent)
+        shutil.rmtree(before, ignore_errors=True)
+
+
+def _before_of(path: Path) -> Path:
+    return path.with_name(f"{_draft_of(path).name.removesuffix(_DRAFT)}.before{_DRAFT}")
 
 
 def _draft_of(path: Path) -> Path:

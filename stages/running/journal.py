@@ -7,7 +7,6 @@ A worker writes its chunk itself, so results need no way back but the file syste
 """
 
 import json
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from stages.running.files import sync, write_array, write_text
+from stages.running.files import write_array, write_text
 from stages.running.parallel import map_ordered
 
 _EMPTY = 128  # bytes: the header of a small `.npy` file
@@ -58,12 +57,3 @@ def read_chunk(folder: Path, key: str) -> tuple[Bytes, Records]:
     path = folder / f"{key}.npy"
     mode: Any = "r" if path.stat().st_size > _EMPTY else None  # no bytes, no map
     return np.load(path, mmap_mode=mode, allow_pickle=False), records
-
-
-def forget_chunks(folder: Path) -> None:
-    """Remove finished chunks: their records first, so that whoever is killed here leaves no record of what is gone."""
-    if folder.exists():
-        for record in folder.glob("*.json"):
-            record.unlink()
-        sync(folder)
-        shutil.rmtree(folder, ignore_errors=True)

@@ -10,16 +10,14 @@ the same bytes with it and without.
 import fcntl
 import hashlib
 import json
-import shutil
 import sys
-import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from stages.running import project
-from stages.running.files import sha256
+from stages.running.files import remove_folder, sha256
 
 _LOCK = ".lock"
 
@@ -52,7 +50,6 @@ def _delete_if_free(folder: Path) -> None:
     try:
         with (folder / _LOCK).open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            gone = folder.rename(folder.with_name(f"{uuid.uuid4().hex}.gone"))  # or a kill would leave half of it
-            shutil.rmtree(gone, ignore_errors=True)
+            remove_folder(folder)
     except OSError:  # held, or gone already
         pass

@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stages.running import journal
-from stages.running.journal import forget_chunks, map_journalled, read_chunk
+from stages.running import files
+from stages.running.files import remove_folder
+from stages.running.journal import map_journalled, read_chunk
 
 
 def squares(numbers: range) -> tuple[np.ndarray, list[dict[str, int]]]:
@@ -47,7 +48,7 @@ def test_a_chunk_without_its_closing_record_is_done_again(tmp_path, monkeypatch)
     assert len(read_chunk(tmp_path / "journal", "b")[0]) == 17
 
 
-def test_chunks_that_were_being_forgotten_are_done_again(tmp_path, monkeypatch):
+def test_chunks_that_were_being_removed_are_done_again(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("INPAINT_WORKERS", "1")
     first = results(tmp_path / "journal")
@@ -57,10 +58,10 @@ def test_chunks_that_were_being_forgotten_are_done_again(tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(journal.shutil, "rmtree", killed_after_one)
+        patch.setattr(files.shutil, "rmtree", killed_after_one)
         with pytest.raises(KeyboardInterrupt):
-            forget_chunks(tmp_path / "journal")
+            remove_folder(tmp_path / "journal")
     assert results(tmp_path / "journal") == first
-    forget_chunks(tmp_path / "journal")
+    remove_folder(tmp_path / "journal")
     assert not (tmp_path / "journal").exists()
-    forget_chunks(tmp_path / "journal")
+    remove_folder(tmp_path / "journal")
