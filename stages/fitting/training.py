@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from stages.fitting import checkpoint, course, together
+from stages.fitting import checkpoint, course, starting, together
 from stages.fitting.dataset import TrainingBatches, ValidationBatches
 from stages.fitting.module import InpaintingModule
 from stages.fitting.record import Record
@@ -48,7 +48,7 @@ def train(key: str, settings_kind: type[AnySettings], module_kind: Callable[[Any
         settings_kind: of its section.
         module_kind: makes the Lightning module from the settings.
     """
-    with together.joined():
+    with starting.joined():
         _train(key, settings_kind, module_kind)
 
 
@@ -61,8 +61,8 @@ def _train(key: str, settings_kind: type[AnySettings], module_kind: Callable[[An
     validation = ValidationBatches(PREPARED / "val", MASKS / "val.npy", VALIDATION_BATCH)
     _check_size(training.tile_size, settings.levels, key)
     together.require_shares(settings.batch_size, f"train.{key}.batch_size")
-    if together.is_to_be_started():
-        together.start(f"stages.{entry.code}.train", key)
+    if starting.is_to_be_started():
+        starting.start(f"stages.{entry.code}.train", key)
         return
     training.rows = together.rows(settings.batch_size)
 

@@ -17,7 +17,7 @@ import psutil
 import pytest
 import torch.distributed as dist
 
-from stages.fitting import checkpoint, together, training
+from stages.fitting import checkpoint, starting, together, training
 from stages.pix2pix import network
 from stages.running import guard
 from stages.running.errors import BusyError, InputError
@@ -29,7 +29,7 @@ from tests.tracked import wait_for
 LONG = pytest.mark.skipif("INPAINT_LONG" not in os.environ, reason="takes minutes: set INPAINT_LONG=1")
 SCRIPT = """
 import sys
-from stages.fitting import together, training
+from stages.fitting import starting, training
 from stages.pix2pix import network
 from tests.fitting.test_training import KINDS
 from tests.project import without_export
@@ -38,7 +38,7 @@ without_export()
 training.MIRROR = "stages.running.say"
 training.VALIDATION_BATCH = 3
 network.INNER_LEVELS = 1
-with together.joined():
+with starting.joined():
     for key in sys.argv[1:]:
         training.train(key, *KINDS[key])
 """
@@ -141,7 +141,7 @@ def test_processes_that_start_again_take_no_word_of_those_before(order: tuple[in
         with ThreadPoolExecutor() as pool:
             answers = []
             for rank in order:
-                answers.append(pool.submit(together._attempt, store, rank, 3))
+                answers.append(pool.submit(starting._attempt, store, rank, 3))
                 time.sleep(0.1)  # each has read what the last attempt left before the next one speaks
         agreed = {answer.result() for answer in answers}
         assert len(agreed) == 1
@@ -154,7 +154,7 @@ def test_a_process_that_never_starts_again_is_not_waited_for_without_end() -> No
     store.set_timeout(timedelta(seconds=1))
     store.set("here/1", "of the last attempt")
     with pytest.raises(together.LostError, match="process 1 of 2 of this training did not start"):
-        together._attempt(store, 0, 2)
+        starting._attempt(store, 0, 2)
 
 
 def ranks(parent: int) -> dict[int, psutil.Process]:
