@@ -99,15 +99,17 @@ class Record:
             write_json(self._path, self.content)
 
     def rewind(self, step: int) -> None:
-        """Forget what was written after a step, which is about to be done again."""
-        for table in ("history", "validation"):
+        """Forget what was written after a step, which is about to be done again, and lines that a full disk cut."""
+        for table in ("history", "validation", "system"):
             path = self.folder / f"{table}.csv"
             if not self._writes or not path.exists():
                 continue
             lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-            header, *rows = [line for line in lines if line.endswith("\n")] or [""]  # a full disk cuts the last one
+            header, *rows = [line for line in lines if line.endswith("\n")] or [""]
+            if header.startswith("step,"):
+                rows = [row for row in rows if int(row.split(",", 1)[0]) <= step]
             if header:
-                write_text(path, header + "".join(row for row in rows if int(row.split(",", 1)[0]) <= step))
+                write_text(path, header + "".join(rows))
             else:
                 path.unlink()
 
