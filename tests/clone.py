@@ -12,6 +12,8 @@ from typing import Any
 import psutil
 import yaml
 
+from stages.running.processes import named
+
 ROOT = Path(__file__).parents[1]
 _UNSET = ("MLFLOW_TRACKING_URI", "DVC_ROOT", "DVC_EXP_NAME", "DVC_STAGE", "PYTHONPATH")
 
@@ -103,6 +105,14 @@ def merged(old: Any, new: Any) -> Any:
     if not (isinstance(old, dict) and isinstance(new, Mapping)):
         return new
     return old | {key: merged(old.get(key), value) for key, value in new.items()}
+
+
+def name_of_dead() -> str:
+    """Name a process, as `processes.named` does, that has ended."""
+    with subprocess.Popen(["sleep", "60"]) as process:
+        name = named(process.pid)
+        process.kill()
+    return name
 
 
 def living(root: Path) -> list[psutil.Process]:

@@ -20,10 +20,10 @@ from typing import Any
 
 import numpy as np
 
-from stages.retrain import drift, gate, inbox, report, trial
+from stages.retrain import doctor, drift, gate, inbox, report, trial
 from stages.retrain.settings import RetrainParams
 from stages.retrain.workshop import Workshop
-from stages.running import dvc_locks, files, guard
+from stages.running import files, guard
 from stages.running.errors import BusyError
 from stages.running.params import read, read_seed
 from stages.running.say import say
@@ -114,11 +114,15 @@ def _train_and_judge(shop: Workshop, call: Call, commit: bool) -> str:
     return outcome
 
 
+def _clear_away() -> None:
+    """Mend what a crash left, which no later call should stumble over, and what it left for good."""
+    if any(finding.clear for finding in doctor.examine_files(Path())):  # else nothing need be kept from starting
+        with suppress(BusyError):
+            for finding in doctor.cure(Path(), doctor.examine_files):
+                say(f"retrain: mended: {finding.what}")
+
+
 def _begin() -> Call:
-    if wrong := dvc_locks.stale(Path()):  # looked at first: no stage can start while the tree is held
-        with suppress(BusyError), guard.nothing_else():
-            dvc_locks.clear(Path())
-            say(f"retrain: {wrong}: deleted, since nothing runs here")
     photos = Path(read("prepare.photos", str))
     call = Call(photos if photos.suffix != ".csv" else None, read("retrain", RetrainParams))
     if STATE.exists():
@@ -236,7 +240,7 @@ def call(dry: bool, commit: bool) -> int:
         say(json.dumps(words | {"seconds": round(time.monotonic() - start, 1)}))
         ended.append(outcome)
 
-    failed = guard.run("retrain", once)
+    failed = guard.run("retrain", once, first=_clear_away)
     return failed or CODES[ended[0]]
 
 

@@ -19,7 +19,10 @@ from stages.running.params import read
 from stages.tracking import live, store
 from stages.tracking.record import read_record
 
-_WRITTEN_TO = ("data", "data/*", "data/*/*", ".resume/*", ".resume/*/*", ".remembered/*/*", ".retrain")
+_WRITTEN_TO = (
+    *("data", "data/*", "data/*/*", ".resume", ".resume/*", ".resume/*/*"),
+    *(".remembered/*", ".remembered/*/*", ".retrain"),
+)
 _OLD_DAYS = 30
 _DAY_S = 86_400
 
@@ -55,19 +58,28 @@ def examine(root: Path) -> list[Finding]:
     """
     if not (root / "params.yaml").exists():
         raise InputError(f"{root.resolve()} has no params.yaml; run inpaint doctor in the project's root")
-    looks = (_of_dvc, _drafts, _interrupted_trainings, _cut_off_call, _mlflow)
+    return [*examine_files(root), *_mlflow()]
+
+
+def examine_files(root: Path) -> list[Finding]:
+    """Look at what may be stale on the disk."""
+    looks = (_of_dvc, _drafts, _interrupted_trainings, _cut_off_call)
     return [finding for look in looks for finding in look(root)]
 
 
-def cure(root: Path) -> list[Finding]:
+def cure(root: Path, look: Callable[[Path], list[Finding]] = examine) -> list[Finding]:
     """Mend what can be mended, while nothing else is at work; return what was.
+
+    Args:
+        root: of the project, the working directory.
+        look: finds it.
 
     Raises:
         BusyError: a stage is at work, or retrain.
     """
     mended = []
     with guard.only_one("retrain"), guard.nothing_else():
-        for finding in examine(root):
+        for finding in look(root):
             if finding.clear is not None:
                 finding.clear()
                 mended.append(finding)
@@ -81,11 +93,11 @@ def _of_dvc(root: Path) -> Iterator[Finding]:
 
 
 def _drafts(root: Path) -> Iterator[Finding]:
-    folders = sorted({folder for pattern in _WRITTEN_TO for folder in root.glob(pattern) if folder.is_dir()})
-    for folder in folders:
-        if left := files.abandoned_drafts(folder):
+    found = {folder for pattern in _WRITTEN_TO for folder in root.glob(pattern) if folder.is_dir()}
+    for folder in [root, *sorted(found)]:
+        if left := files.abandoned_drafts(folder, alone=True):
             names = ", ".join(path.name for path in left)
-            yield Finding(f"{folder}: half-written {names}", clear=partial(files.clear_drafts, folder))
+            yield Finding(f"{folder}: half-written {names}", clear=partial(files.clear_drafts, folder, alone=True))
 
 
 def _interrupted_trainings(root: Path) -> Iterator[Finding]:
@@ -109,7 +121,7 @@ def _cut_off_call(root: Path) -> Iterator[Finding]:
         yield Finding("a call of inpaint retrain was cut off; the next call completes it")
 
 
-def _mlflow(_root: Path) -> Iterator[Finding]:
+def _mlflow() -> Iterator[Finding]:
     experiment = read("publish.experiment", str)
     database = store.database()
     if database is not None and not database.exists():

@@ -10,8 +10,6 @@ with fresh_folder("data/prepared") as folder:
 import hashlib
 import json
 import os
-import platform
-import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -21,15 +19,16 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
-import psutil
 
+from stages.running import processes
 from stages.running.errors import InputError
 
 if TYPE_CHECKING:  # a second to import, in every worker process, for the annotations alone
     import pandas as pd
 
 _HASH_BLOCK = 1 << 20
-_DRAFT = ".draft"
+_BEFORE, _DRAFT = ".before", ".draft"
+_LONGEST_NAME = 100  # bytes, of which a file system takes 255; a draft's own name has the writer's in it
 
 
 @contextmanager
@@ -107,25 +106,38 @@ def remove_folder(path: Path) -> None:
 
 
 def _before_of(path: Path) -> Path:
-    return path.with_name(f"{_draft_of(path).name.removesuffix(_DRAFT)}.before{_DRAFT}")
+    return path.with_name(f"{_draft_of(path).name.removesuffix(_DRAFT)}{_BEFORE}{_DRAFT}")
 
 
 def _draft_of(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}{_DRAFT}")
+    name = path.name
+    if len(name.encode()) > _LONGEST_NAME:
+        name = hashlib.sha256(name.encode()).hexdigest()
+    return path.with_name(f".{name}.{_writer(os.getpid())}{_DRAFT}")
 
 
-def clear_drafts(folder: Path) -> None:
-    """Delete the drafts in a folder whose processes, of this machine, were killed."""
-    for path in abandoned_drafts(folder):
+@cache
+def _writer(pid: int) -> str:
+    return processes.named(pid)
+
+
+def clear_drafts(folder: Path, alone: bool = False) -> None:
+    """Delete the drafts in a folder that nobody writes any more; see `abandoned_drafts`."""
+    for path in abandoned_drafts(folder, alone):
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)
 
 
-def abandoned_drafts(folder: Path) -> list[Path]:
-    """List the drafts in a folder whose processes, of this machine, were killed."""
-    return sorted(path for path in folder.glob(f".*{_DRAFT}") if _is_abandoned(path))
+def abandoned_drafts(folder: Path, alone: bool = False) -> list[Path]:
+    """List the drafts in a folder whose processes were killed.
+
+    Args:
+        folder: is not searched in depth.
+        alone: nothing else is at work in the project, so those of other machines and containers were abandoned, too.
+    """
+    return sorted(path for path in folder.glob(f".*{_DRAFT}") if _is_abandoned(path, alone))
 
 
 @cache
@@ -133,9 +145,9 @@ def _clear_drafts_once(folder: Path) -> None:
     clear_drafts(folder)
 
 
-def _is_abandoned(draft: Path) -> bool:
-    found = re.search(rf"\.{re.escape(platform.node())}\.(\d+)(\.before)?{_DRAFT}$", draft.name)
-    return found is not None and not psutil.pid_exists(int(found[1]))
+def _is_abandoned(draft: Path, alone: bool) -> bool:
+    living = processes.lives(draft.name.removesuffix(_DRAFT).removesuffix(_BEFORE))
+    return not living if alone else living is False
 
 
 def sync(path: Path) -> None:

@@ -16,9 +16,7 @@ from pathlib import Path
 from types import FrameType
 from typing import IO
 
-import psutil
-
-from stages.running import machine
+from stages.running import machine, processes
 from stages.running.errors import BusyError, InpaintError, InputError
 
 LOCKS_DIR = Path(".locks")
@@ -27,7 +25,7 @@ _SAID_IN_WORDS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.E
 _PR_SET_PDEATHSIG = 1
 
 
-def run(stage: str, main: Callable[[], None], alone: bool = False) -> int:
+def run(stage: str, main: Callable[[], None], alone: bool = False, first: Callable[[], object] = lambda: None) -> int:
     """Run a stage's `main` as its process: return its exit code, say failures in words.
 
     Args:
@@ -35,9 +33,11 @@ def run(stage: str, main: Callable[[], None], alone: bool = False) -> int:
             working tree at once.
         main: reads params and files, writes the outputs.
         alone: whether no other stage may run meanwhile, either.
+        first: what to do while this process does not count as at work yet, and may require that nothing is.
     """
     try:
         _die_with_parent()
+        first()
         with nothing_else() if alone else _at_work(), only_one(stage):
             main()
     except InpaintError as error:
@@ -80,13 +80,13 @@ def only_one(name: str) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.seek(0)
-            holder = file.read().strip() or "unknown"
+            holder = file.read().partition(" ")[0] or "unknown"
             if machine.world() > 1 and holder == str(os.getppid()):
                 yield
                 return
             raise BusyError(f"process {holder} is running it in this folder; wait for it, or stop that one") from None
         file.truncate(0)
-        file.write(str(os.getpid()))
+        file.write(f"{os.getpid()} {processes.named(os.getpid())}")
         file.flush()
         yield
 
@@ -119,8 +119,8 @@ def _at_work() -> Iterator[None]:
 
 def holders() -> dict[str, int]:
     """Name the stages that run, with their processes, as these wrote it down: looking by locking might disturb one."""
-    said = {path.stem: path.read_text(encoding="utf-8").strip() for path in sorted(LOCKS_DIR.glob("*.lock"))}
-    return {name: int(pid) for name, pid in said.items() if pid.isdecimal() and psutil.pid_exists(int(pid))}
+    said = {path.stem: path.read_text(encoding="utf-8").partition(" ") for path in sorted(LOCKS_DIR.glob("*.lock"))}
+    return {stage: int(pid) for stage, (pid, _, name) in said.items() if processes.lives(name)}
 
 
 def _lock_file(name: str) -> IO[str]:

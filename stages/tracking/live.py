@@ -5,14 +5,12 @@ killed machine left marked as running, `settle_abandoned` marks as killed later.
 """
 
 import os
-import platform
 import time
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import psutil
-
+from stages.running import processes
 from stages.running.errors import InputError, TrackingError
 from stages.tracking import store
 from stages.tracking.record import read_record
@@ -20,10 +18,13 @@ from stages.tracking.runs import PROCESS, Mirror
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run
 
 _EVERY_S = 5.0
 _AFTER_FAILURE_S = 30.0
 _LOOK_S = 0.25
+_CURVE = "train/lr"  # which all trainings have
+_SILENT_MS = 86_400_000  # a day: then a training elsewhere is taken for dead, until it sends something again
 
 
 def follow(record_dir: Path, experiment: str, parent: int) -> None:
@@ -45,7 +46,7 @@ def follow(record_dir: Path, experiment: str, parent: int) -> None:
             try:
                 with store.reached():
                     mirror = mirror or Mirror(record_dir, experiment)
-                    mirror.update(process_name(parent))
+                    mirror.update(processes.named(parent))
             except TrackingError:
                 mirror, pause_s = None, _AFTER_FAILURE_S
             except InputError:
@@ -80,16 +81,8 @@ def _settle(mirror: Mirror, record_dir: Path) -> None:
             mirror.mark_killed()
 
 
-def process_name(pid: int) -> str:
-    """Name a process so that no other, before or after it, has the same name ("" when there is none)."""
-    try:
-        return f"{platform.node()} {pid} {psutil.Process(pid).create_time():.0f}"
-    except psutil.NoSuchProcess:
-        return ""
-
-
 def settle_abandoned(experiment: str) -> int:
-    """Set to KILLED the runs that this machine left RUNNING when their training died.
+    """Set to KILLED the runs that were left RUNNING when their training died, here or, a day ago, elsewhere.
 
     Returns:
         how many there were.
@@ -106,7 +99,7 @@ def settle_abandoned(experiment: str) -> int:
 
 
 def count_abandoned(experiment: str) -> int:
-    """Count the runs that this machine left RUNNING when their training died.
+    """Count the runs that were left RUNNING when their training died, here or, a day ago, elsewhere.
 
     Raises:
         TrackingError: MLflow cannot be reached, or refuses.
@@ -118,9 +111,15 @@ def count_abandoned(experiment: str) -> int:
 def _abandoned(client: "MlflowClient", experiment: str) -> list[str]:
     experiment_id = store.experiment_id(client, experiment)
     running = client.search_runs([experiment_id], f"attributes.status = 'RUNNING' and tags.`{PROCESS}` LIKE '%'")
-    return [run.info.run_id for run in running if _is_gone(run.data.tags[PROCESS])]
+    return [run.info.run_id for run in running if _is_gone(client, run)]
 
 
-def _is_gone(name: str) -> bool:
-    host, pid, _ = name.rsplit(" ", 2)
-    return host == platform.node() and process_name(int(pid)) != name
+def _is_gone(client: "MlflowClient", run: "Run") -> bool:
+    living = processes.lives(run.data.tags[PROCESS])
+    return _is_silent(client, run) if living is None else not living
+
+
+def _is_silent(client: "MlflowClient", run: "Run") -> bool:
+    sent = client.get_metric_history(run.info.run_id, _CURVE)
+    last_ms = max([run.info.start_time, *(metric.timestamp for metric in sent)])
+    return bool(time.time() * 1000 - last_ms > _SILENT_MS)

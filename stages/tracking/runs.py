@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 WEIGHTS = "inpaint.model_sha256"
 # Followed by a record's id: a training that was done again.
 AGAIN = "inpaint.again."
-# The training's process, as "host pid start": a run still RUNNING without it was abandoned.
+# The training's process, as `processes.named` says it: a run still RUNNING without it was abandoned.
 PROCESS = "inpaint.process"
 
 _PARAMS_PER_BATCH = 100
@@ -67,7 +67,7 @@ class Mirror:
         """Send what is missing.
 
         Args:
-            process: the training's, as `process_name` says it, while it lives.
+            process: the training's, as `processes.named` says it, while it lives.
 
         Returns:
             the run's id.

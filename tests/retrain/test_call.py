@@ -81,6 +81,7 @@ def test_killed_in_the_middle_the_next_call_completes(project: Project) -> None:
     process.kill()
     process.wait()
     assert project.lock() == before  # the present outputs are where they were
+    power_cut(project)
     code, said = project.call("--commit")
     assert code in (0, 10)
     assert said["models"]["pconv"]["reason"]
@@ -90,6 +91,12 @@ def test_killed_in_the_middle_the_next_call_completes(project: Project) -> None:
     assert manifest["photo"].nunique() > 24
     assert len(project.versions()) == 2
     soak.check(project)
+
+
+def power_cut(project: Project) -> None:
+    """Leave what a machine leaves that goes out, and comes back under another name as a pod does."""
+    (project.root / ".dvc/tmp/rwlock").write_text('{"write": {"data/prep')
+    (project.root / "data/.prepared.inpaint-retrain-29012345-x7k2p-4026532761.7.81234.draft").mkdir()
 
 
 def test_nothing_misses_what_was_tidied_away(project: Project) -> None:

@@ -13,12 +13,11 @@ from typer.testing import CliRunner
 from stages.retrain import doctor
 from stages.running import guard
 from stages.running.errors import BusyError, InputError
+from stages.running.processes import named
 from stages.serving.cli import app
 from stages.tracking.runs import Mirror
-from tests.clone import ROOT
+from tests.clone import ROOT, name_of_dead
 from tests.tracked import Seen, write_database, write_record
-
-DEAD = 2**22 - 1  # above every process id
 
 
 @pytest.fixture
@@ -47,9 +46,12 @@ def test_outside_a_project_it_says_where_to_go(project: Path) -> None:
 
 def test_what_is_stale_is_found_and_mended(project: Path) -> None:
     lock = project / ".dvc/tmp/rwlock"
-    draft = project / f"data/.prepared.{os.uname().nodename}.{DEAD}.draft"
-    ours = project / f"data/.masks.{os.uname().nodename}.{os.getpid()}.draft"
-    for folder in (lock.parent, draft, ours):
+    drafts = [
+        project / f"data/.prepared.{name_of_dead()}.draft",
+        project / "data/models/.pconv.a-container-that-is-gone.1.1700.draft",
+    ]
+    ours = project / f"data/.masks.{named(os.getpid())}.draft"
+    for folder in (lock.parent, *drafts, ours):
         folder.mkdir(parents=True)
     lock.write_text("{")
     old, fresh = project / ".resume/old", project / ".resume/fresh"
@@ -60,13 +62,13 @@ def test_what_is_stale_is_found_and_mended(project: Path) -> None:
         os.utime(path, (long_ago, long_ago))
     shown = CliRunner().invoke(app, ["doctor"])
     assert shown.exit_code == 1
-    assert shown.output.count("inpaint doctor --fix mends it") == 3
+    assert shown.output.count("inpaint doctor --fix mends it") == 4
     assert "fresh: a training of pconv was interrupted 0 days ago; dvc repro goes on with it" in shown.output
     mended = CliRunner().invoke(app, ["doctor", "--fix"])
     assert mended.exit_code == 0, mended.output
-    assert mended.output.count("mended: ") == 3
+    assert mended.output.count("mended: ") == 4
     assert not lock.exists()
-    assert not draft.exists()
+    assert not any(draft.exists() for draft in drafts)
     assert not old.exists()
     assert ours.exists(), "its process lives"
     assert fresh.exists()
@@ -107,19 +109,13 @@ def test_runs_that_a_kill_left_running_are_settled(project: Path) -> None:
     write_database(project)
     write_record(project / "record", status="running")
     with subprocess.Popen(["sleep", "60"]) as training:
-        Mirror(project / "record", "photographs").update(process_named(training.pid))
+        Mirror(project / "record", "photographs").update(named(training.pid))
         assert said() == []
         training.send_signal(signal.SIGKILL)
     assert said() == ["1 runs in MLflow count as running, but their trainings were killed"]
     doctor.cure(Path())
     assert [run.info.status for run in Seen().runs()] == ["KILLED"]
     assert said() == []
-
-
-def process_named(pid: int) -> str:
-    from stages.tracking.live import process_name
-
-    return process_name(pid)
 
 
 def test_a_project_that_was_moved_hears_where_its_artifacts_are_sought(project: Path, tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ import errno
 import hashlib
 import json
 import os
-import platform
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +11,8 @@ import pandas as pd
 import pytest
 
 from stages.running import files
+from stages.running.processes import named
+from tests.clone import name_of_dead
 from tests.faults import Faults
 
 
@@ -60,25 +61,37 @@ def test_sha256(tmp_path: Path) -> None:
     assert files.sha256(tmp_path / "a") == hashlib.sha256(b"x" * 3_000_000).hexdigest()
 
 
-def draft(path: Path, pid: int) -> Path:
-    return path.with_name(f".{path.name}.{platform.node()}.{pid}.draft")
+def draft(path: Path, process: str) -> Path:
+    return path.with_name(f".{path.name}.{process}.draft")
 
 
 def test_what_a_killed_process_left_is_cleared(tmp_path: Path) -> None:
-    dead = 2**22 - 1  # above every process id
+    dead, living, elsewhere = name_of_dead(), named(os.getpid()), "another-machine.17.1700"
     draft(tmp_path / "out", dead).mkdir()
+    draft(tmp_path / "out", f"{dead}.before").mkdir()
     draft(tmp_path / "other.json", dead).touch()
-    draft(tmp_path / "ours.json", os.getpid()).touch()
-    elsewhere = tmp_path / f".out.another-machine.{dead}.draft"
-    elsewhere.touch()
+    kept = [draft(tmp_path / "ours.json", living), draft(tmp_path / "theirs.json", elsewhere)]
+    for path in kept:
+        path.touch()
     with files.fresh_folder(tmp_path / "out") as folder:
         (folder / "new").touch()
-    left = {path.name for path in tmp_path.iterdir()}
-    assert left == {"out", draft(tmp_path / "ours.json", os.getpid()).name, elsewhere.name}
+    assert set(tmp_path.iterdir()) == {tmp_path / "out", *kept}
+    files.clear_drafts(tmp_path, alone=True)
+    assert set(tmp_path.iterdir()) == {tmp_path / "out", kept[0]}
     draft(tmp_path / "sub" / "a.json", dead).parent.mkdir()
     draft(tmp_path / "sub" / "a.json", dead).touch()
     files.write_json(tmp_path / "sub" / "a.json", {})
     assert [path.name for path in (tmp_path / "sub").iterdir()] == ["a.json"]
+
+
+@pytest.mark.parametrize("name", ["あ" * 80 + ".png", "a" * 255, "照片" * 42])
+def test_a_name_may_be_as_long_as_the_file_system_takes(tmp_path: Path, name: str) -> None:
+    files.write_text(tmp_path / name, "whole")
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    with files.fresh_folder(tmp_path / "folder" / name) as folder:
+        (folder / "a").touch()
+    files.remove_folder(tmp_path / "folder" / name)
+    assert not any((tmp_path / "folder").iterdir())
 
 
 def test_a_folder_that_cannot_take_its_place_leaves_the_old_one(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from stages.running import guard
 from stages.running.errors import BusyError, InputError
+from tests.clone import name_of_dead
 
 ROOT = Path(__file__).parents[2]
 
@@ -77,6 +78,26 @@ def test_two_processes_never_run_the_same_stage(folder: Path) -> None:
         other.wait()
     with guard.only_one("train@pconv"):  # the kernel freed it
         pass
+
+
+def test_who_was_given_the_number_of_a_dead_stage_holds_nothing(folder: Path) -> None:
+    Path(".locks").mkdir()
+    Path(".locks/train@pconv.lock").write_text(f"{os.getpid()} {name_of_dead()}")
+    Path(".locks/masks.lock").write_text(f"{os.getpid()}")
+    assert guard.holders() == {}
+    with guard.only_one("train@pconv"):
+        assert guard.holders() == {"train@pconv": os.getpid()}
+
+
+def test_what_comes_first_may_require_that_nothing_is_at_work(folder: Path) -> None:
+    done: list[str] = []
+
+    def first() -> None:
+        with guard.nothing_else():
+            done.append("first")
+
+    assert guard.run("retrain", lambda: done.append("then"), first=first) == 0
+    assert done == ["first", "then"]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the death signal is Linux's")

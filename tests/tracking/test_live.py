@@ -13,8 +13,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+from stages.running import processes
 from stages.tracking import live, runs, store
-from tests.tracked import PARAMS, Seen, free_port, wait_for, write_database, write_record
+from tests.clone import name_of_dead
+from tests.tracked import PARAMS, STARTED_MS, Seen, free_port, wait_for, write_database, write_record
 
 ROOT = Path(__file__).parents[2]
 EXPERIMENT = "photographs"
@@ -60,21 +62,21 @@ def test_a_dead_server_is_borne_in_silence(
     assert capfd.readouterr() == ("", "")
 
 
-def test_runs_whose_training_died_here_are_marked_as_killed(tree: Path) -> None:
-    ended = subprocess.Popen(["true"])
-    ended.wait()
+def test_runs_whose_training_died_are_marked_as_killed(tree: Path) -> None:
+    now, long_ago = round(time.time() * 1000), STARTED_MS
     owners = {
-        "gone": f"{os.uname().nodename} {ended.pid} 1700000000",
-        "alive": live.process_name(os.getpid()),
-        "elsewhere": "another-machine 1 1700000000",
+        "gone": (name_of_dead(), now),
+        "alive": (processes.named(os.getpid()), long_ago),
+        "elsewhere": ("another-machine.1.17000", now),
+        "silent elsewhere": ("another-machine.1.17000", long_ago),
     }
-    for key, owner in owners.items():
-        write_record(tree / key, status="running", key=key)
+    for key, (owner, started_ms) in owners.items():
+        write_record(tree / key, status="running", key=key, started_ms=started_ms)
         with store.reached():
             runs.Mirror(tree / key, EXPERIMENT).update(owner)
-    assert live.settle_abandoned(EXPERIMENT) == 1
+    assert live.count_abandoned(EXPERIMENT) == live.settle_abandoned(EXPERIMENT) == 2
     assert {run.data.tags["inpaint.key"]: run.info.status for run in Seen().runs()} == {
-        "gone": "KILLED", "alive": "RUNNING", "elsewhere": "RUNNING",
+        "gone": "KILLED", "alive": "RUNNING", "elsewhere": "RUNNING", "silent elsewhere": "KILLED",
     }  # fmt: skip
 
 
