@@ -10,11 +10,12 @@ the same bytes with it and without.
 import fcntl
 import hashlib
 import json
+import os
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from stages.running import project
 from stages.running.files import remove_folder, sha256
@@ -37,13 +38,23 @@ def remembered(stage: str, of: str) -> Iterator[Path]:
     """
     home = project.root() / ".remembered" / stage
     folder = home / of[:32]
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / _LOCK).open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with _locked(folder):
         yield folder
         for other in home.iterdir():
             if other != folder:
                 _delete_if_free(other)
+
+
+def _locked(folder: Path) -> IO[str]:
+    """Make a folder and lock it: again, where another process deleted it while this one waited."""
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        with suppress(FileNotFoundError), ExitStack() as opened:
+            lock = opened.enter_context((folder / _LOCK).open("a"))
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if os.path.samestat(os.fstat(lock.fileno()), (folder / _LOCK).stat()):
+                opened.pop_all()
+                return lock
 
 
 def _delete_if_free(folder: Path) -> None:
