@@ -88,6 +88,7 @@ def _read_pairs() -> tuple[pd.DataFrame, Tiles, Bank]:
 
 def _evaluate(key: str, filled_by: str) -> None:
     machine.keep_freed_memory()  # else the perceptual distance waits for pages to be zeroed
+    machine.keep_to_cores()
     params = read("evaluate", EvaluateParams)
     pairs, tiles, bank = _read_pairs()
     filler = choose_filler(key, filled_by, tiles.size)

@@ -253,6 +253,7 @@ def run(module: InpaintingModule, batches: Batches, course: Course) -> None:
     """Train a module to its end on the device and in the precision that the machine offers."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     machine.keep_freed_memory()
+    machine.keep_to_cores()
     device = machine.device()
     trainer = lightning.Trainer(
         accelerator=device.partition(":")[0],

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.export.passes import move_to_device_pass
 
+from stages.running import machine
 from stages.running.errors import InputError
 from stages.running.files import atomic_write
 
@@ -167,6 +168,7 @@ def load(path: str | Path, device: str = "cpu") -> ExportedModel:
         InputError: the file is missing, no exported model, or tries to bring code along.
     """
     os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
+    machine.keep_to_cores()
     extra: dict[str, Any] = {_FACTS: ""}
     try:
         program = torch.export.load(path, extra_files=extra)

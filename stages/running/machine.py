@@ -13,8 +13,12 @@ Those that train one model know each other by what torchrun puts into their envi
 """
 
 import ctypes
+import math
 import os
 import platform
+import sys
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -22,6 +26,9 @@ import psutil
 from stages.running.errors import InputError
 
 PRECISIONS = ("32-true", "bf16-mixed")
+
+_CONTROL_GROUP = Path("/sys/fs/cgroup")
+_QUOTAS = (("cpu.max",), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us"))  # of version 2 and version 1
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
 _LARGEST_KEPT, _MOST_KEPT = 2**25, 2**30  # bytes; glibc takes no larger threshold for a single block
@@ -73,7 +80,26 @@ def _from_torchrun(name: str, otherwise: int) -> int:
 
 def cores() -> int:
     """Return how many cores this process may use, which in a container is fewer than the machine has."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    listed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(listed, math.ceil(_quota()))
+
+
+def _quota() -> float:
+    """Return how many cores' time a container is given, as `docker run --cpus` says it; infinite without a limit."""
+    for names in _QUOTAS:
+        with suppress(OSError, ValueError):  # "max" is no number
+            time_us, period_us = map(int, " ".join((_CONTROL_GROUP / name).read_text() for name in names).split())
+            if time_us > 0:
+                return time_us / period_us
+    return sys.maxsize
+
+
+def keep_to_cores() -> None:
+    """Have torch start no more threads than there are cores to use: it does not know of a container's quota."""
+    import torch
+
+    if torch.get_num_threads() > cores():
+        torch.set_num_threads(cores())
 
 
 def loader_workers() -> int:
