@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 from stages.running.errors import InputError
-from stages.running.files import sync
+from stages.running.files import sha256, sync
 
 SETTLED_S = 60  # a file that was written to later than so many seconds ago may not be whole
 
@@ -41,10 +41,13 @@ def move(files: list[Path], inbox: Path, folder: Path) -> None:
     """Move files of the inbox into a folder, by the same paths within it, and remove what they leave empty.
 
     Raises:
-        InputError: `folder` has a file of this name already.
+        InputError: `folder` has another file of this name already.
     """
     for path in files:
         place = folder / path.relative_to(inbox)
+        if _is_copy(place, path):  # by a call that was killed before it removed the file
+            path.unlink()
+            continue
         if place.exists():
             raise InputError(f"{place} is there already, so {path} stays where it is; give it another name")
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -52,6 +55,10 @@ def move(files: list[Path], inbox: Path, folder: Path) -> None:
     for parent, _, _ in os.walk(inbox, topdown=False):
         if Path(parent) != inbox and not any(Path(parent).iterdir()):
             Path(parent).rmdir()
+
+
+def _is_copy(place: Path, path: Path) -> bool:
+    return place.is_file() and path.is_file() and sha256(place) == sha256(path)
 
 
 def _move(path: Path, place: Path) -> None:

@@ -1,12 +1,14 @@
 """What a call says in MLflow: a run with what was found in the new photographs and what the gate decided."""
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
 from stages.retrain.drift import Finding
 from stages.retrain.gate import Decision
+from stages.running.processes import named
 from stages.tracking import store
 
 
@@ -33,7 +35,11 @@ def log(
     """
     with store.reached():
         client = store.connect()
-        tags = {"inpaint.retrain": outcome, "mlflow.note.content": _note(findings, decisions)}
+        tags = {
+            "inpaint.retrain": outcome,
+            "mlflow.note.content": _note(findings, decisions),
+            store.PROCESS: named(os.getpid()),  # else a call that is killed here would count as running for ever
+        }
         run = client.create_run(store.experiment_id(client, experiment), tags=tags, run_name=name)
         run_id = run.info.run_id
         scores = {f"drift/{finding.name}": finding.statistic for finding in findings}

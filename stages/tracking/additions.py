@@ -1,10 +1,12 @@
 """What comes after the trainings: test scores into a training's run, and the run that compares all methods."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from stages.running.processes import named
 from stages.tracking import store
 
 if TYPE_CHECKING:
@@ -76,6 +78,7 @@ def bring_comparison(experiment: str, published: str, ended_ms: int, addition: "
         if store.find_run(client, experiment_id, {store.PUBLISHED: published}) is not None:
             return False
         tags = {COMPARISON: published, "mlflow.source.name": "dvc repro report", "mlflow.source.type": "LOCAL"}
+        tags[store.PROCESS] = named(os.getpid())
         run = store.find_run(client, experiment_id, {COMPARISON: published})
         run = run or client.create_run(experiment_id, start_time=ended_ms, tags=tags, run_name="comparison")
         _add(client, run.info.run_id, addition)

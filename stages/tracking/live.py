@@ -14,7 +14,7 @@ from stages.running import processes
 from stages.running.errors import InputError, TrackingError
 from stages.tracking import store
 from stages.tracking.record import read_record
-from stages.tracking.runs import PROCESS, Mirror
+from stages.tracking.runs import Mirror
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -110,12 +110,12 @@ def count_abandoned(experiment: str) -> int:
 
 def _abandoned(client: "MlflowClient", experiment: str) -> list[str]:
     experiment_id = store.experiment_id(client, experiment)
-    running = client.search_runs([experiment_id], f"attributes.status = 'RUNNING' and tags.`{PROCESS}` LIKE '%'")
+    running = client.search_runs([experiment_id], f"attributes.status = 'RUNNING' and tags.`{store.PROCESS}` LIKE '%'")
     return [run.info.run_id for run in running if _is_gone(client, run)]
 
 
 def _is_gone(client: "MlflowClient", run: "Run") -> bool:
-    living = processes.lives(run.data.tags[PROCESS])
+    living = processes.lives(run.data.tags[store.PROCESS])
     return _is_silent(client, run) if living is None else not living
 
 

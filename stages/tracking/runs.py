@@ -8,11 +8,13 @@ A training that is done again, since the files that the first one left are lost,
 inputs, is no second run: the first one stays, and says when and where it was done again.
 """
 
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from stages.running.processes import named
 from stages.tracking import entities, store
 from stages.tracking.record import RECORD_FILE, Record, numbers, pictures, read_points, read_record
 
@@ -24,8 +26,6 @@ if TYPE_CHECKING:
 WEIGHTS = "inpaint.model_sha256"
 # Followed by a record's id: a training that was done again.
 AGAIN = "inpaint.again."
-# The training's process, as `processes.named` says it: a run still RUNNING without it was abandoned.
-PROCESS = "inpaint.process"
 
 _PARAMS_PER_BATCH = 100
 _PICTURES_KEY = "validation"
@@ -77,7 +77,7 @@ class Mirror:
             run = self._find(record)
             if record.finished and (earlier := self._same(record, run)):
                 return earlier
-            run = run or self._create(record)
+            run = run or self._create(record, process or named(os.getpid()))
             if run.info.status == "FINISHED":
                 return str(run.info.run_id)
             self._complete_params(run, record)
@@ -116,11 +116,11 @@ class Mirror:
             self._client.delete_run(run.info.run_id)
         return str(earlier.info.run_id)
 
-    def _create(self, record: Record) -> "Run":
+    def _create(self, record: Record, process: str) -> "Run":
         return self._client.create_run(
             self._experiment_id,
             start_time=record.started_ms,
-            tags=entities.tags(record),
+            tags=entities.tags(record) | {store.PROCESS: process},
             run_name=entities.name(record),
         )
 
@@ -159,8 +159,8 @@ class Mirror:
         self._client.set_terminated(run_id, status="FINISHED", end_time=record.ended_ms)
 
     def _mark_running(self, run: "Run", process: str) -> None:
-        if run.data.tags.get(PROCESS) != process:
-            self._client.set_tag(run.info.run_id, PROCESS, process)
+        if run.data.tags.get(store.PROCESS) != process:
+            self._client.set_tag(run.info.run_id, store.PROCESS, process)
         if run.info.status != "RUNNING":
             self._client.update_run(run.info.run_id, status="RUNNING")
 

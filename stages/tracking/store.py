@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 PUBLISHED = "inpaint.published"
 # Every run of a training has this tag: the record's id.
 RECORD = "inpaint.record"
+# The process at work on a run, as `processes.named` says it: what is still RUNNING without it was abandoned.
+PROCESS = "inpaint.process"
 
 # A dead server costs seconds, where MLflow's own settings wait for minutes.
 _ENVIRONMENT = {
@@ -223,7 +225,7 @@ def holds(published: Iterable[str], versions: Iterable[tuple[str, str]]) -> bool
             return (
                 set(published) <= {value for (value,) in tables.execute(_PUBLISHED_RUNS, (PUBLISHED,))}
                 and set(versions) <= set(tables.execute(_PUBLISHED_VERSIONS, (PUBLISHED,)))
-                and tables.execute(_RUNNING, (RECORD,)).fetchone() is None
+                and tables.execute(_RUNNING, (PROCESS,)).fetchone() is None
             )
     except sqlite3.Error:
         return False

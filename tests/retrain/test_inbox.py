@@ -43,9 +43,17 @@ def test_across_file_systems_a_file_is_copied_whole_first(tmp_path: Path, monkey
     assert sorted(path.name for path in tmp_path.rglob("*.*")) == ["a.jpg"]
 
 
-def test_nothing_is_written_over(tmp_path: Path) -> None:
-    path = put(tmp_path / "in/a.jpg")
+def test_what_was_copied_by_a_call_that_was_killed_is_removed(tmp_path: Path) -> None:
+    files = [put(tmp_path / "in/a.jpg"), put(tmp_path / "in/b.jpg")]
     put(tmp_path / "raw/a.jpg")
+    inbox.move(files, tmp_path / "in", tmp_path / "raw")
+    assert sorted(path.name for path in tmp_path.rglob("*.jpg")) == ["a.jpg", "b.jpg"]
+
+
+@pytest.mark.parametrize("there", ["a.jpg", "a.jpg/b.jpg"])
+def test_nothing_is_written_over(tmp_path: Path, there: str) -> None:
+    path = put(tmp_path / "in/a.jpg")
+    put(tmp_path / "raw" / there).write_text("another")
     with pytest.raises(InputError, match="is there already"):
         inbox.move([path], tmp_path / "in", tmp_path / "raw")
     assert path.exists()

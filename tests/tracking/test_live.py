@@ -134,3 +134,25 @@ def test_beside_a_dead_server_a_training_can_end_its_follower_at_once(
         assert follower.status() != psutil.STATUS_ZOMBIE
         follower.terminate()
         wait_for(lambda: follower.status() == psutil.STATUS_ZOMBIE, 20)  # a retry would take 30
+
+
+# What makes a run other than a training's, and is killed while it does.
+KILLED = """
+import os, signal
+from stages.retrain import report
+from stages.tracking import additions, store
+
+store.log_scores = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+addition = additions.Addition({"a": 1.0}, [], {}, "report", "")
+"""
+
+
+@pytest.mark.parametrize("making", [
+    "additions.bring_comparison('photographs', 'hash', 0, addition)",
+    "report.log('photographs', 'retrain 2026-01-01', [], None, {}, 'kept')",
+])  # fmt: skip
+def test_no_other_run_goes_on_running_either(tree: Path, making: str) -> None:
+    subprocess.run([sys.executable, "-c", f"{KILLED}\n{making}"], cwd=tree, check=False)
+    assert statuses() == ["RUNNING"]
+    assert live.settle_abandoned(EXPERIMENT) == 1
+    assert statuses() == ["KILLED"]
