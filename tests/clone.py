@@ -92,6 +92,7 @@ class Clone:
     def _environment(self, more: Mapping[str, str]) -> dict[str, str]:
         inherited = {name: value for name, value in os.environ.items() if name not in _UNSET}
         inherited["PATH"] = f"{Path(sys.executable).parent}:{inherited['PATH']}"
+        inherited["SHELL"] = "/bin/sh"  # as under a scheduler: on Debian it stays between DVC and its stages
         return {**inherited, **self.given, **more}
 
 

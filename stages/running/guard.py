@@ -1,4 +1,4 @@
-"""How a stage starts and stops: alone, with its parent, and with one clear message when it cannot go on.
+"""How a stage starts and stops: alone, with DVC, and with one clear message when it cannot go on.
 
 if __name__ == "__main__":
     sys.exit(guard.run("prepare", main))
@@ -10,11 +10,15 @@ import fcntl
 import os
 import signal
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import IO
+
+import psutil
 
 from stages.running import machine, processes
 from stages.running.errors import BusyError, InpaintError, InputError
@@ -23,6 +27,7 @@ LOCKS_DIR = Path(".locks")
 _ANY_STAGE = "project"  # held together by all stages, alone by whoever must know that none is at work
 _SAID_IN_WORDS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EFBIG, errno.EIO)
 _PR_SET_PDEATHSIG = 1
+_LOOK_S = 0.5
 
 
 def run(stage: str, main: Callable[[], None], alone: bool = False, first: Callable[[], object] = lambda: None) -> int:
@@ -36,7 +41,7 @@ def run(stage: str, main: Callable[[], None], alone: bool = False, first: Callab
         first: what to do while this process does not count as at work yet, and may require that nothing is.
     """
     try:
-        _die_with_parent()
+        _end_with_dvc()
         first()
         with nothing_else() if alone else _at_work(), only_one(stage):
             main()
@@ -133,16 +138,39 @@ def _lock_file(name: str) -> IO[str]:
         ) from None
 
 
-def _die_with_parent() -> None:
-    """Ask for SIGTERM when DVC dies, and turn SIGTERM into an exit that runs every `finally`.
+def _end_with_dvc() -> None:
+    """Ask for SIGTERM when DVC, or torchrun, dies, and turn SIGTERM into an exit that runs every `finally`.
 
-    Without this a killed `dvc repro` leaves its stage running, and the next one starts a second beside it.
+    Without this a killed `dvc repro` leaves its stage running, and the next one starts a second beside it. Who was
+    started by a person or a scheduler instead, goes on after them, as `nohup` has it.
     """
     signal.signal(signal.SIGTERM, _leave)
+    if "DVC_ROOT" not in os.environ and machine.world() == 1:
+        return
     parent = os.getppid()
     end_with_parent()
     if os.getppid() != parent:  # it died before the request stood
         raise SystemExit(128 + signal.SIGTERM)
+    above = _above_shell(parent)
+    if above or sys.platform != "linux":
+        threading.Thread(target=_watch, args=(parent, above), daemon=True).start()
+
+
+def _above_shell(pid: int) -> int:
+    """Return who started a shell that DVC runs a command by, 0 if there is none: dash and fish stay between the two."""
+    with suppress(psutil.Error):
+        words = psutil.Process(pid).cmdline()
+        if len(words) > 2 and words[-2] == "-c" and words[0].endswith("sh"):
+            return psutil.Process(pid).ppid()
+    return 0
+
+
+def _watch(parent: int, above: int) -> None:
+    """End this process when its parent is gone, or whoever was above a shell; the kernel tells of a parent alone."""
+    with suppress(psutil.NoSuchProcess):
+        while os.getppid() == parent and (not above or psutil.Process(parent).ppid() == above):
+            time.sleep(_LOOK_S)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def end_with_parent(by: int = signal.SIGTERM) -> None:

@@ -2,13 +2,13 @@
 
 import errno
 import os
-import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 
 from stages.running import guard
@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(guard, "_die_with_parent", lambda: None)  # the tests' own process keeps its signals
+    monkeypatch.setattr(guard, "_end_with_dvc", lambda: None)  # the tests' own process keeps its signals
     return tmp_path
 
 
@@ -100,19 +100,52 @@ def test_what_comes_first_may_require_that_nothing_is_at_work(folder: Path) -> N
     assert done == ["first", "then"]
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the death signal is Linux's")
-def test_a_stage_dies_with_its_parent_and_cleans_up(folder: Path) -> None:
-    stage = (
-        "import sys, time\nfrom pathlib import Path\nfrom stages.running import guard\n"
-        "def main():\n    Path('started').touch()\n    try:\n        time.sleep(60)\n"
-        "    finally:\n        Path('cleaned').touch()\n"
-        "sys.exit(guard.run('prepare', main))"
-    )
-    parent = f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {stage!r}])"
-    process = subprocess.Popen([sys.executable, "-c", parent], env=os.environ | {"PYTHONPATH": str(ROOT)})
-    wait_until((folder / "started").exists)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+STAGE = """
+import sys, time
+from pathlib import Path
+from stages.running import guard
+
+def main():
+    Path("started").touch()
+    try:
+        time.sleep(60)
+    finally:
+        Path("cleaned").touch()
+
+if sys.argv[1:]:
+    sys.platform = sys.argv[1]
+sys.exit(guard.run("prepare", main))
+"""
+DVC = "import subprocess, sys\nsubprocess.run(sys.argv[1:])"
+
+
+@pytest.mark.parametrize("system", ["linux", "darwin"])
+@pytest.mark.parametrize("shell", [[], ["sh", "-c"], ["bash", "-c"]])
+def test_a_stage_ends_with_dvc_and_cleans_up(folder: Path, shell: list[str], system: str) -> None:
+    Path("stage.py").write_text(STAGE)
+    command = [sys.executable, "stage.py", system]
+    command = [*shell, " ".join(command)] if shell else command
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "DVC_ROOT": str(folder)}
+    with subprocess.Popen([sys.executable, "-c", DVC, *command], env=environment) as dvc:
+        wait_until((folder / "started").exists)
+        time.sleep(1)
+        assert not (folder / "cleaned").exists()
+        dvc.kill()
+    wait_until((folder / "cleaned").exists)
+
+
+def test_who_was_started_by_a_person_goes_on_after_them(folder: Path) -> None:
+    Path("stage.py").write_text(STAGE)
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    environment.pop("DVC_ROOT", None)
+    with subprocess.Popen([sys.executable, "-c", DVC, sys.executable, "stage.py"], env=environment) as terminal:
+        wait_until((folder / "started").exists)
+        (stage,) = psutil.Process(terminal.pid).children()
+        terminal.kill()
+    time.sleep(1)
+    assert stage.is_running()
+    assert not (folder / "cleaned").exists()
+    stage.terminate()
     wait_until((folder / "cleaned").exists)
 
 
