@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from stages.running import dvc_locks, files, guard
+from stages.running import dvc_locks, files, git_locks, guard
 from stages.running.errors import InputError, TrackingError
 from stages.running.params import read
 from stages.tracking import live, store
@@ -63,7 +63,7 @@ def examine(root: Path) -> list[Finding]:
 
 def examine_files(root: Path) -> list[Finding]:
     """Look at what may be stale on the disk."""
-    looks = (_of_dvc, _drafts, _interrupted_trainings, _cut_off_call)
+    looks = (_of_dvc, _of_git, _drafts, _interrupted_trainings, _cut_off_call)
     return [finding for look in looks for finding in look(root)]
 
 
@@ -90,6 +90,15 @@ def _of_dvc(root: Path) -> Iterator[Finding]:
     for place in (root, root / ".retrain/tree"):
         if wrong := dvc_locks.stale(place):
             yield Finding(f"{wrong}; every dvc command ends there", clear=partial(dvc_locks.clear, place))
+
+
+def _of_git(root: Path) -> Iterator[Finding]:
+    for path in git_locks.stale(root):
+        yield Finding(f"{path} was left by a git that is gone; every commit ends there", clear=partial(_unlink, path))
+
+
+def _unlink(path: Path) -> None:
+    path.unlink(missing_ok=True)
 
 
 def _drafts(root: Path) -> Iterator[Finding]:
