@@ -12,9 +12,12 @@ import io
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
+
+KILL = -1
+REMOVING = ("unlink", "rmdir")
 
 
 class Faults:
@@ -23,7 +26,8 @@ class Faults:
     Args:
         folder: calls elsewhere are left alone.
         fail_at: number of the call that fails, from 1; 0: none.
-        number: of the error, from `errno`.
+        number: of the error, from `errno`; `KILL`: no error, the process ends there, as by `kill -9`. Then calls that
+            remove something are counted, too.
 
     Attributes:
         calls: what was called, in order.
@@ -38,7 +42,7 @@ class Faults:
         opened = io.open
         for module in (io, builtins):
             self._patch.setattr(module, "open", self._opening(opened))
-        for name in ("replace", "rename", "mkdir"):
+        for name in ("replace", "rename", "mkdir", *(REMOVING if self._number == KILL else ())):
             self._patch.setattr(os, name, self._failing(name, getattr(os, name)))
         self._patch.setattr(os, "fsync", self._failing("fsync", os.fsync))
         return self
@@ -56,19 +60,23 @@ class Faults:
         self.calls.append(f"{what} {Path(str(path)).name}")
         return len(self.calls) == self._fail_at
 
-    def error(self, path: object) -> OSError:
-        """The error of this disk."""
-        return OSError(self._number, os.strerror(self._number), str(path))
+    def fail(self, path: object) -> NoReturn:
+        """Do what this disk does to a call."""
+        if self._number == KILL:
+            os._exit(0)
+        raise OSError(self._number, os.strerror(self._number), str(path))
 
-    def _inside(self, path: object) -> bool:
+    def _inside(self, path: object, folder: int | None = None) -> bool:
         if isinstance(path, int):
             path = Path(f"/proc/self/fd/{path}").readlink()
+        if folder is not None:
+            path = Path(f"/proc/self/fd/{folder}").readlink() / os.fsdecode(path)  # type: ignore[arg-type]
         return os.path.abspath(os.fsdecode(path)).startswith(self._folder)  # type: ignore[arg-type]  # noqa: PTH100
 
     def _failing(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
         def failing(path: Any, *rest: Any, **named: Any) -> Any:
-            if self._inside(path) and self.count(name, path):
-                raise self.error(path)
+            if self._inside(path, named.get("dir_fd")) and self.count(name, path):
+                self.fail(path)
             return call(path, *rest, **named)
 
         return failing
@@ -78,7 +86,7 @@ class Faults:
             if mode.strip("bt") == "r" or isinstance(file, int) or not self._inside(file):
                 return opened(file, mode, *rest, **named)
             if self.count("open", file):
-                raise self.error(file)
+                self.fail(file)
             return _Written(opened(file, mode, *rest, **named), file, self)
 
         return opening
@@ -95,7 +103,7 @@ class _Written:
             view = content if isinstance(content, str) else memoryview(content).cast("B")
             self._file.write(view[: len(view) // 2])
             self._file.flush()
-            raise self._faults.error(self._path)
+            self._faults.fail(self._path)
         return self._file.write(content)
 
     def __enter__(self) -> "_Written":

@@ -1,7 +1,7 @@
 """Every stage on a disk that fails at its N-th call: what it made before, or what it was making, but never half of it.
 
-By default a dozen calls of a stage fail, each of another kind or file; with INPAINT_LONG=1 every call there is, with
-three errors each.
+The same of a stage that is killed at its N-th call. By default a dozen calls of a stage fail, each of another kind or
+file; with INPAINT_LONG=1 every call there is, with three errors each.
 """
 
 import errno
@@ -9,8 +9,9 @@ import json
 import os
 import re
 import shutil
+import warnings
 from collections.abc import Callable, Iterator
-from itertools import cycle
+from itertools import cycle, product
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +27,11 @@ import stages.report.__main__ as report
 from stages import pair
 from stages.fitting import training
 from stages.pconv import train
+from stages.running import files
 from stages.running.errors import InpaintError
 from stages.running.files import sha256
 from tests.clone import ROOT, TINY, params_with
-from tests.faults import Faults
+from tests.faults import KILL, Faults
 from tests.prepare.photographs import write_photos
 from tests.project import without_export
 
@@ -121,13 +123,13 @@ def drafts(root: Path) -> list[str]:
     return [str(path.relative_to(root)) for path in root.rglob("*.draft")]
 
 
-def chosen(calls: list[str]) -> list[tuple[int, int]]:
-    """Which calls fail, and with which error."""
+def chosen(calls: list[str]) -> list[int]:
+    """Which calls fail."""
     if LONG:
-        return [(at, number) for at in range(1, len(calls) + 1) for number in ERRORS]
+        return list(range(1, len(calls) + 1))
     first = {re.sub(r"\d+", "#", call): at for at, call in reversed(list(enumerate(calls, 1)))}
     ats = sorted(first.values())
-    return list(zip(ats[:: 1 + len(ats) // MOST], cycle(ERRORS), strict=False))
+    return ats[:: 1 + len(ats) // MOST]
 
 
 def lay_out(project: Path, outs: list[str], which: str) -> None:
@@ -135,6 +137,13 @@ def lay_out(project: Path, outs: list[str], which: str) -> None:
     for out in outs:
         remove(project / out)
         copy(project / which / out, project / out)
+
+
+def begin(project: Path, outs: list[str]) -> None:
+    """Put a stage before its run: with the old outputs, and nothing to go on from."""
+    lay_out(project, outs, "old")
+    for memory in MEMORIES:
+        shutil.rmtree(project / memory, ignore_errors=True)
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -146,9 +155,7 @@ def test_a_failing_disk_leaves_the_old_output_or_the_new_one(
     request.addfinalizer(lambda: lay_out(project, outs, "new"))  # which the next stage reads
 
     def run(at: int = 0, number: int = 0) -> Faults:
-        lay_out(project, outs, "old")
-        for memory in MEMORIES:
-            shutil.rmtree(project / memory, ignore_errors=True)
+        begin(project, outs)
         with Faults(project, at, number) as faults:
             try:
                 main()
@@ -159,7 +166,7 @@ def test_a_failing_disk_leaves_the_old_output_or_the_new_one(
     calls = run().calls
     assert {out: content(Path(out)) for out in outs} == new
     assert {"open", "write", "fsync"} <= {call.split()[0] for call in calls}
-    tried = chosen(calls)
+    tried = list(product(chosen(calls), ERRORS)) if LONG else list(zip(chosen(calls), cycle(ERRORS), strict=False))
     for at, number in tried:
         failed = run(at, number).failed
         for out in outs:
@@ -168,3 +175,45 @@ def test_a_failing_disk_leaves_the_old_output_or_the_new_one(
         assert {out: content(Path(out)) for out in outs} == new, f"after {failed}"
         assert drafts(project / "data") == [], f"after {failed}"
     print(f"{stage}: {len(tried)} of {len(calls)} calls were made to fail")
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_kill_leaves_nothing_half_and_the_next_run_all_of_it(
+    project: Path, stage: str, request: pytest.FixtureRequest
+) -> None:
+    main, outs = STAGES[stage]
+    old, new = ({out: content(project / which / out) for out in outs} for which in ("old", "new"))
+    request.addfinalizer(lambda: lay_out(project, outs, "new"))
+    begin(project, outs)
+    with Faults(project, number=KILL) as counted:
+        main()
+    tried = chosen(counted.calls)
+    for at in tried:
+        killed = counted.calls[at - 1]
+        begin(project, outs)
+        in_a_fork(lambda at=at: run_until(main, project, at))
+        for out in outs:
+            assert content(Path(out)) in (old[out], new[out], {}), f"killed at {killed}, it left half of {out}"
+        files._clear_drafts_once.cache_clear()  # as the next process has it
+        main()
+        assert {out: content(Path(out)) for out in outs} == new, f"killed at {killed}"
+        assert drafts(project) == [], f"killed at {killed}"
+        assert not any((project / ".resume").glob("*")), f"killed at {killed}"
+    print(f"{stage}: killed at {len(tried)} of {len(counted.calls)} calls")
+
+
+def run_until(main: Callable[[], None], project: Path, at: int) -> None:
+    with Faults(project, at, KILL):
+        main()
+
+
+def in_a_fork(work: Callable[[], None]) -> None:
+    """Do something in a process that knows all that this one does; what it says is lost."""
+    with warnings.catch_warnings(action="ignore", category=DeprecationWarning):  # threads: torch's, which are idle
+        child = os.fork()
+    if child == 0:
+        try:
+            work()
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
