@@ -6,7 +6,8 @@
 
 The last line of the output is JSON. Exit codes: 0 a model was promoted; 10 all champions stay; 11 nothing was new;
 12 the new photographs were refused and lie in a folder of their own; 75 another call is running; 2 it failed, the
-message says why, and the next call goes on from there. A call may be killed at any time.
+message says why, and the next call goes on from there. A call may be killed at any time; if it was training, what came
+into the inbox meanwhile waits until the next call has completed it.
 """
 
 import argparse
@@ -80,10 +81,14 @@ def retrain(call: Call, dry: bool, commit: bool) -> str:
     """
     shop = Workshop(Path())
     shop.check_committed()
-    new = inbox.waiting(Path(call.params.inbox)) if call.photos else []
+    waiting = inbox.waiting(Path(call.params.inbox)) if call.photos else []
+    resumes = STATE.exists() and any(Path(".resume").glob("*"))
+    if resumes and waiting:
+        say(f"retrain: {len(waiting)} new photographs wait until the training that was cut off is done")
+    new = [] if resumes else waiting
     if dry:
         return _say_what_would_be(shop, call, new)
-    if call.photos:
+    if call.photos and not resumes:
         shop.refresh(call.photos)
     if new and _is_unlike(call, new):
         return _refuse_before(call, new)
