@@ -47,4 +47,7 @@ def _at_work(*places: Path) -> Iterator[int]:
 
 
 def _git(root: Path, *words: str) -> str:
-    return subprocess.run(["git", *words], cwd=root, check=False, capture_output=True, text=True).stdout
+    try:
+        return subprocess.run(["git", *words], cwd=root, check=False, capture_output=True, text=True).stdout
+    except FileNotFoundError:  # there is no git
+        return ""

@@ -59,5 +59,7 @@ def test_a_lock_that_may_be_held_is_left_alone(root: Path) -> None:
     assert git_locks.stale(root) != []
 
 
-def test_without_git_there_is_nothing(tmp_path: Path) -> None:
+def test_without_git_there_is_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert git_locks.stale(tmp_path) == []
+    monkeypatch.setenv("PATH", str(tmp_path))
     assert git_locks.stale(tmp_path) == []
