@@ -174,7 +174,7 @@ def test_a_failing_disk_leaves_the_old_output_or_the_new_one(
         main()
         assert {out: content(Path(out)) for out in outs} == new, f"after {failed}"
         assert drafts(project / "data") == [], f"after {failed}"
-    print(f"{stage}: {len(tried)} of {len(calls)} calls were made to fail")
+    print(f"{stage}: {len(tried)} failures of {len(calls)} calls")
 
 
 @pytest.mark.parametrize("stage", STAGES)

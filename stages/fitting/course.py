@@ -201,6 +201,8 @@ class Course(Callback):
         """Leave the progress bar as it stands, so that the message gets a line of its own."""
         if self._bar is not None:
             self._bar.close()
+        if isinstance(exception, KeyboardInterrupt):  # which Lightning would turn into exit code 1, without a word
+            raise exception
 
     def _look(self) -> None:
         for numbers in fetch(self._unseen):

@@ -47,6 +47,8 @@ def run(stage: str, main: Callable[[], None], alone: bool = False, first: Callab
             main()
     except InpaintError as error:
         return _fail(stage, str(error), error.exit_code)
+    except KeyboardInterrupt:
+        return _fail(stage, "interrupted; run it again, and it goes on from here", 128 + signal.SIGINT)
     except OSError as error:
         if error.errno not in _SAID_IN_WORDS:
             raise

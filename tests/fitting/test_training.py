@@ -1,7 +1,9 @@
 """Real trainings, a few steps long: what they leave, and that an interruption changes nothing."""
 
 import json
+import signal
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -105,6 +107,24 @@ def test_patience_ends_a_training_that_no_longer_gains(project: Path) -> None:
     project.joinpath("params.yaml").write_text(json.dumps(params))
     fit("unet")
     assert pd.read_csv("data/training/unet/validation.csv")["step"].iloc[-1] < 62
+
+
+@pytest.mark.usefixtures("unexported")
+def test_control_c_in_a_training_is_no_error_of_its_own(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before, step = signal.getsignal(signal.SIGINT), PConvModule.training_step
+
+    def interrupted(module: PConvModule, *batch: Any) -> None:
+        if module.step == 4:
+            signal.raise_signal(signal.SIGINT)
+        step(module, *batch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PConvModule, "training_step", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            fit("pconv")
+    signal.signal(signal.SIGINT, before)  # Lightning ignores it from the first one on
+    fit("pconv")
+    assert not any((project / ".resume").iterdir())
 
 
 def test_a_loss_that_is_no_number_ends_the_training_in_words(project: Path) -> None:

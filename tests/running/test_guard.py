@@ -25,7 +25,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def fail(error: Exception) -> None:
+def fail(error: BaseException) -> None:
     raise error
 
 
@@ -42,6 +42,11 @@ def test_a_full_disk_or_a_closed_folder_is_said_in_words(number: int, capsys: py
     assert os.strerror(number) in said
     assert "data/masks" in said
     assert "run it again" in said
+
+
+def test_control_c_is_no_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert guard.run("masks", lambda: fail(KeyboardInterrupt())) == 130
+    assert capsys.readouterr().err == "\nmasks: interrupted; run it again, and it goes on from here\n"
 
 
 def test_an_error_of_ours_keeps_its_traceback() -> None:
