@@ -26,9 +26,14 @@ def waiting(inbox: Path, now: float | None = None) -> list[Path]:
         inbox: the folder; it need not exist.
         now: seconds since 1970, for tests.
     """
-    until = (time.time() if now is None else now) - SETTLED_S
+    at = time.time() if now is None else now
     files = (Path(parent, name) for parent, _, names in os.walk(inbox) for name in names if not name.startswith("."))
-    return sorted(path for path in files if path.lstat().st_mtime <= until)
+    return sorted(path for path in files if at - _written(path.lstat(), at) >= SETTLED_S)
+
+
+def _written(stat: os.stat_result, now: float) -> float:
+    """Return when a file was written, by its own word unless that is of a camera whose clock is ahead."""
+    return stat.st_mtime if stat.st_mtime <= now else stat.st_ctime
 
 
 def new_batch(photos: Path, refused: Path, today: str) -> str:

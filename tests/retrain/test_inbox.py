@@ -1,6 +1,7 @@
 """New photographs are moved whole, by their own names, once they have settled."""
 
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,14 @@ def test_only_files_that_have_settled_are_taken(tmp_path: Path) -> None:
     put(tmp_path / ".hidden.jpg")
     assert inbox.waiting(tmp_path, now=1e9) == [old]
     assert inbox.waiting(tmp_path / "nothing") == []
+
+
+def test_a_camera_whose_clock_is_ahead_is_not_waited_for(tmp_path: Path) -> None:
+    ahead = put(tmp_path / "a.jpg")
+    now = time.time()
+    os.utime(ahead, (now + 1e8, now + 1e8))
+    assert inbox.waiting(tmp_path, now=now + 10) == []
+    assert inbox.waiting(tmp_path, now=now + 100) == [ahead]
 
 
 def test_a_batch_keeps_its_folders_and_leaves_none_behind(tmp_path: Path) -> None:
