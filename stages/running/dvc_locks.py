@@ -33,6 +33,15 @@ def at_work(root: Path) -> dict[int, str]:
     return {pid: command for pid, command in named.items() if psutil.pid_exists(pid)}
 
 
+def is_orphaned(root: Path) -> bool:
+    """Say whether every process that DVC's lock file names is gone, and with it the one that started a stage here."""
+    try:
+        named = _named(root / RWLOCK)
+    except (OSError, ValueError):
+        return False
+    return bool(named) and not any(psutil.pid_exists(pid) for pid in named)
+
+
 def stale(root: Path) -> str:
     """Say what is wrong with DVC's lock file, "" when nothing is.
 

@@ -20,7 +20,7 @@ from typing import IO
 
 import psutil
 
-from stages.running import machine, processes
+from stages.running import dvc_locks, machine, processes
 from stages.running.errors import BusyError, InpaintError, InputError
 
 LOCKS_DIR = Path(".locks")
@@ -151,11 +151,11 @@ def _end_with_dvc() -> None:
         return
     parent = os.getppid()
     end_with_parent()
-    if os.getppid() != parent:  # it died before the request stood
-        raise SystemExit(128 + signal.SIGTERM)
     above = _above_shell(parent)
     if above or sys.platform != "linux":
         threading.Thread(target=_watch, args=(parent, above), daemon=True).start()
+    if os.getppid() != parent or dvc_locks.is_orphaned(Path()):  # DVC died before the request stood
+        raise SystemExit(128 + signal.SIGTERM)
 
 
 def _above_shell(pid: int) -> int:

@@ -62,3 +62,12 @@ def test_another_program_with_the_number_of_a_dead_dvc_is_told_from_dvc(tmp_path
         assert dvc_locks.clear(tmp_path) == ""
         at_work.kill()
     assert lock.exists()
+
+
+def test_a_stage_is_orphaned_when_all_that_are_named_are_dead(tmp_path: Path, lock: Path) -> None:
+    assert not dvc_locks.is_orphaned(tmp_path)
+    lock.write_text(entry(2**22 - 1))
+    assert dvc_locks.is_orphaned(tmp_path)
+    for content in (entry(os.getpid()), "{}", '{"write"'):
+        lock.write_text(content)
+        assert not dvc_locks.is_orphaned(tmp_path)

@@ -1,6 +1,7 @@
 """A stage runs alone, dies with its parent, and says in words what stopped it."""
 
 import errno
+import json
 import os
 import subprocess
 import sys
@@ -137,6 +138,22 @@ def test_a_stage_ends_with_dvc_and_cleans_up(folder: Path, shell: list[str], sys
         assert not (folder / "cleaned").exists()
         dvc.kill()
     wait_until((folder / "cleaned").exists)
+
+
+@pytest.mark.parametrize("shell", [[], ["sh", "-c"]])
+def test_a_stage_whose_dvc_died_before_it_could_look_does_not_begin(folder: Path, shell: list[str]) -> None:
+    Path("stage.py").write_text(f"import time\nopen('imports', 'w').close()\ntime.sleep(2)\n{STAGE}")
+    Path(".dvc/tmp").mkdir(parents=True)
+    command = [*shell, f"{sys.executable} stage.py"] if shell else [sys.executable, "stage.py"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "DVC_ROOT": str(folder)}
+    with subprocess.Popen([sys.executable, "-c", DVC, *command], env=environment) as dvc:
+        info = {"pid": dvc.pid, "cmd": "dvc repro"}
+        Path(".dvc/tmp/rwlock").write_text(json.dumps({"read": {}, "write": {"data/prepared": info}}))
+        wait_until((folder / "imports").exists)
+        (stage,) = [one for one in psutil.Process(dvc.pid).children(recursive=True) if "python" in one.name()]
+        dvc.kill()
+    wait_until(lambda: not stage.is_running())
+    assert not (folder / "started").exists()
 
 
 def test_who_was_started_by_a_person_goes_on_after_them(folder: Path) -> None:
