@@ -182,7 +182,8 @@ class Workshop:
         return []
 
     def _git(self, place: Path, *words: str) -> str:
-        ran = subprocess.run(["git", *words], cwd=place, capture_output=True, text=True, check=False)
+        synced = ["git", "-c", "core.fsync=all", *words]  # else a power cut leaves empty objects, and no repository
+        ran = subprocess.run(synced, cwd=place, capture_output=True, text=True, check=False)
         if ran.returncode:
             raise InputError(f"git {words[0]} failed: {ran.stderr.strip() or ran.stdout.strip()}")
         return ran.stdout.strip()
