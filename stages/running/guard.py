@@ -147,14 +147,15 @@ def _end_with_dvc() -> None:
     started by a person or a scheduler instead, goes on after them, as `nohup` has it.
     """
     signal.signal(signal.SIGTERM, _leave)
-    if "DVC_ROOT" not in os.environ and machine.world() == 1:
+    by_dvc = "DVC_ROOT" in os.environ
+    if not by_dvc and machine.world() == 1:
         return
     parent = os.getppid()
     end_with_parent()
     above = _above_shell(parent)
     if above or sys.platform != "linux":
         threading.Thread(target=_watch, args=(parent, above), daemon=True).start()
-    if os.getppid() != parent or dvc_locks.is_orphaned(Path()):  # DVC died before the request stood
+    if os.getppid() != parent or (by_dvc and dvc_locks.is_orphaned(Path())):  # it died before the request stood
         raise SystemExit(128 + signal.SIGTERM)
 
 
