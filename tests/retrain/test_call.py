@@ -16,6 +16,7 @@ from PIL import Image
 from tests import soak
 from tests.one_model import CALL, LONG_AGO, Project, write_photos
 from tests.postgres import server_on
+from tests.tracked import wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -71,13 +72,14 @@ def test_killed_in_the_middle_the_next_call_completes(project: Project) -> None:
     assert code == 10
     assert len(list((project.root / "data/inbox").iterdir())) == 14
     process = project.start(*CALL, stdout=subprocess.DEVNULL)
-    tree = project.root / ".retrain/tree"
-    while not any(project.root.glob(".resume/*/good.pt")):
-        assert process.poll() is None
-        time.sleep(0.05)
+    state, tree = (project.root / ".retrain" / name for name in ("call.json", "tree"))
+    wait_for(state.exists, 60)
     busy = project.run(*CALL, check=False)
     assert busy.returncode == 75
     assert str(process.pid) in busy.stderr + busy.stdout
+    while not any(project.root.glob(".resume/*/good.pt")):
+        assert process.poll() is None
+        time.sleep(0.05)
     process.kill()
     process.wait()
     (cut_off,) = [json.loads(path.read_text()) for path in project.root.glob(".resume/*/record/record.json")]
@@ -88,7 +90,7 @@ def test_killed_in_the_middle_the_next_call_completes(project: Project) -> None:
     assert code in (0, 10)
     assert said["models"]["pconv"]["reason"]
     assert not tree.exists()
-    assert not (project.root / ".retrain/call.json").exists()
+    assert not state.exists()
     assert json.loads((project.root / "data/training/pconv/record.json").read_text())["id"] == cut_off["id"]
     assert len(list((project.root / "data/inbox").iterdir())) == 4
     manifest = pd.read_parquet(project.root / "data/prepared/manifest.parquet")
