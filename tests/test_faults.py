@@ -11,6 +11,7 @@ import re
 import shutil
 import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from itertools import cycle, product
 from pathlib import Path
 from typing import Any
@@ -139,72 +140,82 @@ def lay_out(project: Path, outs: list[str], which: str) -> None:
         copy(project / which / out, project / out)
 
 
-def begin(project: Path, outs: list[str]) -> None:
-    """Put a stage before its run: with the old outputs, and nothing to go on from."""
-    lay_out(project, outs, "old")
-    for memory in MEMORIES:
-        shutil.rmtree(project / memory, ignore_errors=True)
+@dataclass(frozen=True)
+class Stage:
+    """A stage of the project, and what its outputs say after its run with either seed."""
+
+    name: str
+    main: Callable[[], None]
+    outs: list[str]
+    old: dict[str, Any]
+    new: dict[str, Any]
+    project: Path
+
+    def begin(self) -> None:
+        """Put it before its run: with the old outputs, and nothing to go on from."""
+        lay_out(self.project, self.outs, "old")
+        for memory in MEMORIES:
+            shutil.rmtree(self.project / memory, ignore_errors=True)
+
+    def made(self) -> dict[str, Any]:
+        """What its outputs say now."""
+        return {out: content(Path(out)) for out in self.outs}
 
 
-@pytest.mark.parametrize("stage", STAGES)
-def test_a_failing_disk_leaves_the_old_output_or_the_new_one(
-    project: Path, stage: str, request: pytest.FixtureRequest
-) -> None:
-    main, outs = STAGES[stage]
+@pytest.fixture(params=STAGES)
+def stage(project: Path, request: pytest.FixtureRequest) -> Iterator[Stage]:
+    main, outs = STAGES[request.param]
     old, new = ({out: content(project / which / out) for out in outs} for which in ("old", "new"))
-    request.addfinalizer(lambda: lay_out(project, outs, "new"))  # which the next stage reads
+    yield Stage(request.param, main, outs, old, new, project)
+    lay_out(project, outs, "new")  # which the next stage reads
 
+
+def test_a_failing_disk_leaves_the_old_output_or_the_new_one(stage: Stage) -> None:
     def run(at: int = 0, number: int = 0) -> Faults:
-        begin(project, outs)
-        with Faults(project, at, number) as faults:
+        stage.begin()
+        with Faults(stage.project, at, number) as faults:
             try:
-                main()
+                stage.main()
             except (OSError, InpaintError) as error:
                 assert os.strerror(number) in str(error), faults.failed  # noqa: PT017
         return faults
 
     calls = run().calls
-    assert {out: content(Path(out)) for out in outs} == new
+    assert stage.made() == stage.new
     assert {"open", "write", "fsync"} <= {call.split()[0] for call in calls}
     tried = list(product(chosen(calls), ERRORS)) if LONG else list(zip(chosen(calls), cycle(ERRORS), strict=False))
     for at, number in tried:
         failed = run(at, number).failed
-        for out in outs:
-            assert content(Path(out)) in (old[out], new[out]), f"{failed} left half of {out}"
-        main()
-        assert {out: content(Path(out)) for out in outs} == new, f"after {failed}"
-        assert drafts(project / "data") == [], f"after {failed}"
-    print(f"{stage}: {len(tried)} failures of {len(calls)} calls")
+        for out, said in stage.made().items():
+            assert said in (stage.old[out], stage.new[out]), f"{failed} left half of {out}"
+        stage.main()
+        assert stage.made() == stage.new, f"after {failed}"
+        assert drafts(stage.project / "data") == [], f"after {failed}"
+    print(f"{stage.name}: {len(tried)} failures of {len(calls)} calls")
 
 
-@pytest.mark.parametrize("stage", STAGES)
-def test_a_kill_leaves_nothing_half_and_the_next_run_all_of_it(
-    project: Path, stage: str, request: pytest.FixtureRequest
-) -> None:
-    main, outs = STAGES[stage]
-    old, new = ({out: content(project / which / out) for out in outs} for which in ("old", "new"))
-    request.addfinalizer(lambda: lay_out(project, outs, "new"))
-    begin(project, outs)
-    with Faults(project, number=KILL) as counted:
-        main()
+def test_a_kill_leaves_nothing_half_and_the_next_run_all_of_it(stage: Stage) -> None:
+    stage.begin()
+    with Faults(stage.project, number=KILL) as counted:
+        stage.main()
     tried = chosen(counted.calls)
     for at in tried:
         killed = counted.calls[at - 1]
-        begin(project, outs)
-        in_a_fork(lambda at=at: run_until(main, project, at))
-        for out in outs:
-            assert content(Path(out)) in (old[out], new[out], {}), f"killed at {killed}, it left half of {out}"
+        stage.begin()
+        in_a_fork(lambda at=at: run_until(stage, at))
+        for out, said in stage.made().items():
+            assert said in (stage.old[out], stage.new[out], {}), f"killed at {killed}, it left half of {out}"
         files._clear_drafts_once.cache_clear()  # as the next process has it
-        main()
-        assert {out: content(Path(out)) for out in outs} == new, f"killed at {killed}"
-        assert drafts(project) == [], f"killed at {killed}"
-        assert not any((project / ".resume").glob("*")), f"killed at {killed}"
-    print(f"{stage}: killed at {len(tried)} of {len(counted.calls)} calls")
+        stage.main()
+        assert stage.made() == stage.new, f"killed at {killed}"
+        assert drafts(stage.project) == [], f"killed at {killed}"
+        assert not any((stage.project / ".resume").glob("*")), f"killed at {killed}"
+    print(f"{stage.name}: killed at {len(tried)} of {len(counted.calls)} calls")
 
 
-def run_until(main: Callable[[], None], project: Path, at: int) -> None:
-    with Faults(project, at, KILL):
-        main()
+def run_until(stage: Stage, at: int) -> None:
+    with Faults(stage.project, at, KILL):
+        stage.main()
 
 
 def in_a_fork(work: Callable[[], None]) -> None:
