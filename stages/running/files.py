@@ -83,8 +83,7 @@ def _put_in_place(draft: Path, path: Path) -> None:
     if not path.exists():
         draft.rename(path)
         return
-    before = _before_of(path)
-    path.rename(before)
+    before = _set_aside(path)
     try:
         draft.rename(path)
     except BaseException:
@@ -97,28 +96,25 @@ def remove_folder(path: Path) -> None:
     """Delete a folder, if it is there; whoever is killed here leaves nothing under its name, and no half of it."""
     clear_drafts(path.parent)
     if path.exists():
-        before = _before_of(path)
-        if before.exists():  # after an earlier try of this process, which the disk did not let end
-            shutil.rmtree(before)
-        path.rename(before)
+        before = _set_aside(path)
         sync(path.parent)
         shutil.rmtree(before, ignore_errors=True)
 
 
-def _before_of(path: Path) -> Path:
-    return path.with_name(f"{_draft_of(path).name.removesuffix(_DRAFT)}{_BEFORE}{_DRAFT}")
+def _set_aside(path: Path) -> Path:
+    """Give a folder another name, under which it may be deleted or come back; return its new path."""
+    before = path.with_name(f"{_draft_of(path).name.removesuffix(_DRAFT)}{_BEFORE}{_DRAFT}")
+    if before.exists():  # after an earlier try of this process, which the disk did not let end
+        shutil.rmtree(before)
+    path.rename(before)
+    return before
 
 
 def _draft_of(path: Path) -> Path:
     name = path.name
     if len(name.encode()) > _LONGEST_NAME:
         name = hashlib.sha256(name.encode()).hexdigest()
-    return path.with_name(f".{name}.{_writer(os.getpid())}{_DRAFT}")
-
-
-@cache
-def _writer(pid: int) -> str:
-    return processes.named(pid)
+    return path.with_name(f".{name}.{processes.named(os.getpid())}{_DRAFT}")
 
 
 def clear_drafts(folder: Path, alone: bool = False) -> None:
