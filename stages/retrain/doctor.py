@@ -19,10 +19,8 @@ from stages.running.params import read
 from stages.tracking import live, store
 from stages.tracking.record import read_record
 
-_WRITTEN_TO = (
-    *("data", "data/*", "data/*/*", ".resume", ".resume/*", ".resume/*/*"),
-    *(".remembered/*", ".remembered/*/*", ".retrain"),
-)
+_WRITTEN_TO = ("data", ".resume", ".remembered", ".retrain")
+_AND_IN_IT = ("", "/*", "/*/*")
 _OLD_DAYS = 30
 _DAY_S = 86_400
 
@@ -94,15 +92,13 @@ def _of_dvc(root: Path) -> Iterator[Finding]:
 
 def _of_git(root: Path) -> Iterator[Finding]:
     for path in git_locks.stale(root):
-        yield Finding(f"{path} was left by a git that is gone; every commit ends there", clear=partial(_unlink, path))
-
-
-def _unlink(path: Path) -> None:
-    path.unlink(missing_ok=True)
+        what = f"{path} was left by a git that is gone; every commit ends there"
+        yield Finding(what, clear=partial(path.unlink, missing_ok=True))
 
 
 def _drafts(root: Path) -> Iterator[Finding]:
-    found = {folder for pattern in _WRITTEN_TO for folder in root.glob(pattern) if folder.is_dir()}
+    patterns = [f"{place}{depth}" for place in _WRITTEN_TO for depth in _AND_IN_IT]
+    found = {folder for pattern in patterns for folder in root.glob(pattern) if folder.is_dir()}
     for folder in [root, *sorted(found)]:
         if left := files.abandoned_drafts(folder, alone=True):
             names = ", ".join(path.name for path in left)

@@ -7,6 +7,7 @@ command then ends with "JSON structure is corrupted", or waits for a stranger.
 
 import fcntl
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +28,9 @@ def at_work(root: Path) -> dict[int, str]:
         InputError: the file is damaged, so nobody knows.
     """
     try:
-        named = _named(root / RWLOCK)
+        return _living(_named(root / RWLOCK))
     except ValueError:
         raise InputError(f"{stale(root)}; inpaint doctor --fix deletes it") from None
-    return {pid: command for pid, command in named.items() if psutil.pid_exists(pid)}
 
 
 def is_orphaned(root: Path) -> bool:
@@ -39,7 +39,7 @@ def is_orphaned(root: Path) -> bool:
         named = _named(root / RWLOCK)
     except (OSError, ValueError):
         return False
-    return bool(named) and not any(psutil.pid_exists(pid) for pid in named)
+    return bool(named) and not _living(named)
 
 
 def stale(root: Path) -> str:
@@ -53,7 +53,7 @@ def stale(root: Path) -> str:
         named = _named(path)
     except ValueError:
         return f"{path} is half written, as after a power cut"
-    strangers = sorted(pid for pid in named if psutil.pid_exists(pid) and not _is_dvc(pid))
+    strangers = sorted(pid for pid in _living(named) if not _is_dvc(pid))
     if strangers:
         return f"{path} names process {', '.join(map(str, strangers))}, which is not DVC"
     return ""
@@ -83,6 +83,10 @@ def _named(path: Path) -> dict[int, str]:
         return {int(info["pid"]): info["cmd"] for info in infos}
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} has another shape: {error}") from None
+
+
+def _living(named: Mapping[int, str]) -> dict[int, str]:
+    return {pid: command for pid, command in named.items() if psutil.pid_exists(pid)}
 
 
 def _is_dvc(pid: int) -> bool:

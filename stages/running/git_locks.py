@@ -11,6 +11,8 @@ from pathlib import Path
 
 import psutil
 
+from stages.running import project
+
 _NAMES = ("index.lock", "HEAD.lock", "packed-refs.lock", "refs/heads/**/*.lock")
 _SETTLED_S = 60  # a younger one may be of a git that cannot be seen, in another container
 
@@ -21,10 +23,11 @@ def stale(root: Path) -> list[Path]:
     Args:
         root: of the project, or of a worktree of it.
     """
-    said = _git(root, "rev-parse", "--git-dir", "--git-common-dir", "--show-toplevel").splitlines()
-    if not said:
+    try:
+        said = project.git("rev-parse", "--git-dir", "--git-common-dir", "--show-toplevel", place=root)
+    except (OSError, subprocess.CalledProcessError):  # without git, or outside a repository
         return []
-    own, common, top = ((root / line).resolve() for line in said)
+    own, common, top = ((root / line).resolve() for line in said.splitlines())
     found = sorted({path for folder in (own, common) for name in _NAMES for path in folder.glob(name)})
     old = [path for path in found if _is_old(path)]
     return old if old and not any(_at_work(top, common.parent)) else []
@@ -44,10 +47,3 @@ def _at_work(*places: Path) -> Iterator[int]:
             where = process.info["cwd"]
             if not where or any(Path(where).is_relative_to(place) for place in places):
                 yield process.pid
-
-
-def _git(root: Path, *words: str) -> str:
-    try:
-        return subprocess.run(["git", *words], cwd=root, check=False, capture_output=True, text=True).stdout
-    except FileNotFoundError:  # there is no git
-        return ""

@@ -21,8 +21,8 @@ def commit() -> tuple[str, bool]:
     But for `dvc.lock`, which DVC writes while the stages run.
     """
     try:
-        sha = _git("rev-parse", "HEAD")
-        return sha, bool(_git("status", "--porcelain", "--untracked-files=no", "--", ":!dvc.lock"))
+        sha = git("rev-parse", "HEAD")
+        return sha, bool(git("status", "--porcelain", "--untracked-files=no", "--", ":!dvc.lock"))
     except (OSError, subprocess.CalledProcessError):
         return "", False
 
@@ -32,5 +32,11 @@ def experiment() -> str:
     return os.environ.get("DVC_EXP_NAME", "")
 
 
-def _git(*words: str) -> str:
-    return subprocess.run(["git", *words], check=True, capture_output=True, text=True).stdout.strip()
+def git(*words: str, place: Path | None = None) -> str:
+    """Return what git answers in a folder, by default the working directory.
+
+    Raises:
+        OSError: there is no git.
+        CalledProcessError: it refuses, as outside a repository.
+    """
+    return subprocess.run(["git", *words], cwd=place, check=True, capture_output=True, text=True).stdout.strip()

@@ -1,4 +1,4 @@
-"""A stage runs alone, dies with its parent, and says in words what stopped it."""
+"""A stage runs alone, ends with DVC, and says in words what stopped it."""
 
 import errno
 import json
