@@ -57,7 +57,7 @@ soak: $(VENV)/.test
 	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.soak
 
 ui: $(VENV)/.run
-	@echo "MLflow: http://127.0.0.1:$(PORT) (Ctrl-C ends it)"
+	@echo "MLflow: http://127.0.0.1:$(PORT)/#/experiments/1/runs?workflowType=machine_learning (Ctrl-C ends it)"
 	@MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow server --host 127.0.0.1 --port $(PORT) --backend-store-uri sqlite:///$(CURDIR)/mlflow.db
 
 # Two sets of packages in one environment: what the pipeline runs with, and the test tools on top. The project itself is
