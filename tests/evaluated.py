@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 from torch import Tensor, nn
 
 from stages import pair
@@ -17,6 +18,7 @@ from stages.restoring import classical, exported
 
 SIDE = 16
 PHOTOS = 5
+PHOTOGRAPH = (40, 56)  # height, width
 PARAMS = f"""\
 seed: 7
 methods:
@@ -24,7 +26,7 @@ methods:
   telea: {{filled_by: {classical.__file__}}}
   grey_net: {{filled_by: data/models/grey_net/model.pt2}}
 pairs: {{per_cell: 3, gallery: 12}}
-evaluate: {{perceptual: true, lpips: false, fid: false, worst: 2}}
+evaluate: {{perceptual: true, lpips: false, fid: false, photographs: true, worst: 2}}
 """
 METHODS = ("mean", "telea", "grey_net")
 
@@ -71,6 +73,29 @@ def make_bank(folder: Path, per_cell: int = 2) -> pd.DataFrame:
     return table
 
 
+def make_photographs(folder: Path) -> pd.DataFrame:
+    """Write whole photographs of two sizes, each with two holes, as the stage leaves them, and return their table."""
+    rng = np.random.default_rng(2)
+    table = []
+    for part in ("images", "holes"):
+        (folder / part).mkdir(parents=True)
+    for number, (kind, photo) in enumerate([("box", 0), ("stroke", 1), ("box", 1), ("stroke", 0)]):
+        h, w = PHOTOGRAPH if photo else PHOTOGRAPH[::-1]
+        rows, columns = np.mgrid[:h, :w]
+        smooth = np.stack([90 + 40 * photo + rows, 200 - columns, 90 + 0 * rows], axis=2)
+        hole = np.zeros((h, w), np.uint8)
+        hole[12 : 20 + 4 * number, 10:30] = 1
+        name = f"{kind}-photo{photo}"
+        Image.fromarray((smooth + rng.integers(0, 9, smooth.shape)).astype(np.uint8)).save(
+            folder / f"images/{name}.png"
+        )
+        Image.fromarray(255 * hole).save(folder / f"holes/{name}.png")
+        facts = {"id": name, "photo": f"photo{photo}", "source": f"{photo}.jpg", "kind": kind, "ratio": hole.mean()}
+        table.append(facts | {"shown": number < 2, "sha256": f"{number:016x}"})
+    pd.DataFrame(table).to_csv(folder / "photographs.csv", index=False)
+    return pd.DataFrame(table)
+
+
 def make_training(folder: Path) -> None:
     """Write the record of a short training."""
     folder.mkdir(parents=True)
@@ -100,6 +125,7 @@ def make_project(folder: Path) -> None:
     (folder / "data/data_size").mkdir(parents=True)
     make_tiles(folder / "data/prepared")
     make_bank(folder / "data/masks")
+    make_photographs(folder / "data/photographs")
     with contextlib.chdir(folder):
         pair.main()
     exported.save(GreyNet(), folder / "data/models/grey_net/model.pt2", 2, {"key": "grey_net"})

@@ -50,3 +50,21 @@ SCORES = (
     Score("raw_l1_percent", "raw L1", "%", 2, "less"),
     Score("milliseconds", "time", "ms a picture", 1, "less"),
 )
+PHOTOGRAPH_SCORES = (
+    Score("perceptual", "perceptual distance", "", 3, "less"),
+    Score("hole_psnr", "hole PSNR", "dB", 2, "more"),
+    Score("sharpness", "sharpness", "", 2, "1"),
+    Score("milliseconds", "time", "ms a photo", 0, "less"),
+)
+
+
+def by_default(photographs: "pd.DataFrame") -> "pd.DataFrame":
+    """Return the answers to photographs that a method gives by default: with copied texture, where it copies any."""
+    has_detail = photographs["detail"].astype(bool)
+    return photographs[has_detail == has_detail.any()].reset_index(drop=True)
+
+
+def plain(photographs: "pd.DataFrame") -> "pd.DataFrame":
+    """Return the answers without copied texture of a method that answered with it, too; none of another."""
+    has_detail = photographs["detail"].astype(bool)
+    return photographs[~has_detail & bool(has_detail.any())].reset_index(drop=True)

@@ -1,4 +1,4 @@
-"""Score one method on the fixed pairs: data/pairs.csv, data/prepared/test, data/masks/test.npy -> data/evaluation/KEY.
+"""Score one method on both tests: data/pairs.csv with its tiles and holes, data/photographs -> data/evaluation/KEY.
 
     python -m stages.evaluate pconv                       # as DVC does, KEY being a row of `methods`
     python -m stages.evaluate --export-pairs DIR          # the pairs as pictures, for another tool
@@ -6,8 +6,10 @@
 
 Writes `scores.parquet` (one row a pair), `summary.json` (means, for `dvc metrics`), `by_ratio.csv` (means by hole
 ratio, for `dvc plots`), `pictures/` and `worst/` (composites of the pairs that the report shows, and of those with the
-lowest hole PSNR, named by their row of scores). A method out of a folder leaves `method.json` as well, by which the
-report knows that it belongs to the table; a folder under `filled_by` in `methods` does the same through DVC.
+lowest hole PSNR, named by their row of scores); `photographs.parquet` (a row a photograph's hole, and one more where
+copied texture was switched off) and `photographs/` (the composites that the report shows). A method whose package is
+not installed has no rows, and `summary.json` says what it lacks. A method out of a folder leaves `method.json` as well,
+by which the report knows that it belongs to the table; a folder under `filled_by` in `methods` does so through DVC.
 """
 
 import re
@@ -21,10 +23,19 @@ from PIL import Image
 from pydantic import Field
 
 from stages.evaluate.evaluation import Measures, Outcome, evaluate
-from stages.evaluate.exchange import export_pairs
-from stages.evaluate.filling import choose_filler
+from stages.evaluate.exchange import export_pairs, export_photographs
+from stages.evaluate.filling import choose_filler, lacking
 from stages.evaluate.means import by_ratio, summarise
 from stages.evaluate.perceptual import Distance, Fid, Lpips
+from stages.evaluate.photographs import (
+    FOLDER,
+    PhotographOutcome,
+    choose_restorer,
+    evaluate_photographs,
+    no_photographs,
+    read_questions,
+    summarise_photographs,
+)
 from stages.pictures.holes import Bank
 from stages.pictures.shards import Tiles
 from stages.running import files, guard, machine
@@ -44,6 +55,7 @@ class EvaluateParams(Settings):
     perceptual: bool
     lpips: bool
     fid: bool
+    photographs: bool
     worst: int = Field(ge=0, le=1000)
 
 
@@ -67,15 +79,21 @@ def score_folder(name: str, folder: str) -> None:
     if not Path(folder).is_dir():
         raise InputError(f"{folder} is no folder; it should hold a picture for every pair, named by the pair")
     _evaluate(name, folder)
+    if read("evaluate.photographs", bool) and not (Path(folder) / "photographs").is_dir():
+        say(f"{folder} has no folder photographs, so {name} is not in that test")
     files.write_json(Path("data/evaluation") / name / "method.json", {"filled_by": folder})
     say("dvc repro report (or python -m stages.report) takes it into the table")
 
 
 def export(folder: str) -> None:
-    """Write the pairs as pictures."""
+    """Write the pairs, and the photographs, as pictures."""
     pairs, tiles, bank = _read_pairs()
     export_pairs(Path(folder), pairs, tiles, bank)
     say(f"{folder}: {len(pairs)} pictures in images/, their holes (white) in holes/; answers go by the same names")
+    if read("evaluate.photographs", bool):
+        questions = read_questions(FOLDER)
+        export_photographs(Path(folder) / "photographs", questions, FOLDER)
+        say(f"{folder}/photographs: {len(questions)} photographs likewise; answers go into a folder photographs")
 
 
 def _read_pairs() -> tuple[pd.DataFrame, Tiles, Bank]:
@@ -91,15 +109,27 @@ def _evaluate(key: str, filled_by: str) -> None:
     machine.keep_to_cores()
     params = read("evaluate", EvaluateParams)
     pairs, tiles, bank = _read_pairs()
+    questions = read_questions(FOLDER) if params.photographs else pd.DataFrame({"id": []})
+    if reason := lacking(key, filled_by):
+        nothing = Outcome(pairs.iloc[:0], {}, {})
+        _write(Path("data/evaluation") / key, nothing, no_photographs(questions), {"missing": reason})
+        say(f"{key} is left out: {reason}")
+        return
     filler = choose_filler(key, filled_by, tiles.size)
     measures = _measures(params)
     outcome = evaluate(filler, tiles, bank, pairs, measures, params.worst)
-    summary = summarise(outcome.scores)
+    summary: dict[str, float | str] = {**summarise(outcome.scores)}
     if measures.fid is not None:
         summary["fid"] = measures.fid.value()
-    _write(Path("data/evaluation") / key, outcome, summary)
+    restorer = choose_restorer(key, filled_by) if params.photographs else None
+    photographs = evaluate_photographs(restorer, questions, measures) if restorer else no_photographs(questions)
+    summary |= summarise_photographs(photographs.scores)
+    _write(Path("data/evaluation") / key, outcome, photographs, summary)
     speed = f", {summary['ms']:.1f} ms a picture" if "ms" in summary else ""
     say(f"{key}: hole PSNR {summary['hole_psnr']:.2f} dB, SSIM {summary['ssim']:.4f}{speed}")
+    if "photo_hole_psnr" in summary:
+        scored = f"hole PSNR {summary['photo_hole_psnr']:.2f} dB, sharpness {summary['photo_sharpness']:.2f}"
+        say(f"{key}: on photographs {scored}")
 
 
 def _measures(params: EvaluateParams) -> Measures:
@@ -112,19 +142,21 @@ def _measures(params: EvaluateParams) -> Measures:
     return Measures(per_pair, Fid(device) if params.fid else None)
 
 
-def _write(out: Path, outcome: Outcome, summary: dict[str, float]) -> None:
+def _write(out: Path, outcome: Outcome, photographs: PhotographOutcome, summary: dict[str, float | str]) -> None:
     with files.fresh_folder(out) as folder:
         files.write_parquet(folder / "scores.parquet", outcome.scores)
+        files.write_parquet(folder / "photographs.parquet", photographs.scores)
         files.write_csv(folder / "by_ratio.csv", by_ratio(outcome.scores))
-        for name, pictures in (("pictures", outcome.shown), ("worst", outcome.worst)):
-            (folder / name).mkdir()
-            _save(folder / name, pictures)
+        _save(folder / "pictures", {f"{row:05d}": picture for row, picture in outcome.shown.items()})
+        _save(folder / "worst", {f"{row:05d}": picture for row, picture in outcome.worst.items()})
+        _save(folder / "photographs", photographs.shown)
         files.write_json(folder / "summary.json", summary)
 
 
-def _save(folder: Path, pictures: dict[int, npt.NDArray[np.uint8]]) -> None:
-    for row, picture in pictures.items():
-        Image.fromarray(picture).save(folder / f"{row:05d}.png")
+def _save(folder: Path, pictures: dict[str, npt.NDArray[np.uint8]]) -> None:
+    folder.mkdir()
+    for name, picture in pictures.items():
+        Image.fromarray(picture).save(folder / f"{name}.png")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
     DIR/images/30b0007.png      the picture, its hole painted black
     DIR/holes/30b0007.png       white where pixels are missing
     DIR/pairs.csv               all that is known of each pair; data/pairs.csv without places
+    DIR/photographs/            the same of whole photographs: images, holes, photographs.csv
 
 Targets stay here: a tool that never saw them cannot have used them. An answer is a picture of the same size with the
 pair's name; its known pixels may be anything, since they are put back before it is scored (and scored as `raw_*`).
@@ -16,7 +17,7 @@ import pandas as pd
 from PIL import Image
 
 from stages.pictures.holes import Bank
-from stages.pictures.images import load_image, save_png
+from stages.pictures.images import load_hole, load_image, save_png
 from stages.pictures.shards import Tiles
 from stages.running import files
 from stages.running.errors import InputError
@@ -46,6 +47,34 @@ def export_pairs(folder: Path, pairs: pd.DataFrame, tiles: Tiles, bank: Bank) ->
             save_png(folder / "images" / f"{name}.png", target * (1 - hole[..., None]))
             Image.fromarray(255 * hole).save(folder / "holes" / f"{name}.png")
     files.write_csv(folder / "pairs.csv", pairs.drop(columns=["tile_row", "hole_row", "shown"]))
+
+
+def export_photographs(folder: Path, questions: pd.DataFrame, made: Path) -> None:
+    """Write the photographs of the photograph test, their holes painted black.
+
+    Args:
+        folder: gets `images/ID.png`, `holes/ID.png` and `photographs.csv`; what it held otherwise stays.
+        questions: the list in `made`.
+        made: data/photographs.
+    """
+    for part in ("images", "holes"):
+        (folder / part).mkdir(parents=True, exist_ok=True)
+    for name in questions["id"]:
+        target, hole = read_question(made, name)
+        save_png(folder / "images" / f"{name}.png", target * (1 - hole[..., None]))
+        Image.fromarray(255 * hole).save(folder / "holes" / f"{name}.png")
+    files.write_csv(folder / "photographs.csv", questions.drop(columns=["shown"]))
+
+
+def read_question(folder: Path, name: str) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+    """Read a photograph, uint8 (H, W, 3), and its hole, uint8 (H, W), 1 = missing.
+
+    Args:
+        folder: data/photographs.
+        name: the id.
+    """
+    target = load_image(folder / "images" / f"{name}.png", _MEGAPIXELS)
+    return target, load_hole(folder / "holes" / f"{name}.png", "white")
 
 
 def read_answer(folder: Path, name: str, shape: tuple[int, ...]) -> Floats:

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stages.evaluate import exchange
-from stages.restoring import classical, onnx_model
+from stages.restoring import classical, inpainter, onnx_model
 from stages.running import machine
 from stages.running.errors import InputError, ParamsError
 from stages.running.parallel import AtHome, map_ordered
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from stages.restoring.exported import ExportedModel
 
 AT_HOME_S = 2.0  # of work before other processes are started, which takes longer
+MODELS = (".onnx", ".pt2")
 BATCH_SIZE = 32  # pictures that a model answers at once; changes the time, not the answers
 
 Pixels = npt.NDArray[np.uint8]
@@ -68,7 +69,7 @@ def choose_filler(key: str, filled_by: str, side_px: int) -> Filler:
         raise InputError(f"methods.{key}: {filled_by} is missing; run dvc repro, or dvc pull where a remote holds it")
     if Path(filled_by).is_dir():
         return partial(_by_folder, Path(filled_by))
-    if filled_by.endswith((".onnx", ".pt2")):
+    if filled_by.endswith(MODELS):
         answers, facts = _load(filled_by)
         _check_facts(key, filled_by, facts, side_px)
         return partial(_by_model, answers)
@@ -78,6 +79,22 @@ def choose_filler(key: str, filled_by: str, side_px: int) -> Filler:
             f"method ({', '.join(classical.METHODS)}), but filled_by is {filled_by}"
         )
     return partial(_by_method, key, AtHome(AT_HOME_S))
+
+
+def lacking(key: str, filled_by: str) -> str:
+    """Say what keeps a classical method from filling anything: a package that is not installed; "" if nothing does.
+
+    Args:
+        key: as for `choose_filler`.
+        filled_by: likewise.
+    """
+    if Path(filled_by).is_dir() or filled_by.endswith(MODELS) or key not in classical.METHODS:
+        return ""
+    try:
+        inpainter.load(key)
+    except InputError as error:
+        return str(error)
+    return ""
 
 
 def _by_method(method: str, at_home: AtHome, questions: Questions) -> Filled:

@@ -45,9 +45,11 @@ def by_ratio(scores: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         one row a bucket: `holes` (its name, such as "10-20 %"), `ratio_percent` (its middle, for an axis), the
-        headline scores, and `hole_psnr_border` and `hole_psnr_inside`.
+        headline scores, and `hole_psnr_border` and `hole_psnr_inside`; no row without scores.
     """
     rows = []
+    if scores.empty:
+        return pd.DataFrame(columns=["holes", "ratio_percent", *HEADLINES, "hole_psnr_border", "hole_psnr_inside"])
     for bucket, (low, high) in enumerate(BUCKETS):
         cell = scores[scores["bucket"] == bucket]
         rows.append(

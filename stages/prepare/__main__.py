@@ -20,6 +20,7 @@ from pydantic import Field
 
 from stages.pictures.images import MOST_MEGAPIXELS
 from stages.pictures.shards import SHARD_BYTES, close_folder
+from stages.pictures.sources import find_sources
 from stages.pictures.splits import SPLITS
 from stages.prepare.found import Found
 from stages.prepare.look import look
@@ -27,7 +28,6 @@ from stages.prepare.manifest import write_manifest
 from stages.prepare.photos import Reject
 from stages.prepare.selection import Pair, Selection, check_rejects, check_splits, select
 from stages.prepare.sharding import Order, Shard, deal, write_shard
-from stages.prepare.sources import find_sources
 from stages.prepare.tiling import Cutting
 from stages.running import guard, machine
 from stages.running.errors import ParamsError

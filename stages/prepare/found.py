@@ -18,8 +18,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from stages.pictures.sources import Source, check_listed
 from stages.prepare.photos import Photo, Reject, as_found, hash_files, take
-from stages.prepare.sources import Source, check_listed
 from stages.prepare.tiling import Cutting
 from stages.running.errors import InputError
 from stages.running.files import atomic_write, remove_folder

@@ -11,7 +11,7 @@ import numpy as np
 
 from stages.pictures.images import BadImageError, Decoded, Pixels, decode, open_picture
 from stages.pictures.near import look_of
-from stages.prepare.sources import Source
+from stages.pictures.sources import Source
 from stages.prepare.tiling import Cutting, Tiles, choose_tiles, cut
 
 _PASSING = ("changed", "not_a_file", "unreadable")  # of the file system and not of the content

@@ -24,9 +24,9 @@ from PIL import Image
 from stages.augment.transforms import alter, build
 from stages.masks.__main__ import Recipe, _draw_rows
 from stages.pictures.near import near_duplicates
+from stages.pictures.sources import Source
 from stages.prepare.found import Found
 from stages.prepare.photos import take
-from stages.prepare.sources import Source
 from stages.prepare.tiling import Cutting
 from tests.clone import ROOT
 from tests.prepare.photographs import photo

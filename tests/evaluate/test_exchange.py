@@ -42,6 +42,15 @@ def answer(method: str) -> None:
         Image.fromarray(np.round(255 * filled).astype(np.uint8)).save(Path("answers") / path.name)
 
 
+def answer_photographs(grey: int) -> None:
+    """Do what a tool would that knows one answer, and cares for no known pixel."""
+    Path("answers/photographs").mkdir()
+    for path in sorted(Path("exported/photographs/images").iterdir()):
+        hole = np.asarray(Image.open(Path("exported/photographs/holes") / path.name)) > 127
+        assert not np.asarray(Image.open(path))[hole].any()
+        Image.new("RGB", hole.shape[::-1], (grey, grey, grey)).save(Path("answers/photographs") / path.name)
+
+
 def test_a_tools_answers_score_as_the_same_method_does_here(project):
     answer("telea")
     score_folder("their_telea", "answers")
@@ -52,12 +61,32 @@ def test_a_tools_answers_score_as_the_same_method_does_here(project):
     assert theirs["milliseconds"].isna().all()
     found = read_evaluations(Path("data/evaluation"), {"telea": classical.__file__})
     assert [(one.key, one.trained) for one in found] == [("telea", False), ("their_telea", False)]
+    assert len(pd.read_parquet("data/evaluation/their_telea/photographs.parquet")) == 0  # it answered none
+
+
+def test_a_tools_answers_to_photographs_are_scored_in_the_holes_alone(project):
+    answer("mean")
+    answer_photographs(128)
+    score_folder("theirs", "answers")
+    scores = pd.read_parquet("data/evaluation/theirs/photographs.parquet")
+    assert scores["id"].to_list() == pd.read_csv("data/photographs/photographs.csv")["id"].to_list()
+    assert not scores["detail"].any()
+    assert (scores["psnr"] > scores["hole_psnr"]).all()
+    name = scores["id"].iloc[0]
+    hole = np.asarray(Image.open(f"data/photographs/holes/{name}.png")) > 0
+    composite = np.asarray(Image.open(f"data/evaluation/theirs/photographs/{name}.png"))
+    assert (composite[hole] == 128).all()
+    assert np.array_equal(composite[~hole], np.asarray(Image.open(f"data/photographs/images/{name}.png"))[~hole])
 
 
 def test_what_is_exported_says_which_pairs_they_are_and_holds_no_target(project):
     pairs = pd.read_csv("exported/pairs.csv")
-    assert sorted(path.name for path in Path("exported").iterdir()) == ["holes", "images", "pairs.csv"]
+    assert sorted(path.name for path in Path("exported").iterdir()) == ["holes", "images", "pairs.csv", "photographs"]
     assert sorted(path.stem for path in Path("exported/images").iterdir()) == sorted(pairs["pair"])
+    photographs = pd.read_csv("exported/photographs/photographs.csv")
+    files = sorted(path.name for path in Path("exported/photographs").iterdir())
+    assert files == ["holes", "images", "photographs.csv"]
+    assert sorted(path.stem for path in Path("exported/photographs/images").iterdir()) == sorted(photographs["id"])
 
 
 def test_a_missing_answer_is_named(project):

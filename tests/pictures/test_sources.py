@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.prepare.sources import check_listed, find_sources
+from stages.pictures.sources import check_listed, find_sources
 from stages.running.errors import InputError, ParamsError
 
 HEADER = "package,file,split,sha256\n"
