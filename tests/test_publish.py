@@ -97,6 +97,27 @@ def test_the_comparison_has_the_counts_and_pages_of_what_was_trained_on(tree: Pa
     assert publish(held(), registering=False) == ["comparison of 3 methods: logged with the report"]
 
 
+def test_scores_on_photographs_come_first_and_a_method_without_its_package_has_none(tree: Path) -> None:
+    for method, distance in (("mean", 1.5), ("pconv", 1.1)):
+        path = Path(f"data/evaluation/{method}/summary.json")
+        scores = json.loads(path.read_text()) | {"photo_perceptual": distance, "photo_hole_psnr": 17.5}
+        path.write_text(json.dumps(scores))
+    Path("data/evaluation/biharmonic/summary.json").write_text('{"missing": "biharmonic needs a package"}')
+    publish(held(), registering=True)
+    seen = Seen()
+    assert seen.run().data.metrics["test/photo_perceptual"] == 1.1
+    assert seen.versions("inpaint-pconv")[0].tags["test.photo_perceptual"] == "1.1000"
+    (run,) = (run for run in seen.runs() if store.RECORD not in run.data.tags)
+    assert run.data.metrics["photo_hole_psnr/mean"] == 17.5
+    assert [line.replace("&nbsp;", "") for line in run.data.tags["mlflow.note.content"].splitlines()[2:]] == [
+        "| method | perceptual distance on photographs | hole PSNR on photographs, dB | hole PSNR, dB | SSIM |",
+        "| --- | --- | --- | --- | --- |",
+        "| mean | 1.500 | 17.50 | 14.00 | 0.7000 |",
+        "| biharmonic (not scored: its package is not installed) |  |  |  |  |",
+        "| pconv | 1.100 | 17.50 | 22.00 | 0.9000 |",
+    ]
+
+
 def test_other_scores_of_the_same_training_replace_the_old_ones(tree: Path) -> None:
     publish(held(), registering=False)
     Path("data/evaluation/pconv/summary.json").write_text('{"hole_psnr": 19.5}')
@@ -167,7 +188,7 @@ def test_a_version_says_what_it_is(tree: Path) -> None:
     assert version.tags["data.data/prepared/train"] == "a" * 64
     assert version.tags["test.hole_psnr"] == "22.0000"
     assert version.description.startswith(
-        "**pconv**, trained for 30 steps in 2 min on 40 tiles of data/prepared/train, on Abacus 2. On the test pairs:\n"
+        "**pconv**, trained for 30 steps in 2 min on 40 tiles of data/prepared/train, on Abacus 2. In the tests:\n"
     )
     about = seen.client.get_registered_model("inpaint-pconv").description
     assert 'load_model("models:/inpaint-pconv@champion")' in about

@@ -30,6 +30,8 @@ from stages.running.errors import InputError
 from stages.running.parallel import AtHome, map_ordered
 
 FOLDER = Path("data/photographs")
+_BOTH = ((True, Settings()), (False, Settings(detail=False)))
+
 PLAIN = "_plain"  # at the end of a composite's name: without copied texture
 
 Pixels = npt.NDArray[np.uint8]
@@ -92,12 +94,18 @@ def _by_folder(answers: Path, folder: Path, names: Sequence[str]) -> Iterable[li
         yield [Restored(np.where(hole[..., None] > 0, answer, target), np.nan, detail=False)]
 
 
-def _by_model(model: str, folder: Path, names: Sequence[str]) -> Iterable[list[Restored]]:
+def _by_model(
+    model: str, folder: Path, names: Sequence[str], variants: Sequence[tuple[bool, Settings]] = _BOTH
+) -> Iterable[list[Restored]]:
     restore = inpainter.load(model)
     restore.self_test()  # untimed: the first call also allocates
-    variants = ((True, Settings()), (False, Settings(detail=False)))
     for name in names:
         yield [_restore(restore, folder, name, detail, settings) for detail, settings in variants]
+
+
+def restore_by_default(model: str, folder: Path, names: Sequence[str]) -> Iterable[list[Restored]]:
+    """Answer by a model, a file or its folder, as it does by default and in no other way; a `Restorer`."""
+    return _by_model(model, folder, names, _BOTH[:1])
 
 
 def _by_method(method: str, folder: Path, names: Sequence[str]) -> Iterable[list[Restored]]:

@@ -12,7 +12,7 @@ from stages.running.errors import InputError, ParamsError
 from stages.running.params import Settings
 from stages.tracking.record import Record, read_record, read_scores
 
-_REPORT = ("index.html", "gallery.png", "scores.csv", "differences.csv")
+_REPORT = ("index.html", "gallery.png", "photographs.csv", "scores.csv", "differences.csv")
 
 
 class PublishParams(Settings):

@@ -1,31 +1,47 @@
 """What a person reads in MLflow: descriptions in Markdown, tables of scores."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from stages.comparing.scores import SCORES, Score
+from stages.comparing.scores import PHOTOGRAPH_SCORES, SCORES, Score
 from stages.publish.held import Held
 
-_HEADLINES = ("hole_psnr", "psnr", "ssim", "l1_percent", "hole_l1_percent", "sharpness", "perceptual")
-_BASELINES = ("mean", "harmonic", "biharmonic")
+_ON_PHOTOGRAPHS = tuple(
+    replace(score, name=f"photo_{score.name}", label=f"{score.label} on photographs")
+    for score in PHOTOGRAPH_SCORES
+    if score.name != "milliseconds"
+)
+_HEADLINES = (
+    *(score.name for score in _ON_PHOTOGRAPHS),
+    *("hole_psnr", "psnr", "ssim", "l1_percent", "hole_l1_percent", "sharpness", "perceptual"),
+)
+_BASELINES = ("mean", "harmonic", "biharmonic", "patchmatch")
 _GAP = 3 * "&nbsp;"  # MLflow shows tables without a gap between columns
 
 
 def headlines(scores: Mapping[str, float]) -> dict[str, float]:
-    """Pick the scores over all test pairs that tell most."""
+    """Pick the scores of both tests that tell most."""
     return {name: scores[name] for name in _HEADLINES if name in scores}
 
 
 def score_table(held: Held, methods: Sequence[str]) -> str:
     """Return the headline scores of some methods as a Markdown table."""
     names = headlines(held.scores[methods[0]])
-    columns = [score for score in SCORES if score.name in names]
+    columns = [score for score in (*_ON_PHOTOGRAPHS, *SCORES) if score.name in names]
     lines = [
         ["method", *(f"{_GAP}{', '.join(filter(None, (score.label, score.unit)))}" for score in columns)],
         ["---"] * (1 + len(columns)),
-        *([method, *(_GAP + _cell(held.scores[method], score) for score in columns)] for method in methods),
+        *(
+            [_name(held, method), *(_GAP + _cell(held.scores[method], score) for score in columns)]
+            for method in methods
+        ),
     ]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _name(held: Held, method: str) -> str:
+    return method if held.scores[method] else f"{method} (not scored: its package is not installed)"
 
 
 def _cell(scores: Mapping[str, float], score: Score) -> str:
@@ -48,7 +64,7 @@ def describe(held: Held, key: str) -> str:
     return (
         f"**{key}**, trained for {record.steps} steps in {minutes:.0f} min on {tiles}, "
         f"on {record.machine.get('gpu') or record.machine.get('processor', 'an unnamed machine')}. "
-        f"On the test pairs:\n\n{score_table(held, [key, *(method for method in _BASELINES if method in held.scores)])}"
+        f"In the tests:\n\n{score_table(held, [key, *(method for method in _BASELINES if method in held.scores)])}"
     )
 
 

@@ -2,9 +2,10 @@
 
     python -m stages.report
 
-Writes `index.html` (one page, no other file needed), `gallery.png` (target, image and all answers on one sheet),
-`scores.csv` (methods x scores), `differences.csv` (methods against each other, with intervals) and for each method
-`methods/KEY/`: `cells.csv` (every score in every cell of the protocol), `gallery.png` and `over_ratio.png`.
+Writes `index.html` (one page, no other file needed), `photographs.csv` (methods x scores of the photograph test),
+`gallery.png` (target, image and all answers to tiles on one sheet), `scores.csv` (methods x scores of the tile test),
+`differences.csv` (methods against each other, with intervals) and for each method `methods/KEY/`: `cells.csv` (every
+score in every cell of the protocol), `gallery.png`, `over_ratio.png` and `photographs.jpg`.
 """
 
 import sys
@@ -16,13 +17,13 @@ import numpy as np
 from stages.comparing.bootstrap import Resamples
 from stages.pictures.holes import Bank
 from stages.pictures.shards import Tiles
-from stages.report import comparison
+from stages.report import comparison, photographs
 from stages.report.claims import find_claims
 from stages.report.data_size import read_data_size
 from stages.report.looks import render_looks
 from stages.report.page import Content, render
 from stages.report.pictures import Shown, contact_sheet, over_ratio, read_picture, with_hole
-from stages.report.reading import Evaluation, read_evaluations, read_trainings
+from stages.report.reading import Evaluation, label_of, read_absent, read_evaluations, read_trainings
 from stages.running import files, guard
 from stages.running.params import Settings, read, read_seed
 from stages.running.say import say
@@ -44,6 +45,7 @@ def main() -> None:
         files.write_text(folder / "index.html", render(content))
         files.write_csv(folder / "scores.csv", comparison.as_table(evaluations, resamples))
         files.write_csv(folder / "differences.csv", comparison.differences_table(evaluations, resamples))
+        _write_photographs(folder, content.photographs)
         labels = ["target", "image", *(one.label for one in evaluations)]
         contact_sheet(content.gallery, labels).save(folder / "gallery.png")
         for number, one in enumerate(evaluations):
@@ -55,9 +57,21 @@ def main() -> None:
     say(f"{OUT / 'index.html'}: {len(evaluations)} methods on {len(evaluations[0].scores)} pairs; open it in a browser")
 
 
+def _write_photographs(folder: Path, found: photographs.Answered | None) -> None:
+    if found is None:
+        return
+    files.write_csv(folder / "photographs.csv", photographs.as_table(found))
+    for key in dict.fromkeys(one.key for one in found.entries):
+        sheet = photographs.sheet(found, key)
+        (folder / "methods" / key).mkdir(parents=True, exist_ok=True)
+        sheet.save(folder / "methods" / key / "photographs.jpg", quality=88)
+
+
 def gather(seed: int, methods: dict[str, MethodParams]) -> Content:
     """Bring together all that the page shows."""
-    evaluations = read_evaluations(Path("data/evaluation"), {key: one.filled_by for key, one in methods.items()})
+    filled_by = {key: one.filled_by for key, one in methods.items()}
+    evaluations = read_evaluations(Path("data/evaluation"), filled_by)
+    absent = {label_of(key): why for key, why in read_absent(Path("data/evaluation"), filled_by).items()}
     trainings = read_trainings(Path("data/training"), [one.key for one in evaluations if one.trained])
     tiles, bank = Tiles(["data/prepared/test"]), Bank("data/masks/test.npy")
     rows = sorted(evaluations[0].pictures)
@@ -66,8 +80,21 @@ def gather(seed: int, methods: dict[str, MethodParams]) -> Content:
     resamples = Resamples(evaluations[0].scores["photo"], np.random.default_rng([seed, *b"report"]))
     data_size = read_data_size(Path("data/data_size"), np.random.default_rng([seed, *b"data_size"]))
     claims = find_claims(evaluations, resamples, data_size, rows)
-    digest = files.sha256("data/pairs.csv")
-    return Content(evaluations, trainings, gallery, worst, claims, data_size, resamples, digest, render_looks())
+    return Content(
+        evaluations=evaluations,
+        absent=absent,
+        photographs=photographs.answered(
+            evaluations, absent, np.random.default_rng([seed, *b"photographs"]), Path("data/photographs")
+        ),
+        trainings=trainings,
+        gallery=gallery,
+        worst=worst,
+        claims=claims,
+        data_size=data_size,
+        resamples=resamples,
+        pairs_sha256=files.sha256("data/pairs.csv"),
+        looks=render_looks(),
+    )
 
 
 def show(one: Evaluation, rows: list[int], answers: Sequence[dict[int, Path]], tiles: Tiles, bank: Bank) -> list[Shown]:

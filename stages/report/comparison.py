@@ -1,7 +1,8 @@
 """Methods against each other: means, how sure they are, and which is best where."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -9,6 +10,14 @@ import pandas as pd
 from stages.comparing.bootstrap import Estimate, Resamples
 from stages.comparing.scores import SCORES, Score
 from stages.report.reading import Evaluation
+
+
+class Scored(Protocol):
+    """What a method answered: `scores`, one row a question, the same questions for all."""
+
+    @property
+    def scores(self) -> pd.DataFrame:
+        """The table."""
 
 
 def scores_of(evaluations: list[Evaluation]) -> list[Score]:
@@ -85,16 +94,17 @@ def columns_of(evaluations: list[Evaluation]) -> list[tuple[str, pd.Series]]:
 
 def by_cell(evaluations: list[Evaluation], resamples: Resamples, score: Score = SCORES[0]) -> list[list[Cell]]:
     """Tabulate a score: a row a method, a column a kind of holes as in `columns_of`."""
-    return _transpose([_column(evaluations, resamples, score, among) for _, among in columns_of(evaluations)])
+    return _transpose([column(evaluations, resamples, score, among) for _, among in columns_of(evaluations)])
 
 
 def all_scores(evaluations: list[Evaluation], resamples: Resamples) -> list[list[Cell]]:
     """Tabulate the means of all scores that there are, a row a method."""
     every = pd.Series(True, index=evaluations[0].scores.index)
-    return _transpose([_column(evaluations, resamples, score, every) for score in scores_of(evaluations)])
+    return _transpose([column(evaluations, resamples, score, every) for score in scores_of(evaluations)])
 
 
-def _column(evaluations: list[Evaluation], resamples: Resamples, score: Score, among: pd.Series) -> list[Cell]:
+def column(evaluations: Sequence[Scored], resamples: Resamples, score: Score, among: pd.Series) -> list[Cell]:
+    """Tabulate the means of one score over some questions, a cell a method."""
     estimates = [resamples.estimate(one.scores[score.name], among) for one in evaluations]
     rounded = np.array([estimate.mean for estimate in estimates]).round(score.decimals)
     if np.isnan(rounded).all():

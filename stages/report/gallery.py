@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from stages.report.pictures import Shown, data_uri
+from stages.report.pictures import Shown, data_uri, magnification
 from stages.report.reading import Evaluation
 
 
@@ -24,6 +24,7 @@ class Picture:
         role: target, image or answer; the viewer slides an answer over the other two.
         caption: what it is.
         score: below it.
+        size: width and height on the page, in pixels.
         best: whether it scores best of its row.
     """
 
@@ -31,6 +32,7 @@ class Picture:
     role: str
     caption: str
     score: str
+    size: tuple[int, int]
     best: bool = False
 
 
@@ -52,12 +54,19 @@ def row(evaluations: Sequence[Evaluation], shown: Shown) -> list[Picture]:
     scores = [float(one.scores["hole_psnr"].iloc[shown.row]) for one in evaluations]
     texts = [f"{score:.1f}" for score in scores]
     best = f"{max(scores):.1f}" if len(scores) > 1 else ""
+    factor = magnification(max(shown.target.shape[:2]))
+    size = (factor * shown.target.shape[1], factor * shown.target.shape[0])
     return [
-        Picture(data_uri(shown.target), "target", f"target ({hole})", "target"),
-        Picture(data_uri(shown.image), "image", f"image with its hole ({hole})", str(pair["pair"])),
+        Picture(data_uri(shown.target), "target", f"target ({hole})", "target", size),
+        Picture(data_uri(shown.image), "image", f"image with its hole ({hole})", str(pair["pair"]), size),
         *(
             Picture(
-                data_uri(answer), "answer", f"{one.label}: {text} dB hole PSNR ({hole})", f"{text} dB", text == best
+                data_uri(answer),
+                "answer",
+                f"{one.label}: {text} dB hole PSNR ({hole})",
+                f"{text} dB",
+                size,
+                text == best,
             )
             for one, answer, text in zip(evaluations, shown.answers, texts, strict=True)
         ),

@@ -41,6 +41,9 @@ function show(y, x) {
   const picture = button.querySelector("img");
   after.src = picture.src;
   after.alt = picture.alt;
+  const stack = viewer.querySelector(".stack");
+  stack.style.setProperty("--aspect", picture.getAttribute("width") / picture.getAttribute("height"));
+  stack.style.setProperty("--rendering", getComputedStyle(picture).imageRendering);
   viewer.querySelector("figcaption").textContent = picture.alt;
   compare(button.dataset.role === "answer");
 }

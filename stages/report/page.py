@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import jinja2
 import numpy as np
 import pandas as pd
 
 from stages.comparing.bootstrap import FEW_PHOTOS, RESAMPLES, Estimate, Resamples
-from stages.report import charts, comparison, gallery
+from stages.report import charts, comparison, gallery, photographs
 from stages.report.charts import Chart, Line, line_chart
 from stages.report.claims import Claim
 from stages.report.data_size import DataSize
@@ -29,6 +30,8 @@ class Content:
 
     Attributes:
         evaluations: of all methods, at least one.
+        absent: why others were not scored, by their labels.
+        photographs: what the photograph test found, if it was made.
         trainings: of those trained here.
         gallery: pictures of the pairs to look at, from small holes to large ones.
         worst: pictures of each method's worst pairs, by its key; `Shown.answers` has that method's alone.
@@ -40,6 +43,8 @@ class Content:
     """
 
     evaluations: list[Evaluation]
+    absent: dict[str, str]
+    photographs: photographs.Answered | None
     trainings: list[Training]
     gallery: Sequence[Shown]
     worst: dict[str, list[Shown]]
@@ -83,8 +88,8 @@ def render(content: Content) -> str:
     """
     evaluations, resamples = content.evaluations, content.resamples
     styles = choose_styles(evaluations)
-    height, width, _ = content.gallery[0].target.shape
-    factor = magnification(max(height, width))
+    width = content.gallery[0].target.shape[1] * magnification(max(content.gallery[0].target.shape[:2]))
+    photos = min([resamples.photos, *([content.photographs.resamples.photos] if content.photographs else [])])
     headline = comparison.find_headline(evaluations, resamples)
     return _template().render(
         headline=headline,
@@ -92,7 +97,9 @@ def render(content: Content) -> str:
         pairs=len(evaluations[0].scores),
         pairs_sha256=content.pairs_sha256,
         photos=resamples.photos,
-        few_photos=resamples.photos < FEW_PHOTOS,
+        few_photos=photos if photos < FEW_PHOTOS else 0,
+        photographs=_photographs(content.photographs, styles),
+        absent=content.absent,
         resamples=RESAMPLES,
         methods=_methods(content, styles),
         columns=[(name, int(rows.sum())) for name, rows in comparison.columns_of(evaluations)],
@@ -107,8 +114,7 @@ def render(content: Content) -> str:
             for one in evaluations
             if content.worst.get(one.key)
         ],
-        picture_px=factor * width,
-        picture_height_px=factor * height,
+        picture_px=width,
         validation_chart=_validation_chart(content.trainings, styles),
         loss_charts=[_loss_chart(training) for training in content.trainings],
         trainings=[(training.label, styles[training.key]) for training in content.trainings],
@@ -116,6 +122,24 @@ def render(content: Content) -> str:
         geometry=charts,
         looks=content.looks,
     )
+
+
+def _photographs(found: photographs.Answered | None, styles: dict[str, str]) -> dict[str, Any] | None:
+    if found is None:
+        return None
+    headline = photographs.find_headline(found)
+    return {
+        "headline": headline,
+        "style": styles[headline.best.key],
+        "questions": len(found.questions),
+        "photos": found.resamples.photos,
+        "scores": found.scores(),
+        "lines": photographs.lines(found, styles),
+        "absent": found.absent,
+        "headings": photographs.headings(found, styles),
+        "gallery": photographs.gallery(found),
+        "picture_px": photographs.WIDTH_PX,
+    }
 
 
 def _template() -> jinja2.Template:

@@ -17,6 +17,7 @@ from PIL import Image, ImageDraw, ImageFont
 Pixels = npt.NDArray[np.uint8]
 
 WHITE = 255  # missing pixels, as in the files of holes
+_QUALITY = 82
 _CELL_PX, _GAP_PX, _LABEL_PX = 128, 4, 26
 _PAPER, _INK = (255, 255, 255), (31, 35, 40)
 
@@ -53,6 +54,12 @@ def data_uri(picture: Pixels) -> str:
     file = io.BytesIO()
     Image.fromarray(picture).save(file, "png", optimize=True)
     return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode("ascii")
+
+
+def lossy_uri(picture: Image.Image) -> str:
+    """Return a photograph as the text that stands for it in a page: WebP, a tenth of the bytes of PNG."""
+    picture.save(file := io.BytesIO(), "webp", quality=_QUALITY, method=4)
+    return "data:image/webp;base64," + base64.b64encode(file.getvalue()).decode("ascii")
 
 
 def magnification(side_px: int) -> int:

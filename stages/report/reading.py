@@ -8,9 +8,16 @@ from typing import Any
 
 import pandas as pd
 
+from stages.comparing.scores import by_default
 from stages.running.errors import InputError
 
 _PAIR = ["pair", "sha256"]
+_QUESTION = ["id", "sha256"]
+
+
+def label_of(key: str) -> str:
+    """Return a method's name for people."""
+    return key.replace("_", " ")
 
 
 @dataclass(frozen=True)
@@ -24,6 +31,8 @@ class Evaluation:
         by_ratio: means by bucket of the hole ratio.
         pictures: file of the composite by row of `scores`, for the pairs to look at.
         worst: likewise, for the pairs with the lowest hole PSNR, the worst first.
+        photographs: one row a question of the photograph test and variant; empty where none was answered.
+        composites: files of the answers to photographs to look at.
     """
 
     key: str
@@ -32,11 +41,13 @@ class Evaluation:
     by_ratio: pd.DataFrame
     pictures: dict[int, Path]
     worst: dict[int, Path] = field(default_factory=dict)
+    photographs: pd.DataFrame = field(default_factory=lambda: pd.DataFrame({"id": [], "sha256": [], "detail": []}))
+    composites: list[Path] = field(default_factory=list)
 
     @property
     def label(self) -> str:
         """The method's name for people."""
-        return self.key.replace("_", " ")
+        return label_of(self.key)
 
 
 @dataclass(frozen=True)
@@ -70,16 +81,43 @@ def read_evaluations(folder: Path, methods: Mapping[str, str]) -> list[Evaluatio
             `python -m stages.evaluate --method-folder` scored come after them.
 
     Raises:
-        InputError: an evaluation is missing, or was made on other pairs than the first.
+        InputError: an evaluation is missing, or was made on other pairs than the first; or no method was scored.
     """
     guests = {path.parent.name: str(path.parent) for path in sorted(folder.glob("*/method.json"))}
     every = {**methods, **{key: by for key, by in guests.items() if key not in methods}}
-    evaluations = [_read_evaluation(folder / key, key, filled_by) for key, filled_by in every.items()]
+    absent = read_absent(folder, methods)
+    evaluations = [
+        _read_evaluation(folder / key, key, filled_by) for key, filled_by in every.items() if key not in absent
+    ]
+    if not evaluations:
+        raise InputError(f"no method was scored: {'; '.join(absent.values())}")
     first = evaluations[0]
     for other in evaluations[1:]:
         if not other.scores[_PAIR].equals(first.scores[_PAIR]) or other.pictures.keys() != first.pictures.keys():
             raise InputError(f"{first.key} and {other.key} were evaluated on different pairs; run dvc repro evaluate")
+    _check_photographs([one for one in evaluations if len(one.photographs)])
     return evaluations
+
+
+def read_absent(folder: Path, methods: Mapping[str, str]) -> dict[str, str]:
+    """Say why methods were not scored, by their keys: what they lack, as evaluation wrote it.
+
+    Args:
+        folder: as for `read_evaluations`.
+        methods: likewise.
+    """
+    found = {key: folder / key / "summary.json" for key in methods if (folder / key / "summary.json").exists()}
+    said = {key: json.loads(path.read_text(encoding="utf-8")).get("missing", "") for key, path in found.items()}
+    return {key: str(words) for key, words in said.items() if words}
+
+
+def _check_photographs(evaluations: list[Evaluation]) -> None:
+    asked = [by_default(one.photographs)[_QUESTION] for one in evaluations]
+    for one, questions in zip(evaluations, asked, strict=True):
+        if not questions.equals(asked[0]):
+            raise InputError(
+                f"{evaluations[0].key} and {one.key} were evaluated on different photographs; run dvc repro evaluate"
+            )
 
 
 def _read_evaluation(folder: Path, key: str, filled_by: str) -> Evaluation:
@@ -89,7 +127,10 @@ def _read_evaluation(folder: Path, key: str, filled_by: str) -> Evaluation:
         {int(path.stem): path for path in sorted((folder / name).glob("*.png"))} for name in ("pictures", "worst")
     )
     worst = dict(sorted(worst.items(), key=lambda item: (scores["hole_psnr"].iloc[item[0]], item[0])))
-    return Evaluation(key, filled_by.endswith((".onnx", ".pt2")), scores, by_ratio, pictures, worst)
+    answered = {"photographs": pd.read_parquet(file)} if (file := folder / "photographs.parquet").exists() else {}
+    composites = sorted((folder / "photographs").glob("*.png"))
+    is_trained = filled_by.endswith((".onnx", ".pt2"))
+    return Evaluation(key, is_trained, scores, by_ratio, pictures, worst, composites=composites, **answered)
 
 
 def read_trainings(folder: Path, keys: list[str]) -> list[Training]:

@@ -18,6 +18,8 @@ from stages.comparing.bootstrap import FEW_PHOTOS, Estimate, Resamples
 from stages.pictures.holes import BUCKETS
 from stages.running.params import Settings
 
+_QUESTION = ["id", "sha256"]  # of the photograph test
+
 
 class GateParams(Settings):
     """The section `retrain.gate` of params.yaml."""
@@ -25,6 +27,7 @@ class GateParams(Settings):
     min_gain_db: float = Field(ge=0)
     max_perceptual_rise: float = Field(ge=0)
     max_bucket_loss_db: float = Field(ge=0)
+    max_photo_loss_db: float = Field(ge=0)
     above_classical: bool
     max_slowdown: float = Field(gt=0)
 
@@ -36,6 +39,7 @@ class Champion:
     Attributes:
         version: its number in the registry.
         scores: on the candidate's pairs, row by row; None where it could not be scored.
+        photographs: on the candidate's photographs, likewise; None where that test is not made.
         problem: why it could not; "" where it could.
         trained_on: hashes of the photographs that it learned from or was chosen by; None where nobody knows.
     """
@@ -44,6 +48,7 @@ class Champion:
     scores: pd.DataFrame | None
     problem: str = ""
     trained_on: frozenset[str] | None = frozenset()
+    photographs: pd.DataFrame | None = None
 
 
 @dataclass(frozen=True)
@@ -52,10 +57,12 @@ class Case:
 
     Attributes:
         scores: the candidate's, one row a pair, as evaluate writes them.
+        photographs: the candidate's by default, one row a hole in a photograph; None where that test is not made.
         champion: None where there is none.
         classical: scores of the methods that need no training, on the same pairs, by their names.
         slowdown: time of a batch by the candidate over that by the champion, side by side; 1 without a champion.
         unfinite: the hostile pictures to which the candidate's answer is not finite.
+        unfit: the surroundings in which its answer is farther from the target than a membrane's.
         vetoed: why these very weights were rolled back once; "" if they were not.
     """
 
@@ -64,7 +71,9 @@ class Case:
     classical: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     slowdown: float = 1.0
     unfinite: tuple[str, ...] = ()
+    unfit: tuple[str, ...] = ()
     vetoed: str = ""
+    photographs: pd.DataFrame | None = None
 
 
 @dataclass(frozen=True)
@@ -115,6 +124,7 @@ def decide(case: Case, params: GateParams, rng: np.random.Generator) -> Decision
     resamples = Resamples(candidate["photo"], rng)
     gain = resamples.estimate(candidate["hole_psnr"] - champion["hole_psnr"])
     checks = [*alone, _gains(gain, case.champion.version, params), *_against(candidate, champion, resamples, params)]
+    checks += _on_photographs(case, params, rng)
     checks.append(_fast_enough(case.slowdown, params))
     if resamples.photos < FEW_PHOTOS:
         notes = (*notes, f"only {resamples.photos} test photographs: the intervals are too narrow")
@@ -138,6 +148,9 @@ def _fitness(case: Case) -> Iterator[Check]:
     said = ", ".join(case.unfinite)
     words = f"answers are not finite for: {said}" if said else "every answer to hostile pictures is finite"
     yield Check("finite", not said, words)
+    said = ", ".join(case.unfit)
+    words = "is {} farther from its surroundings than a membrane"
+    yield Check("fit", not said, f"{words.format('at times')}: {said}" if said else words.format("never"))
 
 
 def _classical(case: Case, params: GateParams, rng: np.random.Generator) -> Iterator[Check]:
@@ -181,9 +194,7 @@ def _against(
 ) -> Iterator[Check]:
     if "perceptual" in candidate and "perceptual" in champion:
         rise = resamples.estimate(candidate["perceptual"] - champion["perceptual"])
-        words = f"perceptual distance changes by {rise.mean:+.4f} ({rise.low:+.4f} to {rise.high:+.4f})"
-        met = rise.low <= params.max_perceptual_rise
-        yield Check("perceptual", met, words + ("" if met else f", surely more than {params.max_perceptual_rise:g}"))
+        yield _perceptual("perceptual", "perceptual distance", rise, params)
     for bucket, (low, high) in enumerate(BUCKETS):
         among = candidate["bucket"] == bucket
         change = resamples.estimate(candidate["hole_psnr"] - champion["hole_psnr"], among)
@@ -193,6 +204,36 @@ def _against(
         met = change.mean >= -params.max_bucket_loss_db
         allowed = f", more than the {params.max_bucket_loss_db:g} dB that a kind of holes may lose"
         yield Check(f"bucket {bucket}", met, words + ("" if met else allowed))
+
+
+def _on_photographs(case: Case, params: GateParams, rng: np.random.Generator) -> Iterator[Check]:
+    """Compare the two on whole photographs, those left out that the champion was trained on."""
+    candidate, champion = case.photographs, case.champion.photographs if case.champion else None
+    if case.champion is None or candidate is None or champion is None:
+        return
+    if not candidate[_QUESTION].equals(champion[_QUESTION]):
+        said = f"version {case.champion.version}, the champion, was scored on other photographs"
+        yield Check("photographs", False, said)
+        return
+    unseen = ~candidate["photo"].isin(case.champion.trained_on or ())
+    candidate, champion = candidate[unseen], champion[unseen]
+    if candidate.empty:
+        return
+    resamples = Resamples(candidate["photo"], rng)
+    if "perceptual" in candidate and "perceptual" in champion:
+        rise = resamples.estimate(candidate["perceptual"] - champion["perceptual"])
+        yield _perceptual("perceptual on photographs", "on photographs perceptual distance", rise, params)
+    change = resamples.estimate(candidate["hole_psnr"] - champion["hole_psnr"])
+    words = f"on photographs hole PSNR changes by {_in_db(change)}"
+    met = change.high >= -params.max_photo_loss_db
+    allowed = f", surely a loss of more than {params.max_photo_loss_db:g} dB"
+    yield Check("photographs", met, words + ("" if met else allowed))
+
+
+def _perceptual(name: str, what: str, rise: Estimate, params: GateParams) -> Check:
+    words = f"{what} changes by {rise.mean:+.4f} ({rise.low:+.4f} to {rise.high:+.4f})"
+    met = rise.low <= params.max_perceptual_rise
+    return Check(name, met, words + ("" if met else f", surely more than {params.max_perceptual_rise:g}"))
 
 
 def _fast_enough(slowdown: float, params: GateParams) -> Check:

@@ -6,6 +6,7 @@ case = try_out(tree, "pconv", "inpaint-pconv", classical=["telea", "biharmonic"]
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -13,9 +14,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from stages.comparing.scores import by_default
 from stages.evaluate.evaluation import Measures, evaluate
 from stages.evaluate.filling import choose_filler
 from stages.evaluate.perceptual import Distance
+from stages.evaluate.photographs import FOLDER, evaluate_photographs, read_questions, restore_by_default
 from stages.pictures.holes import Bank
 from stages.pictures.shards import Tiles
 from stages.restoring import exported
@@ -67,7 +70,8 @@ def try_out(tree: Path, key: str, name: str, classical: Sequence[str]) -> Candid
     case = Case(
         scores=_scores(tree, key),
         champion=None,
-        classical={method: _scores(tree, method) for method in classical},
+        classical={method: table for method in classical if len(table := _scores(tree, method))},
+        photographs=_photographs(tree, key),
         unfinite=tuple(_unfinite(model, tiles.size)),
         vetoed=version.tags.get(aliases.VETO, ""),
     )
@@ -93,10 +97,16 @@ def _scores(tree: Path, method: str) -> pd.DataFrame:
     return pd.read_parquet(tree / f"data/evaluation/{method}/scores.parquet")
 
 
+def _photographs(tree: Path, method: str) -> pd.DataFrame | None:
+    """Read a method's scores on photographs by default; None where that test was not made."""
+    scores = pd.read_parquet(tree / f"data/evaluation/{method}/photographs.parquet")
+    return by_default(scores) if len(scores) else None
+
+
 def _champion(
     tree: Path, version: Version, candidate: ExportedModel, tiles: Tiles, bank: Bank
 ) -> tuple[Champion, float]:
-    """Score the champion on the candidate's pairs; what is wrong with it is said, not raised."""
+    """Score the champion on the candidate's pairs and photographs; what is wrong with it is said, not raised."""
     trained_on = versions.trained_on(version)
     pairs = pd.read_csv(tree / "data/pairs.csv")
     measures = Measures({"perceptual": Distance(machine.device())})
@@ -105,9 +115,18 @@ def _champion(
             path = folder / "model.pt2"
             scores = evaluate(choose_filler("champion", str(path), tiles.size), tiles, bank, pairs, measures, 0).scores
             slowdown = _slowdown(candidate, exported.load(path, machine.device()), tiles, bank)
+            photographs = _score_photographs(folder, tree / FOLDER, measures)
     except InputError as error:
         return Champion(version.number, None, str(error), trained_on), 1.0
-    return Champion(version.number, scores, "", trained_on), slowdown
+    return Champion(version.number, scores, "", trained_on, photographs), slowdown
+
+
+def _score_photographs(model: Path, made: Path, measures: Measures) -> pd.DataFrame | None:
+    """Score a model on whole photographs by default; None where there are none."""
+    if not made.is_dir():
+        return None
+    restorer = partial(restore_by_default, str(model))
+    return evaluate_photographs(restorer, read_questions(made), measures, made).scores
 
 
 def _slowdown(candidate: ExportedModel, champion: ExportedModel, tiles: Tiles, bank: Bank) -> float:

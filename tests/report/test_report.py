@@ -65,6 +65,10 @@ class Page(HTMLParser):
             self.text.append(" ".join(text.split()))
 
 
+def page_words() -> str:
+    return re.sub(r"\s+", " ", " ".join(Page(Path("data/report/index.html")).text))
+
+
 def test_the_page_stands_alone(project):
     main()
     page = Page(Path("data/report/index.html"))
@@ -76,7 +80,7 @@ def test_the_page_stands_alone(project):
 
 def test_the_page_says_the_numbers(project):
     main()
-    words = re.sub(r"\s+", " ", " ".join(Page(Path("data/report/index.html")).text))
+    words = page_words()
     scores = pd.read_csv("data/report/scores.csv").set_index("method")
     assert f"telea fills holes best, at {scores.loc['telea', 'hole_psnr']:.1f}\xa0dB".replace("\xa0", " ") in words
     assert "All 3 methods filled the same 36 pairs of test tile and hole, from 5 photographs" in words
@@ -90,7 +94,7 @@ def test_the_page_says_the_numbers(project):
 
 def test_the_gallery_shows_target_image_and_every_answer(project):
     main()
-    images = Page(Path("data/report/index.html")).images
+    images = [text for text in Page(Path("data/report/index.html")).images if "pair " in text]
     assert len(images) == 12 * (2 + len(METHODS)) + len(METHODS) * 2 * 3  # the worst two of each method
     assert images[0].startswith("target (pair 10n0000: boxes, 5 % missing, no border)")
     assert images[1].startswith("image with its hole")
@@ -98,6 +102,75 @@ def test_the_gallery_shows_target_image_and_every_answer(project):
     with Image.open("data/report/gallery.png") as sheet:
         assert sheet.width > 5 * 128
         assert sheet.height > 12 * 128
+
+
+def test_the_headline_is_the_photograph_test(project):
+    main()
+    words = page_words()
+    table = pd.read_csv("data/report/photographs.csv").set_index("name")
+    assert list(table.index) == ["mean", "telea", "grey net", "grey net without detail"]
+    closest = table.loc[~table["plain"], "perceptual"].idxmin()
+    assert re.search(rf"{closest} (comes closest to|leads on) whole photographs", words)
+    assert (
+        f"The perceptual distance of its answers is {table.loc[closest, 'perceptual']:.3f}, where 0 is equal" in words
+    )
+    assert "All filled the same 4 holes as people make them, in 2 photographs that no training saw" in words
+    assert "2 test photographs are few" in words
+    assert words.index("whole photographs") < words.index("All 3 methods filled the same 36 pairs")
+    for key in METHODS:
+        summary = json.loads(Path(f"data/evaluation/{key}/summary.json").read_text())
+        assert f"{summary['photo_perceptual']:.3f}" in words
+        assert f"{summary['photo_hole_psnr']:.2f}" in words
+        assert summary["photo_hole_psnr"] == pytest.approx(table.loc[key.replace("_", " "), "hole_psnr"])
+
+
+def test_photographs_are_shown_whole_and_with_every_answer(project):
+    main()
+    page = Page(Path("data/report/index.html"))
+    images = [text for text in page.images if "photo0" in text or "photo1" in text]
+    assert len(images) == 2 * (2 + len(METHODS) + 1)  # the model without copied texture as well
+    assert images[0].startswith("target (box-photo0: 7.1 % missing)")
+    assert [text.split(":")[0] for text in images[2:6]] == ["mean", "telea", "grey net", "grey net without detail"]
+    assert page.source.count("data:image/webp") == len(images)
+    with Image.open("data/report/methods/grey_net/photographs.jpg") as sheet:
+        assert sheet.width > 3 * 256  # target, image, with copied texture, without
+
+
+def test_a_method_that_lacks_its_package_has_a_line_that_says_so(project):
+    shutil.rmtree("data/evaluation/telea")
+    Path("data/evaluation/telea").mkdir()
+    Path("data/evaluation/telea/summary.json").write_text('{"missing": "telea needs <b>OpenCV</b>"}')
+    main()
+    page = Page(Path("data/report/index.html"))
+    assert page.text.count("not scored: telea needs <b>OpenCV</b>") == 3  # photographs, kinds of holes, all scores
+    assert "All 2 methods filled the same 36 pairs" in page_words()
+    assert list(pd.read_csv("data/report/scores.csv")["method"]) == ["mean", "grey_net"]
+
+
+def test_a_tool_without_photographs_has_a_line_that_says_so(project):
+    path = Path("data/evaluation/telea/photographs.parquet")
+    pd.read_parquet(path).iloc[:0].to_parquet(path)
+    main()
+    assert "not scored: it has no answers to photographs" in Page(Path("data/report/index.html")).text
+    assert "telea" not in list(pd.read_csv("data/report/photographs.csv")["method"])
+
+
+def test_without_photographs_the_headline_is_that_of_tiles(project):
+    for path in Path("data/evaluation").glob("*/photographs.parquet"):
+        pd.read_parquet(path).iloc[:0].to_parquet(path)
+    shutil.rmtree("data/photographs")
+    main()
+    words = page_words()
+    assert "whole photographs" not in words
+    assert words.index("fills holes best") < words.index("By kind of hole")
+    assert not Path("data/report/photographs.csv").exists()
+
+
+def test_answers_to_different_photographs_are_not_compared(project):
+    path = Path("data/evaluation/telea/photographs.parquet")
+    pd.read_parquet(path).assign(sha256="0").to_parquet(path)
+    with pytest.raises(InputError, match="mean and telea were evaluated on different photographs; run dvc repro"):
+        main()
 
 
 def test_what_comes_from_records_is_escaped(project):
@@ -114,7 +187,8 @@ def test_the_same_inputs_give_the_same_page(project):
     assert before == {path: path.read_bytes() for path in Path("data/report").rglob("*.*")}
     names = {str(path.relative_to("data/report")) for path in before}
     of_method = {f"methods/{key}/{name}" for key in METHODS for name in ("cells.csv", "gallery.png", "over_ratio.png")}
-    assert names == {"index.html", "gallery.png", "scores.csv", "differences.csv"} | of_method
+    of_method |= {f"methods/{key}/photographs.jpg" for key in METHODS}
+    assert names == {"index.html", "gallery.png", "scores.csv", "differences.csv", "photographs.csv"} | of_method
 
 
 def test_without_trainings_the_page_has_no_such_sections(project):

@@ -10,7 +10,12 @@ import pytest
 from stages.retrain.gate import Case, Champion, Decision, GateParams, decide, surely_worse
 
 PARAMS = GateParams(
-    min_gain_db=0.0, max_perceptual_rise=0.01, max_bucket_loss_db=0.2, above_classical=False, max_slowdown=1.5
+    min_gain_db=0.0,
+    max_perceptual_rise=0.01,
+    max_bucket_loss_db=0.2,
+    max_photo_loss_db=0.3,
+    above_classical=False,
+    max_slowdown=1.5,
 )
 PHOTOS = 40
 
@@ -69,6 +74,7 @@ def test_a_win_on_average_with_one_kind_of_holes_lost_is_kept_out() -> None:
 def test_without_a_champion_only_fitness_counts() -> None:
     assert judge(scores(), None).promoted
     assert not judge(scores(), None, unfinite=("noise, all missing",)).promoted
+    assert not judge(scores(), None, unfit=("flat, disc of 40",)).promoted
 
 
 def test_a_champion_without_an_evaluation_stays() -> None:
@@ -109,6 +115,10 @@ def test_where_nobody_knows_what_the_champion_has_seen_that_is_said() -> None:
         ({"vetoed": "2026-01-01: grey skies"}, "rolled back before and stay out: 2026-01-01: grey skies"),
         ({"slowdown": 1.6}, "an answer takes 1.60 times as long"),
         ({"unfinite": ("noise, all missing",)}, "not finite for: noise, all missing"),
+        (
+            {"unfit": ("flat, disc of 40",)},
+            "is at times farther from its surroundings than a membrane: flat, disc of 40",
+        ),
     ],
 )
 def test_what_speaks_against_a_better_candidate(known: dict[str, Any], said: str) -> None:
@@ -121,6 +131,52 @@ def test_a_perceptual_distance_that_surely_rises_is_kept_out() -> None:
     decision = judge(scores(lambda t: 0.5).assign(perceptual=0.72), present())
     assert not decision.promoted
     assert decision.reason == "perceptual distance changes by +0.0200 (+0.0200 to +0.0200), surely more than 0.01"
+
+
+def photographs(perceptual: float = 1.0, hole_psnr: float = 18.0, spread: float = 0.0) -> pd.DataFrame:
+    """28 holes in 14 photographs, seven of them those of the first pairs."""
+    numbers = np.arange(28)
+    table = pd.DataFrame(
+        {"id": [f"q{n}" for n in numbers], "photo": [f"{n % 14:064x}" for n in numbers], "sha256": "0"}
+    )
+    noise = np.where(numbers % 2, spread, -spread)
+    return table.assign(perceptual=perceptual + noise / 10, hole_psnr=hole_psnr + noise)
+
+
+@pytest.mark.parametrize(
+    ("candidate", "said"),
+    [
+        (
+            photographs(perceptual=1.03),
+            "on photographs perceptual distance changes by +0.0300 (+0.0300 to +0.0300), surely",
+        ),
+        (
+            photographs(hole_psnr=17.5),
+            "on photographs hole PSNR changes by -0.50 dB (-0.50 to -0.50), surely a loss of more",
+        ),
+        (photographs().assign(sha256="1"), "version 3, the champion, was scored on other photographs"),
+    ],
+)
+def test_a_candidate_that_surely_loses_on_photographs_is_kept_out(candidate: pd.DataFrame, said: str) -> None:
+    decision = judge(scores(lambda t: 0.5), present(photographs=photographs()), photographs=candidate)
+    assert not decision.promoted
+    assert decision.reason.startswith(said)
+
+
+@pytest.mark.parametrize("candidate", [photographs(1.009, 17.8), photographs(1.03, 17.4, spread=2.0), None])
+def test_photographs_that_cannot_tell_the_two_apart_stop_nothing(candidate: pd.DataFrame | None) -> None:
+    decision = judge(scores(lambda t: 0.5), present(photographs=photographs()), photographs=candidate)
+    assert decision.promoted
+    names = [check.name for check in decision.checks]
+    assert ("photographs" in names) == (candidate is not None)
+
+
+def test_photographs_that_the_champion_was_trained_on_do_not_count() -> None:
+    learned = frozenset(f"{n:064x}" for n in range(7))
+    champion = photographs().assign(hole_psnr=lambda t: np.where(t["photo"].isin(learned), 30.0, 18.0))
+    known = {"photographs": photographs()}
+    assert not judge(scores(lambda t: 0.5), present(photographs=champion), **known).promoted
+    assert judge(scores(lambda t: 0.5), present(photographs=champion, trained_on=learned), **known).promoted
 
 
 def test_a_classical_method_is_a_floor_where_the_params_ask_for_it() -> None:

@@ -1,0 +1,247 @@
+"""The photograph test as the page shows it: who comes closest to whole photographs, a table, large pictures.
+
+A method that copies texture has two entries: what it does by default, and, quietly, without. The headline looks at the
+first of them alone.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from stages.comparing.bootstrap import Estimate, Resamples
+from stages.comparing.scores import PHOTOGRAPH_SCORES, Score, by_default, plain
+from stages.report import charts, comparison
+from stages.report.gallery import Heading, Picture
+from stages.report.pictures import Pixels, lossy_uri, read_picture, with_hole
+from stages.report.reading import Evaluation
+
+WIDTH_PX = 236  # of a picture on the page; the viewer shows it as large as it is
+_MOST_PX = 512  # of a picture's longer side in the page
+_SHEET_PX, _GAP_PX = 256, 4
+_PLAIN = "_plain"  # at the end of a composite's name, as evaluation writes it
+_WITHOUT_TEXTURE = "{} without detail"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A line of the table.
+
+    Attributes:
+        key: the method's.
+        label: for people.
+        is_plain: whether this is without the texture that the method copies by default.
+        scores: one row a question.
+        pictures: files of the composites to look at, by the question's id.
+    """
+
+    key: str
+    label: str
+    is_plain: bool
+    scores: pd.DataFrame
+    pictures: dict[str, Path]
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What the photograph test found.
+
+    Attributes:
+        entries: of the methods that answered, at least one.
+        absent: why a method did not, by its label.
+        resamples: of the photographs.
+        folder: data/photographs.
+    """
+
+    entries: list[Entry]
+    absent: dict[str, str]
+    resamples: Resamples
+    folder: Path
+
+    @property
+    def questions(self) -> pd.DataFrame:
+        """What was asked, one row a question."""
+        return self.entries[0].scores
+
+    def scores(self) -> list[Score]:
+        """Return the columns of the table: what every method was measured by, what the headline looks at first."""
+        return [score for score in PHOTOGRAPH_SCORES if all(score.name in one.scores for one in self.entries)]
+
+    def shown(self) -> list[str]:
+        """Return the ids of the questions to look at."""
+        return [str(name) for name in self.questions.loc[self.questions["shown"], "id"]]
+
+    def read(self, name: str) -> tuple[Pixels, Pixels]:
+        """Return a question's target, and the same with its hole in white."""
+        target = read_picture(self.folder / "images" / f"{name}.png")
+        hole = read_picture(self.folder / "holes" / f"{name}.png")
+        return target, with_hole(target, hole)
+
+
+def answered(
+    evaluations: Sequence[Evaluation], absent: dict[str, str], rng: np.random.Generator, folder: Path
+) -> Answered | None:
+    """Bring together what methods answered to photographs; None where none answered.
+
+    Args:
+        evaluations: of all methods.
+        absent: why others were not scored at all, by their labels.
+        rng: draws the photographs of the intervals.
+        folder: data/photographs.
+    """
+    entries = [entry for one in evaluations for entry in _entries(one)]
+    if not entries:
+        return None
+    silent = {one.label: "it has no answers to photographs" for one in evaluations if one.photographs.empty}
+    return Answered(entries, silent | absent, Resamples(entries[0].scores["photo"], rng), folder)
+
+
+def _entries(one: Evaluation) -> list[Entry]:
+    found: tuple[dict[str, Path], dict[str, Path]] = ({}, {})
+    for path in one.composites:
+        found[path.stem.endswith(_PLAIN)][path.stem.removesuffix(_PLAIN)] = path
+    entries = (
+        Entry(one.key, one.label, False, by_default(one.photographs), found[0]),
+        Entry(one.key, _WITHOUT_TEXTURE.format(one.label), True, plain(one.photographs), found[1]),
+    )
+    return [entry for entry in entries if len(entry.scores)]
+
+
+@dataclass(frozen=True)
+class Headline:
+    """What a reader in a hurry should know of photographs.
+
+    Attributes:
+        best: the method that is best by `score`, by default.
+        score: the perceptual distance, or hole PSNR where that was not measured.
+        estimate: of the best.
+        tied: the methods that this test cannot tell from it.
+        highest: the one with the highest hole PSNR, with or without copied texture.
+        highest_db: how high.
+    """
+
+    best: Entry
+    score: Score
+    estimate: Estimate
+    tied: list[Entry]
+    highest: Entry
+    highest_db: float
+
+
+def find_headline(found: Answered) -> Headline:
+    """Find out who comes closest, and who cannot be told from it."""
+    score, resamples = found.scores()[0], found.resamples
+    rivals = [one for one in found.entries if not one.is_plain]
+    best = max(rivals, key=lambda one: float(score.goodness(one.scores[score.name]).mean()))
+
+    def is_tied(one: Entry) -> bool:
+        ahead = score.goodness(best.scores[score.name]) - score.goodness(one.scores[score.name])
+        return one is not best and resamples.estimate(ahead).low <= 0
+
+    highest = max(found.entries, key=lambda one: float(one.scores["hole_psnr"].mean()))
+    return Headline(
+        best,
+        score,
+        resamples.estimate(best.scores[score.name]),
+        [one for one in rivals if is_tied(one)],
+        highest,
+        float(highest.scores["hole_psnr"].mean()),
+    )
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of the table as it is drawn: the entry, its class of the style sheet, its interval, its cells."""
+
+    entry: Entry
+    style: str
+    strip: charts.Strip
+    cells: list[comparison.Cell]
+
+
+def lines(found: Answered, styles: dict[str, str]) -> list[Line]:
+    """Tabulate the scores: a line an entry."""
+    first = found.scores()[0].name
+    strips = charts.interval_strips([found.resamples.estimate(one.scores[first]) for one in found.entries])
+    every = pd.Series(True, index=found.questions.index)
+    columns = [comparison.column(found.entries, found.resamples, score, every) for score in found.scores()]
+    return [
+        Line(one, styles[one.key], strip, list(cells))
+        for one, strip, *cells in zip(found.entries, strips, *columns, strict=True)
+    ]
+
+
+def headings(found: Answered, styles: dict[str, str]) -> list[Heading]:
+    """Return what stands over the answers."""
+    return [Heading(one.label, styles[one.key]) for one in found.entries]
+
+
+def gallery(found: Answered) -> list[list[Picture]]:
+    """Lay out the pictures: a row a question; target, image, answers."""
+    return [_row(found, name) for name in found.shown()]
+
+
+def _row(found: Answered, name: str) -> list[Picture]:
+    place = found.questions["id"].to_list().index(name)
+    question = found.questions.iloc[place]
+    hole = f"{name}: {100 * question['ratio']:.1f} % missing"
+    target, image = found.read(name)
+    size = (WIDTH_PX, round(WIDTH_PX * target.shape[0] / target.shape[1]))
+    first = found.scores()[0]
+    values = pd.Series([float(one.scores[first.name].iloc[place]) for one in found.entries])
+    best = int(np.argmax(first.goodness(values.round(first.decimals)))) if len(values) > 1 else -1
+    uris = [_uri(read_picture(one.pictures[name])) for one in found.entries]
+    texts = [_scored(one, place, found.scores()[:2]) for one in found.entries]
+    return [
+        Picture(_uri(target), "target", f"target ({hole})", "target", size),
+        Picture(_uri(image), "image", f"photograph with its hole ({hole})", str(question["kind"]), size),
+        *(
+            Picture(uri, "answer", f"{one.label}: {text} ({hole})", text, size, number == best)
+            for number, (one, uri, text) in enumerate(zip(found.entries, uris, texts, strict=True))
+        ),
+    ]
+
+
+def _scored(one: Entry, place: int, scores: Sequence[Score]) -> str:
+    return ", ".join(
+        f"{one.scores[score.name].iloc[place]:.{score.decimals}f} {score.unit}".strip() for score in scores
+    )
+
+
+def _uri(picture: Pixels) -> str:
+    return lossy_uri(_fitted(picture, _MOST_PX))
+
+
+def _fitted(picture: Pixels, side_px: int) -> Image.Image:
+    opened = Image.fromarray(picture)
+    opened.thumbnail((side_px, side_px), Image.Resampling.LANCZOS)
+    return opened
+
+
+def sheet(found: Answered, key: str) -> Image.Image:
+    """Put the pictures of a method that answered on one sheet, for where no page opens: a row a question."""
+    entries = [one for one in found.entries if one.key == key]
+    rows = [[*found.read(name), *(read_picture(one.pictures[name]) for one in entries)] for name in found.shown()]
+    step = _SHEET_PX + _GAP_PX
+    whole = Image.new("RGB", (len(rows[0]) * step - _GAP_PX, len(rows) * step - _GAP_PX), "white")
+    for y, row in enumerate(rows):
+        for x, picture in enumerate(row):
+            whole.paste(_fitted(picture, _SHEET_PX), (x * step, y * step))
+    return whole
+
+
+def as_table(found: Answered) -> pd.DataFrame:
+    """Return methods by scores for other programs: means, and the intervals of what pictures are judged by."""
+    rows = []
+    for one in found.entries:
+        row = {"method": one.key, "name": one.label, "plain": one.is_plain, "questions": len(one.scores)}
+        for score in found.scores():
+            estimate = found.resamples.estimate(one.scores[score.name])
+            row[score.name] = estimate.mean
+            if score.name != "milliseconds":
+                row |= {f"{score.name}_low": estimate.low, f"{score.name}_high": estimate.high}
+        rows.append(row)
+    return pd.DataFrame(rows)
