@@ -18,7 +18,7 @@ def pipeline() -> dict[str, PipelineStage]:
 
 STAGES = pipeline()
 LOGGED = {  # publish hands these files to MLflow, it does not import them
-    Path("stages/restoring/cropping.py"),
+    Path("stages/restoring/cropping"),
     Path("stages/serving/logged_model.py"),
 }
 FEATURES = {  # listed for all trainings by their one template; Pix2Pix has no use for them

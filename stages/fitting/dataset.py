@@ -5,6 +5,7 @@ Whoever asks for step 1200 gets the same pictures: in one process or several, in
 
 import math
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -21,6 +22,7 @@ from stages.pictures.shards import Tiles
 Pixels = npt.NDArray[np.uint8]
 
 _ORDER, _HOLES = 0, 1  # which of the two draws a generator is for
+_HOLES_LOOKED_AT, _DEEPEST = 1000, 95  # how many, and which percentile is said to be the deepest
 
 
 class Batch(TypedDict):
@@ -79,6 +81,13 @@ class TrainingBatches(Dataset[Batch]):
     def draw_anew(self, times: int) -> None:
         """Draw other tiles and holes for every step, different ones for every number of times; 0 is as at first."""
         self._seed, self._epoch = self._first_seed + times, -1
+
+    @cached_property
+    def reach(self) -> int:
+        """How far from the nearest known pixel the missing ones of the deepest training holes are, in pixels."""
+        holes = self._bank.gather(np.arange(min(len(self._bank), _HOLES_LOOKED_AT)))
+        deepest = [cv2.distanceTransform(hole, cv2.DIST_L2, cv2.DIST_MASK_PRECISE).max() for hole in holes]
+        return max(4, round(float(np.percentile(deepest, _DEEPEST))))
 
     @property
     def tile_size(self) -> int:

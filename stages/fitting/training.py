@@ -97,7 +97,12 @@ def _train(key: str, settings_kind: type[AnySettings], module_kind: Callable[[An
                     f"{training.tile_size} pixels at step {module.step + 1}; lower `train.{key}.batch_size` or "
                     f"`tile_size`, or free the GPU of other programs ({str(error).splitlines()[0]})"
                 ) from None
-        about = {"key": key, "tile_size": training.tile_size, "settings": settings.model_dump(mode="json")}
+        about = {
+            "key": key,
+            "tile_size": training.tile_size,
+            "reach": training.reach,  # how large holes may be that the model is asked to fill at once
+            "settings": settings.model_dump(mode="json"),
+        }
         together.from_first(lambda: _write(about, module, settings.levels, progress, record))
     together.from_first(lambda: remove_folder(state))
 

@@ -22,7 +22,7 @@ from stages.tracking import additions, live, registry, runs, store, versions
 
 _STAGES = Path(__file__).parents[1]
 SERVED_BY = _STAGES / "serving" / "logged_model.py"
-CROPPING = _STAGES / "restoring" / "cropping.py"
+CROPPING = _STAGES / "restoring" / "cropping"
 
 
 def publish(held: Held, registering: bool) -> list[str]:
@@ -79,7 +79,7 @@ def _comparison(held: Held) -> tuple[int, additions.Addition]:
         for name, value in words.headlines(of_method).items()
     } | data.counts(held.data)
     pages = {"methods.csv": words.csv_table(held)} | data.pages(held.data)
-    note = f"All methods on the same test pairs.\n\n{words.score_table(held, list(held.scores))}"
+    note = f"All methods in the same tests.\n\n{words.score_table(held, list(held.scores))}"
     return newest_ms, additions.Addition(
         scores=scores,
         files=held.report(),

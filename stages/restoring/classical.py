@@ -7,6 +7,8 @@
 | `navier_stokes` | lines of equal brightness, prolonged into the hole as a fluid would flow (Bertalmio et al. 2001) |
 | `harmonic` | a membrane over the known pixels: each pixel the mean of its neighbours (Laplace's equation) |
 | `biharmonic` | the smoothest surface that meets the known pixels (Damelin and Hoang 2018) |
+| `patchmatch` | patches of the picture itself (Barnes et al. 2009), by the package pypatchmatch |
+| `fsr` | a model of frequencies, fitted block by block (Genser et al. 2018), by OpenCV's contributed modules |
 
     filled = fill("telea", image, hole)
 """
@@ -16,6 +18,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from stages.restoring.cropping import detail
 
 Pixels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
@@ -51,6 +55,21 @@ def fill(method: str, image: Pixels, hole: Pixels) -> Floats:
     image = np.where(missing[..., None], _mean_colour(image, missing).round().astype(np.uint8), image)
     filled = METHODS[method](image, missing)
     return np.where(missing[..., None], filled, np.float32(image) / np.float32(255)).astype(np.float32)
+
+
+def problem(method: str) -> str:
+    """Say why a method cannot be used on this machine, and what to install; "" where it can."""
+    if method == "patchmatch" and (why := detail.problem()):
+        return f"patchmatch cannot be used: {why.partition(': ')[2]}"
+    if method == "fsr":
+        import cv2
+
+        if not hasattr(cv2, "xphoto"):
+            return (
+                "fsr needs OpenCV's contributed modules: pip install opencv-contrib-python-headless, which takes the "
+                "place of opencv-python-headless"
+            )
+    return ""
 
 
 def _mean(image: Pixels, missing: npt.NDArray[np.bool_]) -> npt.NDArray[Any]:
@@ -115,10 +134,24 @@ def _biharmonic(image: Pixels, missing: npt.NDArray[np.bool_]) -> npt.NDArray[An
     return filled.clip(0, 1)
 
 
+def _patchmatch(image: Pixels, missing: npt.NDArray[np.bool_]) -> npt.NDArray[Any]:
+    return detail.patchmatch_fill(image, missing).astype(np.float32) / 255
+
+
+def _fsr(image: Pixels, missing: npt.NDArray[np.bool_]) -> npt.NDArray[Any]:
+    from cv2 import xphoto  # type: ignore[attr-defined]  # of the contributed modules alone
+
+    filled = np.zeros_like(image)
+    xphoto.inpaint(image, (~missing).astype(np.uint8) * 255, filled, xphoto.INPAINT_FSR_FAST)
+    return filled.astype(np.float32) / 255
+
+
 METHODS: dict[str, Callable[[Pixels, npt.NDArray[np.bool_]], npt.NDArray[Any]]] = {
     "mean": _mean,
     "telea": _telea,
     "navier_stokes": _navier_stokes,
     "harmonic": _harmonic,
     "biharmonic": _biharmonic,
+    "patchmatch": _patchmatch,
+    "fsr": _fsr,
 }

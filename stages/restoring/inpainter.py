@@ -15,13 +15,14 @@ from typing import Any
 import numpy as np
 
 from stages.restoring import cropping, onnx_model
-from stages.restoring.cropping import Fill, Floats, Missing, Padded, Pixels, Settings
+from stages.restoring.cropping import Fill, Filler, Floats, Missing, Padded, Pixels, Settings
 from stages.restoring.onnx_model import OnnxModel
 from stages.running.errors import InputError
 from stages.running.files import sha256
 
-CLASSICAL = ("telea", "navier_stokes", "harmonic", "biharmonic", "mean")
+CLASSICAL = ("telea", "navier_stokes", "harmonic", "biharmonic", "mean", "patchmatch", "fsr")
 _CLASSICAL_SIDE = 512  # pixels; biharmonic inpainting solves an equation with one unknown a missing pixel
+_CLASSICAL_REACH = 128  # pixels; they answer holes of any depth, but the time that some take grows with its cube
 _SELF_TEST_SIZE = (96, 128)  # height, width
 
 
@@ -46,17 +47,15 @@ class Inpainter:
     """Fills holes in pictures of any size.
 
     Args:
-        fill: answers for a crop.
+        filler: answers for crops.
         about: what the model is.
-        max_side: pixels; of the crops that it answers well.
         on_cpu: makes a `fill` that needs no GPU, for crops that do not fit into its memory; None where `fill` is one.
     """
 
-    def __init__(self, fill: Fill, about: About, max_side: int, on_cpu: Callable[[], Fill] | None = None) -> None:
-        self._fill = fill
+    def __init__(self, filler: Filler, about: About, on_cpu: Callable[[], Fill] | None = None) -> None:
+        self.filler = filler
         self._on_cpu = on_cpu
         self.about = about
-        self.max_side = max_side
 
     def __call__(self, image: Pixels, missing: Missing, settings: Settings) -> tuple[Pixels, dict[str, Any]]:
         """Fill the holes of one picture; the rest as `cropping.inpaint`.
@@ -64,21 +63,21 @@ class Inpainter:
         Where the GPU's memory does not suffice, crops of half the side are tried once, then the CPU; the report says so
         in `notes`.
         """
-        side = settings.max_side or self.max_side
+        side = settings.max_side or self.filler.side
         half = max(cropping.LEAST_MARGIN_PX, side // 2)
         try:
-            return _filled(image, missing, self._fill, replace(settings, max_side=side))
+            return cropping.inpaint(image, missing, self.filler, settings)
         except RuntimeError as error:
             if self._on_cpu is None or not _is_out_of_memory(error):
                 raise
         try:
             note = f"the GPU's memory was too small: crops of {half} pixels instead of {side}"
-            return _filled(image, missing, self._fill, replace(settings, max_side=half), note)
+            return _noted(note, cropping.inpaint(image, missing, self.filler, replace(settings, max_side=half)))
         except RuntimeError as error:
             if not _is_out_of_memory(error):
                 raise
         note = "the GPU's memory was too small: filled on the CPU"
-        return _filled(image, missing, self._on_cpu(), replace(settings, max_side=side), note)
+        return _noted(note, cropping.inpaint(image, missing, replace(self.filler, fill=self._on_cpu()), settings))
 
     def self_test(self) -> None:
         """Fill a hole in a picture made for it.
@@ -98,11 +97,9 @@ class Inpainter:
             raise InputError(f"{self.about.source} fails its self-test: known pixels came back changed")
 
 
-def _filled(
-    image: Pixels, missing: Missing, fill: Fill, settings: Settings, *notes: str
-) -> tuple[Pixels, dict[str, Any]]:
-    composite, report = cropping.inpaint(image, missing, fill, settings)
-    return composite, report | {"notes": list(notes)}
+def _noted(note: str, answer: tuple[Pixels, dict[str, Any]]) -> tuple[Pixels, dict[str, Any]]:
+    composite, report = answer
+    return composite, report | {"notes": [note, *report["notes"]]}
 
 
 def _is_out_of_memory(error: RuntimeError) -> bool:
@@ -155,15 +152,24 @@ def _classical(method: str) -> Inpainter:
         )
     from stages.restoring import classical
 
+    if problem := classical.problem(method):
+        raise InputError(problem)
+
     def fill(image: Pixels, missing: Missing) -> Floats:
         return classical.fill(method, image, missing.astype(np.uint8))
 
-    return Inpainter(fill, About(method, source=method), _CLASSICAL_SIDE)
+    filler = Filler(fill, _CLASSICAL_SIDE, _CLASSICAL_REACH, detail=False, is_guarded=False)
+    return Inpainter(filler, About(method, source=method))
 
 
 def _by_onnx(path: Path, network: OnnxModel) -> Inpainter:
-    fill = Padded(network, int(network.facts["multiple"]))
-    return Inpainter(fill, _about(path, network.facts), cropping.natural_side(network.facts))
+    return Inpainter(
+        _filler(Padded(network, int(network.facts["multiple"])), network.facts), _about(path, network.facts)
+    )
+
+
+def _filler(fill: Fill, facts: dict[str, Any]) -> Filler:
+    return Filler(fill, cropping.natural_side(facts), cropping.natural_reach(facts))
 
 
 def _by_torch(path: Path, device: str | None) -> Inpainter:
@@ -178,8 +184,8 @@ def _by_torch(path: Path, device: str | None) -> Inpainter:
     def on_cpu() -> Fill:
         return _padded(exported.load(path, "cpu"))
 
-    about = _about(path, program.facts)
-    return Inpainter(_padded(program), about, cropping.natural_side(program.facts), None if chosen == "cpu" else on_cpu)
+    filler = _filler(_padded(program), program.facts)
+    return Inpainter(filler, _about(path, program.facts), None if chosen == "cpu" else on_cpu)
 
 
 def _padded(program: Any) -> Padded:

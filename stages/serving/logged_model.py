@@ -1,4 +1,4 @@
-"""An inpainting model as MLflow keeps it: this file, `cropping.py` and the model, nothing else of the project.
+"""An inpainting model as MLflow keeps it: this file, the folder `cropping` and the model, nothing else of the project.
 
 MLflow copies this file beside the model and runs it where the model is loaded, so it imports only what is installed
 there. The model is there twice and answers alike: as `model.pt2` for a GPU, as `model.onnx` for a CPU, where it starts
@@ -49,14 +49,14 @@ class LoggedModel(PythonModel):
     """Fills the holes of pictures of any size with an exported network."""
 
     def load_context(self, context: Any) -> None:
-        """Load a network, `onnx` or `model`; no code that it may bring along is run. And the file `cropping`."""
+        """Load a network, `onnx` or `model`; no code that it may bring along is run. And the folder `cropping`."""
         by_torch, by_onnx = context.artifacts["model"], context.artifacts["onnx"]
         network, facts = _by_torch(by_torch) if torch.cuda.is_available() else _by_onnx(by_onnx)
         if facts.get("without_dropout"):  # said of `onnx` alone
             network, facts = _by_torch(by_torch)
-        self._cropping = _module(context.artifacts["cropping"])
-        self._fill_crop = self._cropping.Padded(network, facts["multiple"])
-        self._settings = self._cropping.Settings(max_side=self._cropping.natural_side(facts))
+        self._cropping = cropping = _package(context.artifacts["cropping"])
+        fill = cropping.Padded(network, facts["multiple"])
+        self._filler = cropping.Filler(fill, cropping.natural_side(facts), cropping.natural_reach(facts))
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: Any = None) -> pd.DataFrame:  # noqa: ARG002
         """Answer each row with a `composite`: known pixels of `image`, the network's where `hole` is white.
@@ -73,7 +73,7 @@ class LoggedModel(PythonModel):
         if image.shape[:2] != hole.shape:
             (h, w), (hole_h, hole_w) = image.shape[:2], hole.shape
             raise ValueError(f"row {number}: `image` is {w} x {h} pixels, but `hole` is {hole_w} x {hole_h}")
-        composite, _ = self._cropping.inpaint(image, hole, self._fill_crop, self._settings)
+        composite, _ = self._cropping.inpaint(image, hole, self._filler, self._cropping.Settings())
         return _encode(composite)
 
 
@@ -102,11 +102,13 @@ def _by_torch(path: str) -> tuple[Network, dict[str, Any]]:
     return network, json.loads(extra[_FACTS])
 
 
-def _module(path: str) -> ModuleType:
-    """Run a file as a module that no other version of the model in this process shares."""
-    spec = importlib.util.spec_from_file_location(f"cropping_{abs(hash(path))}", path)
+def _package(folder: str) -> ModuleType:
+    """Import a folder as a package that no other version of the model in this process shares."""
+    spec = importlib.util.spec_from_file_location(
+        f"cropping_{abs(hash(folder))}", Path(folder) / "__init__.py", submodule_search_locations=[folder]
+    )
     if spec is None or spec.loader is None:
-        raise ImportError(f"{path} should be a Python file")
+        raise ImportError(f"{folder} should be a Python package")
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # dataclasses look themselves up there
     spec.loader.exec_module(module)

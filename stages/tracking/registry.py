@@ -8,6 +8,7 @@ here.
 
 import base64
 import io
+import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 _NAME = "model"  # of the logged model within its run
-_REQUIREMENTS = ("mlflow", "numpy", "onnxruntime", "pandas", "pillow", "torch")
+_REQUIREMENTS = ("mlflow", "numpy", "onnxruntime", "pandas", "pillow", "pypatchmatch", "torch")
 _UNDER_WAY_MS = 600_000  # that a version without its alias counts as one that is being registered
 _EXAMPLE_SIZE = (96, 128)  # height, width of the input example in pixels
 
@@ -45,7 +46,7 @@ class Candidate:
         model: the `model.pt2`.
         onnx: the `model.onnx`, which answers alike.
         code: the Python file that answers with it, by MLflow's models-from-code.
-        cropping: the Python file by which that one fills holes of any size.
+        cropping: the Python package by which that one fills holes of any size.
         sha256: of `model`: the same weights are registered once.
         tags: facts that a program may look for.
         description: Markdown, for a person.
@@ -170,14 +171,12 @@ def _save(candidate: Candidate, path: Path) -> None:
 
     inputs = Schema([ColSpec("string", "image"), ColSpec("string", "hole")])
     example = input_example()
+    cropping = path.parent / "cropping"
+    shutil.copytree(candidate.cropping, cropping, ignore=shutil.ignore_patterns("__pycache__"))
     mlflow.pyfunc.save_model(
         path=str(path),
         python_model=str(candidate.code),
-        artifacts={
-            "model": str(candidate.model),
-            "onnx": str(candidate.onnx),
-            "cropping": str(candidate.cropping),
-        },
+        artifacts={"model": str(candidate.model), "onnx": str(candidate.onnx), "cropping": str(cropping)},
         signature=ModelSignature(inputs=inputs, outputs=Schema([ColSpec("string", "composite")])),
         input_example=example,
         # Given, so that MLflow need not start the model in another process to find them.

@@ -48,13 +48,13 @@ def _object(shape: Shape, rng: np.random.Generator) -> Pixels:
     stretch, turn = np.exp(rng.uniform(-0.5, 0.5)), rng.uniform(0, np.pi)
     x, y = radius * np.cos(angle) * stretch, radius * np.sin(angle) / stretch
     outline = np.stack([x * np.cos(turn) - y * np.sin(turn), x * np.sin(turn) + y * np.cos(turn)], axis=1)
-    return _polygon(_centre(shape, rng) + outline, shape)
+    return _polygon(_centre(shape, rng) + np.asarray(outline, np.float64), shape)
 
 
 def _hull(shape: Shape, rng: np.random.Generator) -> Pixels:
     """Draw what a few clicks with a lasso enclose."""
     points = _centre(shape, rng) + rng.uniform(-0.5, 0.5, (int(rng.integers(6, 12)), 2)) * 1.2 * _across(shape, rng)
-    return _polygon(cv2.convexHull(points.astype(np.float32))[:, 0], shape)
+    return _polygon(np.asarray(cv2.convexHull(points.astype(np.float32))[:, 0], np.float64), shape)
 
 
 def _box(shape: Shape, rng: np.random.Generator) -> Pixels:

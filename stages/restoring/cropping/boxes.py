@@ -1,0 +1,189 @@
+"""Where holes are: boxes around them, the band that fades, how deep they are, in what tiles they are filled."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+LEAST_MARGIN_PX = 64
+MOST_CELLS = 256  # along the longer side of the grid on which holes are told apart
+
+Pixels = npt.NDArray[np.uint8]
+Missing = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float32]
+
+
+class Box(NamedTuple):
+    """A part of a picture in pixels: rows from `top` up to `bottom`, columns from `left` up to `right`."""
+
+    top: int
+    left: int
+    bottom: int
+    right: int
+
+    @property
+    def part(self) -> tuple[slice, slice]:
+        """The box as an index of (H, W, ...) arrays."""
+        return slice(self.top, self.bottom), slice(self.left, self.right)
+
+    def widened(self, margin: int, h: int, w: int) -> "Box":
+        """Add a margin on each side, as far as a picture of `h` x `w` reaches."""
+        top, left = max(0, self.top - margin), max(0, self.left - margin)
+        return Box(top, left, min(h, self.bottom + margin), min(w, self.right + margin))
+
+
+def weights(missing: Missing, grow: int, feather: int) -> Pixels:
+    """Return how much of the answer each pixel takes, uint8 (H, W).
+
+    255 up to `grow` pixels from the hole, then falling evenly, 0 beyond `grow + feather`; distances are Euclidean.
+    """
+    weight = missing.view(np.uint8) * np.uint8(255)
+    box = bounds(missing)
+    if box is None or grow + feather == 0:
+        return weight
+    part = box.widened(grow + feather, *missing.shape).part
+    beyond = np.sqrt(_squared_distances(missing[part], grow + feather)) - grow
+    fading = 255 * (1 - beyond.clip(0) / (feather + 1))
+    weight[part] = np.where(beyond <= feather, fading.round(), 0)
+    return weight
+
+
+def _squared_distances(missing: Missing, reach: int) -> npt.NDArray[np.int32]:
+    """Return squared distances to the nearest missing pixel, right up to `reach`: along columns, then along rows."""
+    h, w = missing.shape
+    rows = np.arange(h, dtype=np.int32)[:, None]
+    far = np.int32(2 * reach + h)
+    above = np.maximum.accumulate(np.where(missing, rows, -far), axis=0)
+    below = np.minimum.accumulate(np.where(missing, rows, h + far)[::-1], axis=0)[::-1]
+    column = np.minimum(np.minimum(rows - above, below - rows), reach + 1) ** 2
+    nearest = column.copy()
+    for shift in range(1, min(reach, w - 1) + 1):
+        np.minimum(nearest[:, shift:], column[:, :-shift] + shift**2, out=nearest[:, shift:])
+        np.minimum(nearest[:, :-shift], column[:, shift:] + shift**2, out=nearest[:, :-shift])
+    return nearest
+
+
+def bounds(missing: Missing) -> Box | None:
+    """Return the smallest box around the missing pixels, or None where there are none."""
+    rows, columns = np.flatnonzero(missing.any(axis=1)), np.flatnonzero(missing.any(axis=0))
+    if not rows.size:
+        return None
+    return Box(int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1)
+
+
+def crops(missing: Missing, context: float) -> list[Box]:
+    """Return boxes that hold every hole with its context, and of which no two overlap."""
+    h, w = missing.shape
+    boxes = []
+    whole = bounds(missing) or Box(0, 0, 0, 0)
+    for hole in _holes(missing[whole.part]):
+        box = Box(whole.top + hole.top, whole.left + hole.left, whole.top + hole.bottom, whole.left + hole.right)
+        longer = max(box.bottom - box.top, box.right - box.left)
+        boxes.append(box.widened(max(LEAST_MARGIN_PX, round(context * longer)), h, w))
+    return _merged(boxes)
+
+
+def _holes(missing: Missing) -> list[Box]:
+    """Return a box around each hole; those that are few pixels apart count as one."""
+    h, w = missing.shape
+    if not missing.size:
+        return []
+    cell = max(8, -(-max(h, w) // MOST_CELLS))
+    by_row = np.logical_or.reduceat(missing, np.arange(0, h, cell), axis=0)
+    waiting = set(zip(*np.nonzero(np.logical_or.reduceat(by_row, np.arange(0, w, cell), axis=1)), strict=True))
+    found = []
+    while waiting:
+        front = [waiting.pop()]
+        members = []
+        while front:
+            row, column = front.pop()
+            members.append((row, column))
+            beside = {(row + down, column + right) for down in (-1, 0, 1) for right in (-1, 0, 1)} & waiting
+            waiting -= beside
+            front.extend(beside)
+        low, high = np.min(members, axis=0) * cell, (np.max(members, axis=0) + 1) * cell
+        found.append(_tight(missing, Box(int(low[0]), int(low[1]), int(high[0]), int(high[1]))))
+    return sorted(found)
+
+
+def _tight(missing: Missing, box: Box) -> Box:
+    inner = bounds(missing[box.part])
+    if inner is None:
+        return box
+    return Box(box.top + inner.top, box.left + inner.left, box.top + inner.bottom, box.left + inner.right)
+
+
+def _merged(boxes: list[Box]) -> list[Box]:
+    apart: list[Box] = []
+    for new in boxes:
+        box = new
+        while touching := [other for other in apart if _overlap(box, other)]:
+            apart = [other for other in apart if other not in touching]
+            low, high = np.min([box, *touching], axis=0), np.max([box, *touching], axis=0)
+            box = Box(int(low[0]), int(low[1]), int(high[2]), int(high[3]))
+        apart.append(box)
+    return sorted(apart)
+
+
+def _overlap(one: Box, other: Box) -> bool:
+    across = one.left < other.right and other.left < one.right
+    return across and one.top < other.bottom and other.top < one.bottom
+
+
+def thick(missing: Missing, reach: int) -> Missing:
+    """Return the missing pixels of the thick parts: those within `reach` of one from which nothing known can be seen.
+
+    That is the hole opened by a disc of that radius, with two pixels more, so that no slivers are left along it. What
+    lies beyond the edges of the picture counts as missing: nothing is known there.
+
+    Args:
+        missing: bool (H, W).
+        reach: pixels.
+    """
+    part = _thick_part(missing, reach)
+    found = np.zeros_like(missing)
+    if part is not None:
+        inside = missing[part]
+        deep = _squared_distances(~inside, reach) > reach**2
+        found[part] = inside & (_squared_distances(deep, reach + 2) <= (reach + 2) ** 2)
+    return found
+
+
+def _thick_part(missing: Missing, reach: int) -> tuple[slice, slice] | None:
+    """Find, on a grid so fine that a disc of radius `reach` holds a whole cell, where such discs may lie."""
+    h, w = missing.shape
+    cell = max(1, reach // 2)
+    if not missing.size:
+        return None
+    by_row = np.logical_and.reduceat(missing, np.arange(0, h, cell), axis=0)
+    cells = bounds(np.logical_and.reduceat(by_row, np.arange(0, w, cell), axis=1))
+    if cells is None:
+        return None
+    box = Box(cells.top * cell, cells.left * cell, min(h, cells.bottom * cell), min(w, cells.right * cell))
+    return box.widened(2 * reach + 2, h, w).part
+
+
+def tiles(missing: Missing, side: int, margin: int) -> Iterator[tuple[Box, Box]]:
+    """Cut the missing pixels into parts that are filled at once.
+
+    Args:
+        missing: bool (H, W).
+        side: pixels; no tile is longer. A picture that is not longer is one tile.
+        margin: pixels that a tile shows around its own part, as far as the picture reaches.
+
+    Yields:
+        the part with missing pixels, and the tile around it. Parts do not overlap, and hold every missing pixel.
+    """
+    h, w = missing.shape
+    if max(h, w) <= side:
+        if missing.any():
+            yield Box(0, 0, h, w), Box(0, 0, h, w)
+        return
+    step = side - 2 * margin
+    for top in range(0, h, step):
+        for left in range(0, w, step):
+            cell = Box(top, left, min(h, top + step), min(w, left + step))
+            if missing[cell.part].any():
+                part = _tight(missing, cell)
+                yield part, part.widened(margin, h, w)

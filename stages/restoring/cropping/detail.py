@@ -1,0 +1,203 @@
+"""Texture for holes: patches of the known picture, by PatchMatch, over the large shapes that a model has filled in.
+
+A network is good at what is large and cannot make what is fine; copying is the other way round (HiFill, Yi et al., CVPR
+2020; guided PatchMatch, Zhang et al., ECCV 2022). The crop is brought to a size that PatchMatch fills in half a second.
+Its answer and the model's are averaged where they are smooth, which neither of them has alone: their errors differ.
+What was scaled down gets its finest part back from the places in the picture that look the same at the smaller size.
+
+PatchMatch (Barnes et al., SIGGRAPH 2009) is that of the package pypatchmatch (MIT), whose wheels need NumPy alone.
+"""
+
+import threading
+from functools import cache
+from zlib import crc32
+
+import numpy as np
+import numpy.typing as npt
+
+from . import membrane
+from .boxes import Floats, Missing, Pixels
+from .scaling import enlarged, mean_of_squares, reduced
+
+THINNEST_PX = 4  # deep: in thinner parts the fill itself is as sharp as the picture
+LEAST_DEPTH_PX = 12  # of a hole that is scaled down for PatchMatch
+MOST_PLACES = 32  # that get their texture one after the other, each in half a second
+RADIUS_PX = 3  # of the patches compared by PatchMatch, 7 x 7; 15 x 15 take three times as long and look no better
+WORK_SIDE_PX = 384  # longer crops are scaled down for PatchMatch, which takes half a second for one of this size
+MODELS_SHARE, SMOOTH_PX = 0.4, 1.5  # of the model's answer in what is smoother than this sigma
+FLAT_LEVELS, TEXTURED_LEVELS = (
+    1.0,
+    2.5,
+)  # of texture: below the first the model's answer stays, above the second it goes
+_LEAST_KNOWN = 400  # pixels to copy from
+_TEXTURE_PX = 8  # side of the squares in which it is measured
+_BATCH = 512  # rows of a matrix of distances at once: it stays in the caches
+
+_turn = threading.Lock()  # its random numbers are those of the whole process
+
+Ints = npt.NDArray[np.int64]
+
+
+@cache
+def problem() -> str:
+    """Say why no texture can be copied on this machine; "" where it can."""
+    try:
+        import patchmatch
+    except (ImportError, OSError) as error:
+        return (
+            f"without copied texture: pypatchmatch is not to be had ({type(error).__name__}); pip install pypatchmatch"
+        )
+    if not patchmatch.patchmatch_available:
+        return "without copied texture: pypatchmatch has no library for this machine"
+    return ""
+
+
+def patchmatch_fill(image: Pixels, missing: Missing) -> Pixels:
+    """Fill holes by PatchMatch alone, as whoever installs the package does.
+
+    Args:
+        image: uint8 (H, W, 3).
+        missing: bool (H, W), some pixels known.
+    """
+    import patchmatch
+
+    image = np.where(missing[..., None], np.uint8(0), image)
+    with _turn:
+        patchmatch.set_random_seed(crc32(image.tobytes()))
+        filled: Pixels = patchmatch.inpaint(image, missing.astype(np.uint8), patch_size=RADIUS_PX)
+    return filled
+
+
+def textured(filled: Pixels, missing: Missing, factor: int) -> Pixels | None:
+    """Lay texture over what was filled.
+
+    Args:
+        filled: uint8 (H, W, 3), the picture with its holes filled by a model.
+        missing: bool (H, W), what of it was filled.
+        factor: by which the picture is scaled down for PatchMatch; 1 for none.
+
+    Returns:
+        like `filled`, from which it differs where `missing`; None where too little is known to copy from.
+    """
+    small, absent = reduced(filled, missing, factor) if factor > 1 else (filled, missing)
+    if np.count_nonzero(~absent) < _LEAST_KNOWN:
+        return None
+    model = mean_of_squares(filled.astype(np.float32), factor)
+    copied = patchmatch_fill(small, absent).astype(np.float32)
+    mixed = copied + MODELS_SHARE * _smooth(np.where(absent[..., None], model - copied, 0))
+    texture = _texture(small.astype(np.float32), absent)
+    grain = (copied - _smooth(copied)).clip(-3 * texture, 3 * texture)  # no seams, which flat parts would show
+    share = ((texture - FLAT_LEVELS) / (TEXTURED_LEVELS - FLAT_LEVELS)).clip(0, 1)
+    mixed = np.where(absent[..., None], share * mixed + (1 - share) * (model + grain), small)
+    if factor > 1:
+        mixed = _sharpened(filled, mixed, small.astype(np.float32), absent, factor)
+    return mixed.round().clip(0, 255).astype(np.uint8)
+
+
+def _texture(picture: Floats, absent: Missing) -> Floats:
+    """Say how much texture there is, and in holes how much their surroundings lead to expect.
+
+    Args:
+        picture: float32 (H, W, 3), in levels.
+        absent: bool (H, W).
+
+    Returns:
+        float32 (H, W, 1), the mean distance from the smoothed picture, in levels.
+    """
+    fine = np.abs(picture - _smooth(picture)).mean(axis=2, keepdims=True)
+    near_hole = _smooth(absent[..., None].astype(np.float32)) > 1e-3  # whose smoothed values are of the hole, too
+    seen = (~near_hole).astype(np.float32)
+    weight, total = mean_of_squares(seen, _TEXTURE_PX), mean_of_squares(fine * seen, _TEXTURE_PX)
+    level = membrane.spread(total / weight.clip(1e-3), weight[..., 0] < 0.25)
+    return enlarged(level, _TEXTURE_PX, *absent.shape).clip(0)
+
+
+def _smooth(values: Floats) -> Floats:
+    """Blur float32 (H, W, C) by a Gaussian of `SMOOTH_PX`; edges are mirrored."""
+    reach = round(3 * SMOOTH_PX)
+    taps = np.exp(-0.5 * (np.arange(-reach, reach + 1) / SMOOTH_PX) ** 2).astype(np.float32)
+    for axis in (0, 1):
+        pad = [(reach, reach) if each == axis else (0, 0) for each in range(3)]
+        around = np.moveaxis(np.pad(values, pad, mode="symmetric"), axis, 0)
+        length = values.shape[axis]
+        blurred = sum(tap * around[start : start + length] for start, tap in enumerate(taps / taps.sum()))
+        values = np.moveaxis(np.asarray(blurred), 0, axis)
+    return values
+
+
+def _sharpened(filled: Pixels, mixed: Floats, small: Floats, absent: Missing, factor: int) -> Floats:
+    """Enlarge `mixed`, and add to each of its pixels what enlarging loses at the known place that looks the same.
+
+    Args:
+        filled: uint8 (H, W, 3), the picture at its own size.
+        mixed: float32 (h, w, 3), with its holes filled, at the smaller size.
+        small: float32 (h, w, 3), the picture at that size.
+        absent: bool (h, w), the holes at that size.
+        factor: between the two.
+    """
+    h, w = filled.shape[:2]
+    rows, columns = absent.shape
+    whole = np.pad(filled, [(0, rows * factor - h), (0, columns * factor - w), (0, 0)], mode="edge").astype(np.float32)
+    lost = whole - enlarged(small, factor, *whole.shape[:2])
+    squares = lost.reshape(rows, factor, columns, factor, 3)
+    source = _alike(mixed, absent)
+    y, x = np.nonzero(absent)
+    squares[y, :, x] = squares[source // columns, :, source % columns]
+    sharp: Floats = enlarged(mixed, factor, *whole.shape[:2]) + squares.reshape(whole.shape)
+    return sharp[:h, :w]
+
+
+def _alike(picture: Floats, absent: Missing) -> Ints:
+    """Find for each missing pixel a known one around which the picture looks the same.
+
+    Every fourth one by comparing it with all; the others take the place beside their neighbour's, if that looks as
+    much alike: so large pieces are copied in one.
+
+    Args:
+        picture: float32 (H, W, 3), filled.
+        absent: bool (H, W).
+
+    Returns:
+        (N,), for each missing pixel, row by row, the known one's place in the flattened picture.
+    """
+    h, w = absent.shape
+    around = np.pad(picture, [(2, 2), (2, 2), (0, 0)], mode="edge")
+    windows = np.lib.stride_tricks.sliding_window_view(around, (5, 5), axis=(0, 1)).reshape(h * w, 75)
+    unknown = np.pad(absent, 2, constant_values=True)
+    usable = ~np.lib.stride_tricks.sliding_window_view(unknown, (5, 5)).any(axis=(2, 3)).ravel()
+    if not usable.any():
+        usable = ~absent.ravel()
+    known = np.flatnonzero(usable)
+    y, x = np.nonzero(absent)
+    place = np.full((h, w), -1)
+    place[y, x] = np.arange(len(y))
+    wanted = windows[y * w + x]
+    source = np.full(len(y), known[0])
+    seeds = np.flatnonzero((y % 4 == 0) & (x % 4 == 0))
+    source[seeds] = known[_nearest(wanted[seeds], windows[known])]
+    distance = np.full(len(y), np.inf, np.float32)
+    distance[seeds] = np.square(wanted[seeds] - windows[source[seeds]]).sum(axis=1)
+    for step in (2, 1, 2, 1, 1):
+        for down, right in ((0, step), (step, 0), (0, -step), (-step, 0)):
+            beside = (y + down, x + right)
+            inside = (beside[0] >= 0) & (beside[0] < h) & (beside[1] >= 0) & (beside[1] < w)
+            from_ = np.where(inside, place[beside[0].clip(0, h - 1), beside[1].clip(0, w - 1)], -1)
+            row, column = source[from_] // w - down, source[from_] % w - right
+            offered = (from_ >= 0) & (row >= 0) & (row < h) & (column >= 0) & (column < w)
+            offered &= usable[np.where(offered, row * w + column, 0)]
+            which = np.flatnonzero(offered & np.isfinite(distance[from_]))
+            there = (row * w + column)[which]
+            found = np.square(wanted[which] - windows[there]).sum(axis=1)
+            closer = found < distance[which]
+            source[which[closer]], distance[which[closer]] = there[closer], found[closer]
+    return source
+
+
+def _nearest(wanted: Floats, offered: Floats) -> Ints:
+    """Return for each row of `wanted` (N, D) the row of `offered` (M, D) at the least Euclidean distance."""
+    lengths = np.square(offered).sum(axis=1) / 2
+    found = [
+        np.argmin(lengths - wanted[start : start + _BATCH] @ offered.T, axis=1)
+        for start in range(0, len(wanted), _BATCH)
+    ]
+    return np.concatenate(found) if found else np.zeros(0, np.int64)
