@@ -166,7 +166,9 @@ def make(manner: Manner, order: Order) -> list[dict[str, Any]]:
     for question in order.questions:
         hole = draw(question, target.shape[:2], manner.seed)
         save_png(manner.folder / "images" / f"{question.name}.png", target)
-        Image.fromarray(255 * hole).save(manner.folder / "holes" / f"{question.name}.png")
+        Image.fromarray(255 * hole).save(encoded := BytesIO(), "PNG")
+        with files.atomic_write(manner.folder / "holes" / f"{question.name}.png") as file:
+            file.write(encoded.getbuffer())
         facts = {"id": question.name, "photo": order.photo, "source": order.source, "kind": question.kind}
         digest = hashlib.sha256(target.tobytes() + hole.tobytes()).hexdigest()[:_DIGITS]
         rows.append({**facts, "ratio": hole_ratio(hole), "sha256": digest})

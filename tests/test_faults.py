@@ -25,7 +25,7 @@ import stages.evaluate.__main__ as evaluate
 import stages.masks.__main__ as masks
 import stages.prepare.__main__ as prepare
 import stages.report.__main__ as report
-from stages import pair
+from stages import pair, photographs
 from stages.fitting import training
 from stages.pconv import train
 from stages.running import files
@@ -48,12 +48,14 @@ CHANGES = {
     "masks": {"train": 12, "val": 8, "test_per_cell": 1, "kinds": {"files": 0}},
     "train": {"pconv": {"steps": 10, "validate_every": 6, "checkpoint_every_s": 1e-6, "finetune_steps": 2}},
     "pairs": {"per_cell": 1, "gallery": 2},
+    "photographs": {"max_side": 96, "count": 3, "gallery": 1},
 }
 STAGES: dict[str, tuple[Callable[[], None], list[str]]] = {
     "prepare": (prepare.main, ["data/prepared"]),
     "masks": (masks.main, ["data/masks"]),
     "augment": (augment.main, ["data/augmented"]),
     "pair": (pair.main, ["data/pairs.csv"]),
+    "photographs": (photographs.main, ["data/photographs"]),
     "train": (lambda: train.main("pconv"), ["data/models/pconv", "data/training/pconv"]),
     "evaluate": (lambda: evaluate.main("mean"), ["data/evaluation/mean"]),
     "report": (report.main, ["data/report"]),
@@ -108,10 +110,10 @@ def content(out: Path) -> dict[str, Any]:
 
 
 def _timeless(path: Path) -> Any:
-    if path.name == "scores.parquet":
+    if path.suffix == ".parquet" and "evaluation" in path.parts:
         return pd.read_parquet(path).drop(columns="milliseconds", errors="ignore").to_json()
     if path.name == "summary.json":
-        return {name: value for name, value in json.loads(path.read_text()).items() if name != "ms"}
+        return {name: value for name, value in json.loads(path.read_text()).items() if name not in ("ms", "photo_ms")}
     if path.name == "record.json":
         record = json.loads(path.read_text())
         return [record[name] for name in ("status", "fingerprint", "model_sha256")]

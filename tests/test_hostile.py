@@ -11,7 +11,7 @@ from PIL import Image
 import stages.augment.__main__ as augment
 import stages.masks.__main__ as masks
 import stages.prepare.__main__ as prepare
-from stages import pair
+from stages import pair, photographs
 from stages.pconv import train
 from stages.pictures.shards import Tiles, write_tiles
 from stages.running.errors import InputError, ParamsError
@@ -57,6 +57,8 @@ ABSURD = {
     "masks.test_per_cell": (masks.main, 10**15),
     "augment.copies": (augment.main, 10**9),
     "pairs.per_cell": (pair.main, 10**15),
+    "photographs.max_side": (photographs.main, 10**9),
+    "photographs.count": (photographs.main, 10**15),
     "train.pconv.width": (lambda: train.main("pconv"), 10**6),
     "train.pconv.levels": (lambda: train.main("pconv"), 60),
     "train.pconv.batch_size": (lambda: train.main("pconv"), 10**9),

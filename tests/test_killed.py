@@ -19,7 +19,7 @@ from tests.tracked import wait_for
 
 pytestmark = pytest.mark.slow
 
-STAGES = ("prepare", "masks", "augment", "pair", "train@pconv", "evaluate@mean", "report", "publish")
+STAGES = ("prepare", "masks", "augment", "pair", "photographs", "train@pconv", "evaluate@mean", "report", "publish")
 WAYS = (
     ("dvc", signal.SIGKILL),
     ("stage", signal.SIGKILL),
