@@ -22,6 +22,7 @@ from stages.running.errors import InputError
 
 HoleIs = Literal["white", "black"]
 SHARE_TO_DOUBT = 0.6  # beyond, the polarity may be the wrong one
+NEARLY_ALL = 0.98  # beyond, hardly anything is known to continue from
 GREY_TO_DOUBT = 0.01  # more mid-grey than this: not a picture of a hole
 _GREYS = (64, 192)
 
@@ -66,7 +67,7 @@ def transparent(photo: Photo) -> GivenHole:
     """
     if photo.alpha is None:
         raise InputError("the photo has no transparency to take the hole from; give a picture of the hole")
-    return _doubted(photo.alpha < WHITE_FROM, "transparency of the photo")
+    return doubted(photo.alpha < WHITE_FROM, "transparency of the photo")
 
 
 def boxed(boxes: Sequence[BoxPixels], h: int, w: int) -> GivenHole:
@@ -83,7 +84,7 @@ def boxed(boxes: Sequence[BoxPixels], h: int, w: int) -> GivenHole:
                 f"but is {left},{top},{right},{bottom}"
             )
         missing[top:bottom, left:right] = True
-    return _doubted(missing, "boxes")
+    return doubted(missing, "boxes")
 
 
 def parse_boxes(text: str) -> list[BoxPixels]:
@@ -116,20 +117,24 @@ def check_size(hole: GivenHole, photo: Photo) -> None:
 
 def _from_picture(picture: Photo, hole_is: HoleIs) -> GivenHole:
     if picture.alpha is not None and picture.alpha.min() != picture.alpha.max():
-        return _doubted(picture.alpha >= WHITE_FROM, "transparency")
+        return doubted(picture.alpha >= WHITE_FROM, "transparency")
     red, green, blue = (picture.pixels[..., channel].astype(np.uint32) for channel in range(3))
     brightness = (299 * red + 587 * green + 114 * blue + 500) // 1000
     is_white = brightness >= WHITE_FROM
     grey = float(((brightness > _GREYS[0]) & (brightness < _GREYS[1])).mean())
     extra = (f"{grey:.0%} of the hole picture is neither black nor white; is it a picture of a hole?",)
-    given = _doubted(is_white if hole_is == "white" else ~is_white, "brightness")
+    given = doubted(is_white if hole_is == "white" else ~is_white, "brightness")
     return GivenHole(given.missing, given.source, given.warnings + (extra if grey > GREY_TO_DOUBT else ()))
 
 
-def _doubted(missing: Missing, source: str) -> GivenHole:
+def doubted(missing: Missing, source: str) -> GivenHole:
+    """Take a hole with what a person should look at: an empty one, one that may be the wrong way round."""
     share = float(missing.mean()) if missing.size else 0.0
     if share == 0:
         return GivenHole(missing, source, ("nothing is missing: the hole is empty",))
+    if share > NEARLY_ALL:
+        said = f"{share:.1%} of the picture is missing: hardly anything is known to fill it from"
+        return GivenHole(missing, source, (said,))
     if share > SHARE_TO_DOUBT:
         return GivenHole(missing, source, (f"{share:.0%} of the picture is missing; is white the hole, or black?",))
     return GivenHole(missing, source)

@@ -130,6 +130,6 @@ def _hole(asked: Asked, photo: Photo, max_megapixels: float) -> GivenHole:
         part = _place(asked.hole_at, given.missing.shape, photo, "a hole")
         whole = np.zeros((h, w), bool)
         whole[part] = given.missing
-        return GivenHole(whole, given.source)
+        return given_holes.doubted(whole, given.source)
     given_holes.check_size(given, photo)
     return given

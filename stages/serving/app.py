@@ -92,7 +92,10 @@ async def inpaint(
     grow: Annotated[int, Form(ge=0, le=MOST_GROW_PX, description="Pixels by which the hole is widened.")] = 0,
     feather: Annotated[int, Form(ge=0, le=MOST_FEATHER_PX, description="Pixels over which the answer fades.")] = 0,
     context: Annotated[float, Form(ge=0, le=8, description="Share of the hole around it that the model sees.")] = 0.5,
-    max_side: Annotated[int, Form(ge=0, le=65536, description="Longer crops are filled scaled down; 0: by model.")] = 0,
+    max_side: Annotated[int, Form(ge=0, le=65536, description="The largest crop filled at once; 0: by model.")] = 0,
+    detail: Annotated[
+        bool | None, Form(description="Copy texture of the photo into the hole; empty: by model.")
+    ] = None,
     format: Annotated[AnswerFormat, Form(description="keep: the photo's own; patch: only what changed, PNG.")] = "png",  # noqa: A002
     quality: Annotated[int, Form(ge=1, le=100, description="Of JPEG.")] = 95,
 ) -> Response:
@@ -115,7 +118,7 @@ async def inpaint(
             boxes=boxes,
             alpha=alpha,
             patches=[(await patch.read(), at) for patch, at in zip(sent, places, strict=True)],
-            settings=Settings(grow, feather, context, max_side),
+            settings=Settings(grow, feather, context, max_side, detail),
             format=format,
             quality=quality,
         )

@@ -81,7 +81,13 @@ def run(
     context: Annotated[
         float, typer.Option(min=0, max=8, help="Share of the hole around it that the model sees.")
     ] = 0.5,
-    max_side: Annotated[int, typer.Option(help="Longer crops are filled scaled down; 0: what suits the model.")] = 0,
+    max_side: Annotated[int, typer.Option(help="The largest crop filled at once; 0: what suits the model.")] = 0,
+    detail: Annotated[
+        bool | None,
+        typer.Option(
+            "--detail/--no-detail", help="Copy the photo's own texture into holes; by default with trained models."
+        ),
+    ] = None,
     format_: Annotated[Kept, typer.Option("--format", help="Of the results; keep: that of each photo.")] = Kept.KEEP,
     quality: Annotated[int, typer.Option(min=1, max=100, help="Of JPEG.")] = 95,
     keep_exif: Annotated[bool, typer.Option(help="Keep camera, time and place, which are private.")] = False,
@@ -93,12 +99,13 @@ def run(
     device: Device = None,
 ) -> None:
     """Fill the holes of a photo, or of every photo of a folder."""
+    from stages.pictures.given_holes import NEARLY_ALL
     from stages.restoring.cropping import Settings
     from stages.running.files import write_json
     from stages.serving import batch
     from stages.serving.models import open_inpainter
 
-    settings = _checked(Settings, grow=grow, feather=feather, context=context, max_side=max_side)
+    settings = _checked(Settings, grow=grow, feather=feather, context=context, max_side=max_side, detail=detail)
     options = batch.Options(hole_is.value, settings, format_.value, quality, keep_exif, concat, resume)
     jobs = batch.plan(image, hole, out, options.format)
     inpainter = open_inpainter(model, device)
@@ -113,7 +120,10 @@ def run(
         summary = batch.summary(records, inpainter, options)
         if report is not None:
             write_json(report, summary)
-    _end(summary, as_json, [f"{count} {status}" for status, count in summary["counts"].items() if count])
+    words = [f"{count} {status}" for status, count in summary["counts"].items() if count]
+    _end(summary, as_json, [*words, *_how(summary["files"])])
+    if any(record.get("hole_share", 0) > NEARLY_ALL for record in records):
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -260,6 +270,18 @@ def _with_progress(records: Iterator[dict[str, Any]], total: int) -> Iterator[di
         records, length=total, label="filling", show_eta=True, show_pos=True, file=sys.stderr
     ) as bar:
         yield from bar
+
+
+def _how(records: list[dict[str, Any]]) -> list[str]:
+    """Say at what scale holes were filled, and whether texture was copied into them."""
+    done = [record for record in records if record["status"] == "done"]
+    scales = sorted({record["scale"] for record in done})
+    if not scales:
+        return []
+    at = "at full size" if scales == [1] else f"at scale {scales[0]:g}" + (f" to {scales[-1]:g}" if scales[1:] else "")
+    textured = sum(record["detail"] for record in done)
+    copied = "with copied texture" if textured == len(done) else f"{textured} of them with copied texture"
+    return [at, copied] if textured else [at]
 
 
 def _warn(record: dict[str, Any]) -> None:

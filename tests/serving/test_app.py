@@ -12,7 +12,7 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
-from stages.restoring.cropping import Settings
+from stages.restoring.cropping import Filler, Settings
 from stages.restoring.inpainter import About, Inpainter, load
 from stages.serving.app import create_app
 from stages.serving.contract import Limits
@@ -64,6 +64,22 @@ def test_the_answer_is_the_pixels_that_the_inpainter_gives(client: TestClient) -
     assert answer.headers["x-model-name"] == "telea"
     report = json.loads(answer.headers["x-inpaint-report"])
     assert report["changed"] == [63, 33, 117, 67]
+
+
+def test_texture_is_copied_where_it_is_asked_for(client: TestClient) -> None:
+    plain, textured = (
+        ask(client, boxes="40,20,140,100", hole=None),
+        ask(client, boxes="40,20,140,100", hole=None, detail=True),
+    )
+    said = [json.loads(answer.headers["x-inpaint-report"])["detail"] for answer in (plain, textured)]
+    assert said == [False, True]
+    assert not np.array_equal(pixels(plain.content), pixels(textured.content))
+
+
+def test_a_hole_that_covers_everything_is_said_to_be_one(client: TestClient) -> None:
+    for hole in (png(np.full((H, W), 255, np.uint8)), HOLE):
+        answer = ask(client, hole=hole, **({"boxes": f"0,0,{W},{H}"} if hole is HOLE else {"hole_at": "0,0"}))
+        assert "hardly anything is known" in json.loads(answer.headers["x-inpaint-report"])["warnings"][0]
 
 
 def test_another_model_by_its_name(client: TestClient) -> None:
@@ -200,7 +216,7 @@ def held(limits: Limits) -> tuple[TestClient, Event, Event]:
         return np.full(image.shape, 0.5, np.float32)
 
     served = Served(["held"], None, 60)
-    served._loaded = {"held": Inpainter(fill, About("held"), 256)}
+    served._loaded = {"held": Inpainter(Filler(fill, 256, 100), About("held"))}
     return TestClient(create_app(served, limits, HOSTS)), begun, go_on
 
 

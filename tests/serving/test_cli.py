@@ -65,7 +65,7 @@ def main_with(words: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
 
 
 def test_one_photo(folder: Path) -> None:
-    assert inpaint("run", "photos/a.png", "hole.png", "-o", "out/filled.png", *RUN) == (0, "1 done\n", "")
+    assert inpaint("run", "photos/a.png", "hole.png", "-o", "out/filled.png", *RUN) == (0, "1 done, at full size\n", "")
     filled, before = np.array(opened("out/filled.png")), photo(0)
     assert (filled != before).any(axis=2)[20:30, 40:60].any()
     filled[20:30, 40:60] = before[20:30, 40:60]
@@ -74,7 +74,7 @@ def test_one_photo(folder: Path) -> None:
 
 def test_a_folder_becomes_a_tree_like_it_and_a_bad_file_costs_only_itself(folder: Path) -> None:
     code, said, wrong = inpaint("run", "photos", "hole.png", "-o", "out", "--report", "report.json", *RUN)
-    assert (code, said) == (1, "3 done, 1 failed\n")
+    assert (code, said) == (1, "3 done, 1 failed, at full size\n")
     assert "photos/bad.jpg: not a picture in a format that is read" in wrong
     made = sorted(str(path.relative_to("out")) for path in Path("out").rglob("*.*"))
     assert made == ["a.jpg", "a.png", "trip/b.webp"]
@@ -84,11 +84,27 @@ def test_a_folder_becomes_a_tree_like_it_and_a_bad_file_costs_only_itself(folder
     assert {Path(each["image"]).name: each["status"] for each in report["files"]}["bad.jpg"] == "failed"
 
 
+def test_scale_and_copied_texture_are_said(folder: Path) -> None:
+    rng = np.random.default_rng(0)
+    Image.fromarray(rng.integers(0, 256, (800, 900, 3), np.uint8)).save("large.png")
+    words = ("run", "large.png", "100,100,700,700", "-o", "out.png", "--model", "mean")
+    assert inpaint(*words)[:2] == (0, "1 done, at scale 0.25\n")
+    assert inpaint(*words, "--detail")[:2] == (0, "1 done, at scale 0.25, with copied texture\n")
+    assert inpaint(*words, "--detail", "--no-detail")[:2] == (0, "1 done, at scale 0.25\n")
+
+
+def test_a_hole_that_leaves_hardly_anything_is_filled_and_said_to_be_one(folder: Path) -> None:
+    code, said, wrong = inpaint("run", "photos/a.png", f"0,0,{W},{H}", "-o", "out.png", *RUN)
+    assert (code, said) == (1, "1 done, at full size\n")
+    assert "100.0% of the picture is missing: hardly anything is known to fill it from" in wrong
+    assert np.array(opened("out.png")).shape == (H, W, 3)
+
+
 def test_after_an_interruption_only_the_rest_is_done(folder: Path) -> None:
     inpaint("run", "photos/a.png", "hole.png", "-o", "out", *RUN)
     before = Path("out/a.png").stat().st_mtime_ns
     code, said, _ = inpaint("run", "photos", "hole.png", "-o", "out", "--resume", *RUN)
-    assert (code, said) == (1, "2 done, 1 skipped, 1 failed\n")
+    assert (code, said) == (1, "2 done, 1 skipped, 1 failed, at full size\n")
     assert Path("out/a.png").stat().st_mtime_ns == before
 
 
@@ -103,7 +119,7 @@ def test_each_photo_has_its_own_hole_in_a_folder_of_holes(folder: Path) -> None:
     opened("hole.png").save("holes/a.png")
     opened("hole.png").transpose(Image.Transpose.FLIP_LEFT_RIGHT).save("holes/trip/b.png")
     code, said, wrong = inpaint("run", "photos", "holes", "-o", "out", *RUN)
-    assert (code, said) == (1, "3 done, 1 failed\n")
+    assert (code, said) == (1, "3 done, 1 failed, at full size\n")
     filled = np.asarray(opened("out/trip/b.webp"))
     assert np.array_equal(filled[:, 55:], photo(2)[:, 55:])
     assert "bad.jpg" in wrong

@@ -243,7 +243,7 @@ def test_a_version_names_its_columns_its_packages_and_an_example(registered: Pat
     assert "hole" in text.split("signature:")[1]
     requirements = (folder / "requirements.txt").read_text().split()
     assert [requirement.split("==")[0] for requirement in requirements] == [
-        "mlflow", "numpy", "onnxruntime", "pandas", "pillow", "torch",
+        "mlflow", "numpy", "onnxruntime", "pandas", "pillow", "pypatchmatch", "torch",
     ]  # fmt: skip
     assert json.loads((folder / "input_example.json").read_text())["columns"] == ["image", "hole"]
     assert not list(folder.rglob("*.pkl"))

@@ -187,6 +187,23 @@ def test_compare_shows_the_photo_as_it_was(page: Page) -> None:
     assert "50%" in str(page.locator("#before").evaluate("image => image.style.clipPath"))
 
 
+def test_a_photo_given_as_its_own_hole_and_one_the_wrong_way_round_are_doubted(page: Page, tmp_path: Path) -> None:
+    open_example(page)
+    page.locator("summary").click()
+    Image.fromarray(coffee()).save(tmp_path / "photo.png")
+    page.locator("#holeFile").set_input_files(tmp_path / "photo.png")
+    expect(page.locator("#said")).to_contain_text("neither black nor white; is it a picture of a hole?")
+    wrong_way = np.full((H, W), 255, np.uint8)
+    wrong_way[100:200, 100:200] = 0
+    Image.fromarray(wrong_way).save(tmp_path / "hole.png")
+    page.locator("#holeFile").set_input_files(tmp_path / "hole.png")
+    expect(page.locator("#said")).to_contain_text("96 % of the photo is missing; Invert turns it round")
+    page.locator("#fill").click()
+    expect(page.locator("#said")).to_contain_text(
+        "of the picture is missing; is white the hole, or black?", timeout=60_000
+    )
+
+
 def test_what_goes_wrong_is_said(page: Page) -> None:
     page.locator("#openFirst").set_input_files({"name": "a.jpg", "mimeType": "image/jpeg", "buffer": b"no picture"})
     expect(page.get_by_role("alert")).to_contain_text("This browser cannot show a.jpg")
