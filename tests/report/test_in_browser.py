@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from stages.report.__main__ import main
-from tests.evaluated import METHODS, evaluate_all, make_project
+from tests.evaluated import METHODS, PHOTOGRAPH, evaluate_all, make_project
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +77,22 @@ def test_the_slider_lays_an_answer_over_image_or_target(page: Page) -> None:
     page.get_by_role("button", name="Picture to the left").click()
     page.get_by_role("button", name="Picture to the left").click()
     expect(page.locator(".slide")).to_be_hidden()  # a target or an image has nothing to be compared with
+
+
+def test_a_photograph_is_shown_in_its_own_shape_and_smoothly(page: Page) -> None:
+    buttons = page.locator("#photographs .pictures button")
+    for number, (width, height) in ((2, PHOTOGRAPH), (8, PHOTOGRAPH[::-1])):  # the first is upright, the second is not
+        buttons.nth(number).click()
+        after = page.locator("#viewer .after")
+        box = after.bounding_box()
+        assert box["width"] / box["height"] == pytest.approx(width / height, rel=0.02)
+        assert box["height"] < 850
+        assert after.evaluate("(element) => getComputedStyle(element).imageRendering") == "auto"
+        expect(page.locator("#viewer figcaption")).to_contain_text("mean:")
+        page.keyboard.press("Escape")
+    page.locator("#gallery .pictures button").nth(2).click()
+    box = page.locator("#viewer .after").bounding_box()
+    assert box["width"] == pytest.approx(box["height"], rel=0.02)
 
 
 def test_worst_cases_open_too_and_stay_among_themselves(page: Page) -> None:

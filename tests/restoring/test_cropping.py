@@ -121,16 +121,16 @@ def test_a_picture_that_is_all_hole_is_answered(reach: int) -> None:
 
 
 def test_a_deep_hole_is_filled_at_the_size_at_which_the_model_can_see_across_it() -> None:
-    """300 x 300 pixels missing: 150 deep; after three halvings 19, which a reach of 20 covers."""
+    """300 x 300 pixels missing: 150 deep; after three halvings 19, which a reach of 24 covers."""
     seen: list[tuple[int, ...]] = []
 
     def watch(image: np.ndarray, missing: np.ndarray) -> np.ndarray:
         seen.append(missing.shape)
-        assert distance_transform_edt(np.pad(missing, 1)).max() <= 20
+        assert distance_transform_edt(np.pad(missing, 1)).max() <= 24
         return grey(image, missing)
 
     missing = holes((300, 400, 600, 700), h=900, w=1200)
-    _, report = inpaint(picture(900, 1200), missing, plainly(watch, side=256, reach=20), Settings())
+    _, report = inpaint(picture(900, 1200), missing, plainly(watch, side=256, reach=24), Settings())
     assert report["scale"] == 1 / 8
     assert seen[0] == (75, 75)  # 600 x 600 with its context
     assert inpaint(picture(900, 1200), missing, plainly(grey), Settings())[1]["scale"] == 1
@@ -201,7 +201,7 @@ def test_a_part_of_a_deep_hole_that_is_thin_is_filled_at_full_size() -> None:
         return mean_known(image, missing)
 
     missing = holes((100, 100, 260, 260), (260, 178, 390, 182), h=400, w=400)
-    inpaint(picture(400, 400), missing, plainly(watch, side=512, reach=20), Settings())
+    inpaint(picture(400, 400), missing, plainly(watch, side=512, reach=24), Settings())
     assert next(iter(smallest)) == (100, 100)
     assert 130 * 4 <= smallest[400, 400] < 1000  # the string, and the corners of the box
 
@@ -216,7 +216,7 @@ def test_what_stands_in_a_hole_never_shows_even_scaled_down() -> None:
 @pytest.mark.parametrize(("max_side", "scale"), [(0, 0.25), (64, 0.0625), (1000, 0.25)])
 def test_smaller_crops_that_a_user_asks_for_are_scaled_down_further(max_side: int, scale: float) -> None:
     missing = holes((50, 50, 200, 200))
-    _, report = inpaint(picture(), missing, plainly(grey, side=256, reach=20), Settings(max_side=max_side))
+    _, report = inpaint(picture(), missing, plainly(grey, side=256, reach=24), Settings(max_side=max_side))
     assert report["scale"] == scale
 
 

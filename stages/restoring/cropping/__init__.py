@@ -29,6 +29,7 @@ from .boxes import (
     Pixels,
     bounds,
     crops,
+    depth,
     thick,
     tiles,
     weights,
@@ -184,7 +185,10 @@ def _filled(
     if deep.any() and (max(h, w) > filler.side or not missing.all()) and min(h, w) > 2:
         small, absent = reduced(image, missing, 2)
         asked = reduced(image, deep, 2)[1]
-        image = _laid_over(image, missing, deep, _filled(small, absent, asked, filler, done, scale / 2))
+        coarse = _filled(small, absent, asked, filler, done, scale / 2).astype(np.float32)
+        if (absent & ~asked).any():  # what is filled at this size is near the known pixels, and needs no model there
+            coarse = membrane.spread(coarse, absent & ~asked)
+        image = _laid_over(image, missing, deep, coarse)
         missing = missing & ~deep
     image, missing, wanted = image.copy(), missing.copy(), wanted & missing
     if wanted.any():
@@ -218,10 +222,10 @@ def _answer(image: Pixels, missing: Missing, filler: Filler, done: _Done) -> Flo
     return answer
 
 
-def _laid_over(image: Pixels, missing: Missing, deep: Missing, small: Pixels) -> Pixels:
+def _laid_over(image: Pixels, missing: Missing, deep: Missing, small: Floats) -> Pixels:
     """Take what is deep from the picture at half the size, moved to meet the known pixels without a step."""
     h, w = missing.shape
-    coarse = enlarged(small.astype(np.float32), 2, h, w)
+    coarse = enlarged(small, 2, h, w)
     box = bounds(missing) or Box(0, 0, h, w)
     part = box.widened(2, h, w).part
     off = membrane.spread(image[part] - coarse[part], missing[part])
@@ -264,10 +268,7 @@ def _places_of_detail(coarse: Missing, box: Box) -> list[tuple[Box, Box, int]]:
     The whole crop, where its hole is still deep when it is scaled down to the size at which texture is copied; else
     parts along the hole.
     """
-    depth = detail.THINNEST_PX
-    while 2 * depth < max(coarse.shape) and thick(coarse, 2 * depth).any():
-        depth *= 2
-    most = max(1, depth // detail.LEAST_DEPTH_PX)
+    most = max(1, depth(coarse) // detail.LEAST_DEPTH_PX)
     factor = min(most, -(-max(coarse.shape) // detail.WORK_SIDE_PX))
     side = factor * detail.WORK_SIDE_PX
     return [(_moved(part, box), _moved(tile, box), factor) for part, tile in tiles(coarse, side, side // 4)]

@@ -1,5 +1,6 @@
 """Where holes are: boxes around them, the band that fades, how deep they are, in what tiles they are filled."""
 
+import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -132,36 +133,40 @@ def _overlap(one: Box, other: Box) -> bool:
 
 
 def thick(missing: Missing, reach: int) -> Missing:
-    """Return the missing pixels of the thick parts: those within `reach` of one from which nothing known can be seen.
+    """Return the missing pixels of the thick parts: those around one from which nothing known can be seen.
 
-    That is the hole opened by a disc of that radius, with two pixels more, so that no slivers are left along it. What
-    lies beyond the edges of the picture counts as missing: nothing is known there.
+    That is the hole opened by a disc of radius `reach`, or of a little less: distances are measured on a coarser grid,
+    which takes a fraction of the time. What lies beyond the edges of the picture counts as missing.
 
     Args:
         missing: bool (H, W).
-        reach: pixels.
+        reach: pixels. Every pixel farther than this from all known ones is in the answer.
     """
-    part = _thick_part(missing, reach)
     found = np.zeros_like(missing)
-    if part is not None:
-        inside = missing[part]
-        deep = _squared_distances(~inside, reach) > reach**2
-        found[part] = inside & (_squared_distances(deep, reach + 2) <= (reach + 2) ** 2)
+    box = bounds(missing)
+    if box is None:
+        return found
+    part, cell = box.widened(1, *missing.shape).part, max(1, reach // 10)
+    inside = missing[part]
+    h, w = inside.shape
+    by_row = np.logical_and.reduceat(inside, np.arange(0, h, cell), axis=0)
+    cells = np.logical_and.reduceat(by_row, np.arange(0, w, cell), axis=1)
+    radius = reach / cell - (1.5 if cell > 1 else 0)
+    deep = _squared_distances(~cells, math.ceil(radius)) > radius**2
+    around = math.ceil(radius) + 2
+    opened = _squared_distances(deep, around) <= around**2
+    found[part] = inside & opened.repeat(cell, axis=0)[:h].repeat(cell, axis=1)[:, :w]
     return found
 
 
-def _thick_part(missing: Missing, reach: int) -> tuple[slice, slice] | None:
-    """Find, on a grid so fine that a disc of radius `reach` holds a whole cell, where such discs may lie."""
-    h, w = missing.shape
-    cell = max(1, reach // 2)
-    if not missing.size:
-        return None
-    by_row = np.logical_and.reduceat(missing, np.arange(0, h, cell), axis=0)
-    cells = bounds(np.logical_and.reduceat(by_row, np.arange(0, w, cell), axis=1))
-    if cells is None:
-        return None
-    box = Box(cells.top * cell, cells.left * cell, min(h, cells.bottom * cell), min(w, cells.right * cell))
-    return box.widened(2 * reach + 2, h, w).part
+def depth(missing: Missing) -> int:
+    """Return about how deep the deepest hole is: the side, a power of two, of the largest square cell within it."""
+    side = 1
+    while min(missing.shape) > 1 and missing.any():
+        h, w = (each // 2 * 2 for each in missing.shape)
+        missing = missing[:h:2, :w:2] & missing[1:h:2, :w:2] & missing[:h:2, 1:w:2] & missing[1:h:2, 1:w:2]
+        side *= 2
+    return side // 2
 
 
 def tiles(missing: Missing, side: int, margin: int) -> Iterator[tuple[Box, Box]]:

@@ -31,6 +31,7 @@ FLAT_LEVELS, TEXTURED_LEVELS = (
 )  # of texture: below the first the model's answer stays, above the second it goes
 _LEAST_KNOWN = 400  # pixels to copy from
 _TEXTURE_PX = 8  # side of the squares in which it is measured
+_MOST_COMPARED = 30_000  # places; a picture that has more is looked at every so many pixels
 _BATCH = 512  # rows of a matrix of distances at once: it stays in the caches
 
 _turn = threading.Lock()  # its random numbers are those of the whole process
@@ -168,13 +169,14 @@ def _alike(picture: Floats, absent: Missing) -> Ints:
     if not usable.any():
         usable = ~absent.ravel()
     known = np.flatnonzero(usable)
+    looked_at = known[:: -(-len(known) // _MOST_COMPARED)]
     y, x = np.nonzero(absent)
     place = np.full((h, w), -1)
     place[y, x] = np.arange(len(y))
     wanted = windows[y * w + x]
     source = np.full(len(y), known[0])
     seeds = np.flatnonzero((y % 4 == 0) & (x % 4 == 0))
-    source[seeds] = known[_nearest(wanted[seeds], windows[known])]
+    source[seeds] = looked_at[_nearest(wanted[seeds], windows[looked_at])]
     distance = np.full(len(y), np.inf, np.float32)
     distance[seeds] = np.square(wanted[seeds] - windows[source[seeds]]).sum(axis=1)
     for step in (2, 1, 2, 1, 1):
