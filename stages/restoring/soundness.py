@@ -16,7 +16,7 @@ from stages.restoring.cropping import Missing, Pixels, Settings, membrane
 from stages.restoring.inpainter import Inpainter
 
 SIDE = 256  # pixels
-SIZES = (8, 32, 85, 204)  # pixels, of holes
+SIZES = (8, 60, 204)  # pixels, of holes
 FLAT_LEVELS = 2  # that a pixel may be off on plain colour
 SHADED_LEVELS = 8  # that a pixel may be off on a shade, beyond what a membrane is
 MARGIN, MARGIN_LEVELS = 1.25, 4  # of the error's root mean square, against a membrane's

@@ -19,6 +19,7 @@ from stages.pictures.holes import BUCKETS
 from stages.running.params import Settings
 
 _QUESTION = ["id", "sha256"]  # of the photograph test
+_FAULTS_SAID = 3
 
 
 class GateParams(Settings):
@@ -148,7 +149,7 @@ def _fitness(case: Case) -> Iterator[Check]:
     said = ", ".join(case.unfinite)
     words = f"answers are not finite for: {said}" if said else "every answer to hostile pictures is finite"
     yield Check("finite", not said, words)
-    said = ", ".join(case.unfit)
+    said = "; ".join(case.unfit[:_FAULTS_SAID]) + ("; ..." if len(case.unfit) > _FAULTS_SAID else "")
     words = "is {} farther from its surroundings than a membrane"
     yield Check("fit", not said, f"{words.format('at times')}: {said}" if said else words.format("never"))
 

@@ -21,7 +21,7 @@ from stages.evaluate.perceptual import Distance
 from stages.evaluate.photographs import FOLDER, evaluate_photographs, read_questions, restore_by_default
 from stages.pictures.holes import Bank
 from stages.pictures.shards import Tiles
-from stages.restoring import exported
+from stages.restoring import exported, inpainter, soundness
 from stages.restoring.exported import ExportedModel
 from stages.retrain.gate import Case, Champion
 from stages.running import machine
@@ -73,6 +73,7 @@ def try_out(tree: Path, key: str, name: str, classical: Sequence[str]) -> Candid
         classical={method: table for method in classical if len(table := _scores(tree, method))},
         photographs=_photographs(tree, key),
         unfinite=tuple(_unfinite(model, tiles.size)),
+        unfit=tuple(soundness.find_faults(inpainter.load(tree / f"data/models/{key}"))),
         vetoed=version.tags.get(aliases.VETO, ""),
     )
     if champion is None:
