@@ -15,6 +15,8 @@ import pytest
 import yaml
 from dvc.repo import Repo
 
+from stages.restoring import soundness
+from stages.restoring.inpainter import load
 from tests.clone import Clone
 
 pytestmark = pytest.mark.slow
@@ -95,6 +97,12 @@ def test_every_method_answers_the_same_photographs(clone: Clone) -> None:
             assert one["sha256"].to_list() == asked["sha256"].to_list()
         summary = json.loads((clone.root / f"data/evaluation/{key}/summary.json").read_text())
         assert ("photo_perceptual" in summary) == ("missing" not in summary)
+
+
+@pytest.mark.parametrize("key", ["unet", "pconv", "pconv_augmented", "pix2pix"])
+def test_no_model_fills_worse_than_a_membrane_even_after_six_steps(clone: Clone, key: str) -> None:
+    faults = soundness.find_faults(load(clone.root / f"data/models/{key}", "cpu"), sizes=(8, 60))
+    assert not [fault for fault in faults if "harmonic inpainting there" not in fault]
 
 
 def test_nothing_changes_when_it_runs_again(clone: Clone) -> None:

@@ -56,6 +56,20 @@ def test_no_model_however_bad_paints_over_plain_colour(fill: object) -> None:
 
 
 @pytest.mark.parametrize("fill", [glowing, magenta, noise, off_by_a_shade])
+def test_nor_over_a_shade_or_a_scene_in_holes_of_everyday_size(fill: object) -> None:
+    one = Inpainter(Filler(fill, side=256, reach=20), About("m"))
+    faults = soundness.find_faults(one, sizes=(8, 60))
+    assert not [each for each in faults if each.startswith("shaded") and "harmonic inpainting there" not in each]
+
+
+def test_a_hole_of_four_fifths_of_a_large_picture_keeps_to_its_surroundings() -> None:
+    plain = np.full((1024, 1024, 3), [10, 120, 200], np.uint8)
+    for box in ((102, 102, 922, 922), (0, 0, 820, 820), (500, 0, 520, 1024)):
+        composite, _ = inpaint(plain, holes(box, h=1024, w=1024), Filler(glowing, 256, 20), Settings())
+        assert np.abs(composite.astype(int) - plain).max() <= soundness.FLAT_LEVELS
+
+
+@pytest.mark.parametrize("fill", [glowing, magenta, noise, off_by_a_shade])
 def test_a_model_that_loses_its_way_is_found(fill: object) -> None:
     assert found(fill, is_guarded=False)
 

@@ -214,8 +214,6 @@ def _answer(image: Pixels, missing: Missing, filler: Filler, done: _Done) -> Flo
     known = image.astype(np.float32) / np.float32(255)
     low, high = membrane.known_range(known, missing)
     answer = answer.clip(low, high)
-    if not thick(missing, max(2, filler.reach // 2)).any():
-        return answer  # from so near, no model loses its way
     if distance := membrane.strays(known, missing, answer):
         done.strays = max(done.strays, distance)
         return membrane.spread(known, missing)
