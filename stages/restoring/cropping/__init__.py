@@ -60,7 +60,7 @@ MOST_GROW_PX = 64
 MOST_FEATHER_PX = LEAST_MARGIN_PX  # the band lies within the crop
 TILE_MARGIN_PX = 32  # of context around what is filled tile by tile; 64 gave no more than 0.1 dB
 
-_SEEN = 8 / 255  # an answer that was off by less is replaced without a word
+_SEEN = 16 / 255  # an answer that was off by less is replaced without a word
 
 Fill = Callable[[Pixels, Missing], Floats]
 

@@ -128,4 +128,5 @@ def _window_means(values: Floats, side: int) -> Floats:
     """Return the means over all windows of `side` x `side` pixels: (H - side + 1, W - side + 1, C)."""
     sums = np.pad(values, [(1, 0), (1, 0), (0, 0)]).cumsum(axis=0, dtype=np.float64).cumsum(axis=1)
     windows = sums[side:, side:] - sums[:-side, side:] - sums[side:, :-side] + sums[:-side, :-side]
-    return (windows / side**2).astype(np.float32)
+    means: Floats = (windows / side**2).astype(np.float32)
+    return means
