@@ -109,11 +109,11 @@ def run(
     options = batch.Options(hole_is.value, settings, format_.value, quality, keep_exif, concat, resume)
     jobs = batch.plan(image, hole, out, options.format)
     inpainter = open_inpainter(model, device)
-    records = []
+    records, told = [], set[str]()
     try:
         for record in _with_progress(batch.fill(jobs, inpainter, options), len(jobs)):
             records.append(record)
-            _warn(record)
+            _warn(record, told)
             if record["status"] == "failed" and on_error is OnError.STOP:
                 break
     finally:
@@ -139,7 +139,7 @@ def check(image: Image, hole: Hole, hole_is: White = HoleIs.WHITE, as_json: AsJs
             typer.echo(
                 f"{record['image']}: {w} x {h} pixels, {record['hole_share']:.2%} missing, by {record['hole_from']}"
             )
-        _warn(record)
+        _warn(record, set())
     failed = sum(record["status"] == "failed" for record in records)
     _end({"counts": {"failed": failed}, "files": records}, as_json, [])
 
@@ -284,9 +284,14 @@ def _how(records: list[dict[str, Any]]) -> list[str]:
     return [at, copied] if textured else [at]
 
 
-def _warn(record: dict[str, Any]) -> None:
+def _warn(record: dict[str, Any], told: set[str]) -> None:
+    """Say what a person should know of a photo; what lies with the machine is in `told` from then on."""
     for warning in [*record.get("warnings", ()), *record.get("notes", ())]:
-        typer.echo(f"{record['image']}: {warning}", err=True)
+        if "pip install" not in warning:
+            typer.echo(f"{record['image']}: {warning}", err=True)
+        elif warning not in told:
+            told.add(warning)
+            typer.echo(warning, err=True)
     if record["status"] == "failed":
         error = record["error"]
         typer.echo(error if error.startswith(record["image"]) else f"{record['image']}: {error}", err=True)

@@ -14,7 +14,7 @@ from PIL import ExifTags, Image
 from typer.testing import CliRunner
 
 from stages.restoring.challenge import hole_of
-from stages.restoring.cropping import Settings
+from stages.restoring.cropping import Settings, detail
 from stages.restoring.inpainter import load
 from stages.serving.cli import app, main
 
@@ -228,3 +228,13 @@ def test_the_installed_command_answers(folder: Path) -> None:
         [command, "check", "photos/a.png", "hole.png"], capture_output=True, text=True, check=False, env=os.environ
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_package_that_is_missing_is_named_once_for_all_photos(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "patchmatch", None)
+    detail.problem.cache_clear()
+    try:
+        words = ("run", "photos", "10,10,50,50", "-o", "out", "--detail", *RUN)
+        assert inpaint(*words)[2].count("pip install pypatchmatch") == 1
+    finally:
+        detail.problem.cache_clear()
