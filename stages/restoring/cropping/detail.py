@@ -22,7 +22,8 @@ from .scaling import enlarged, mean_of_squares, reduced
 THINNEST_PX = 4  # deep: in thinner parts the fill itself is as sharp as the picture
 LEAST_DEPTH_PX = 12  # of a hole that is scaled down for PatchMatch
 MOST_PLACES = 32  # that get their texture one after the other, each in half a second
-RADIUS_PX = 3  # of the patches compared by PatchMatch, 7 x 7; 15 x 15 take three times as long and look no better
+RADIUS_PX = 2  # of the patches compared; perceptual distance on 40 photographs: 0.969, 0.959, 0.966, 0.974 with 1 to 4
+USUAL_RADIUS_PX = 3  # of PatchMatch alone, as in its package's examples
 WORK_SIDE_PX = 384  # longer crops are scaled down for PatchMatch, which takes half a second for one of this size
 MODELS_SHARE, SMOOTH_PX = 0.4, 1.5  # of the model's answer in what is smoother than this sigma
 FLAT_LEVELS, TEXTURED_LEVELS = (
@@ -53,19 +54,20 @@ def problem() -> str:
     return ""
 
 
-def patchmatch_fill(image: Pixels, missing: Missing) -> Pixels:
+def patchmatch_fill(image: Pixels, missing: Missing, radius: int = USUAL_RADIUS_PX) -> Pixels:
     """Fill holes by PatchMatch alone, as whoever installs the package does.
 
     Args:
         image: uint8 (H, W, 3).
         missing: bool (H, W), some pixels known.
+        radius: of the patches compared, pixels.
     """
     import patchmatch
 
     image = np.where(missing[..., None], np.uint8(0), image)
     with _turn:
         patchmatch.set_random_seed(crc32(image.tobytes()))
-        filled: Pixels = patchmatch.inpaint(image, missing.astype(np.uint8), patch_size=RADIUS_PX)
+        filled: Pixels = patchmatch.inpaint(image, missing.astype(np.uint8), patch_size=radius)
     return filled
 
 
@@ -84,7 +86,7 @@ def textured(filled: Pixels, missing: Missing, factor: int) -> Pixels | None:
     if np.count_nonzero(~absent) < _LEAST_KNOWN:
         return None
     model = mean_of_squares(filled.astype(np.float32), factor)
-    copied = patchmatch_fill(small, absent).astype(np.float32)
+    copied = patchmatch_fill(small, absent, RADIUS_PX).astype(np.float32)
     mixed = copied + MODELS_SHARE * _smooth(np.where(absent[..., None], model - copied, 0))
     texture = _texture(small.astype(np.float32), absent)
     grain = (copied - _smooth(copied)).clip(-3 * texture, 3 * texture)  # no seams, which flat parts would show
