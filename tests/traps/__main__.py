@@ -104,7 +104,7 @@ TRAPS = (
          "mixed = np.where(absent[..., None], mixed, small)",
          "tests/restoring/test_detail.py"),
     Trap("texture blurred by its votes", "stages/restoring/cropping/detail.py",
-         "MODELS_SHARE * _smooth(np.where(absent[..., None], model - copied, 0))", "(model - copied)",
+         "MODELS_SHARE * _smooth(np.where(absent[..., None], model - copied, 0), SMOOTH_PX)", "(model - copied)",
          "tests/restoring/test_detail.py"),
     Trap("answers not clamped", "stages/restoring/exported.py", "return filled.clamp(0, 1)", "return filled",
          "tests/restoring/test_exported.py"),
