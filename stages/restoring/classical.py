@@ -60,7 +60,7 @@ def fill(method: str, image: Pixels, hole: Pixels) -> Floats:
 def problem(method: str) -> str:
     """Say why a method cannot be used on this machine, and what to install; "" where it can."""
     if method == "patchmatch" and (why := detail.problem()):
-        return f"patchmatch cannot be used: {why.partition(': ')[2]}"
+        return f"patchmatch cannot be used: {why}"
     if method == "fsr":
         import cv2
 

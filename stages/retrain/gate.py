@@ -150,8 +150,8 @@ def _fitness(case: Case) -> Iterator[Check]:
     words = f"answers are not finite for: {said}" if said else "every answer to hostile pictures is finite"
     yield Check("finite", not said, words)
     said = "; ".join(case.unfit[:_FAULTS_SAID]) + ("; ..." if len(case.unfit) > _FAULTS_SAID else "")
-    words = "is {} farther from its surroundings than a membrane"
-    yield Check("fit", not said, f"{words.format('at times')}: {said}" if said else words.format("never"))
+    words = f"some fills are worse than a membrane: {said}" if said else "no fill is worse than a membrane"
+    yield Check("fit", not said, words)
 
 
 def _classical(case: Case, params: GateParams, rng: np.random.Generator) -> Iterator[Check]:

@@ -158,7 +158,10 @@ def _fill(job: Job, inpainter: Inpainter, options: Options) -> dict[str, Any]:
     content = encode(written, composite, kind, options.quality, options.keep_exif)
     with atomic_write(job.out) as file:
         file.write(content)
-    return report | {"warnings": [*photo.notes, *given.warnings, *lost(photo, kind)]}
+    return report | {
+        "warnings": [*photo.notes, *given.warnings, *lost(photo, kind)],
+        "is_nearly_all": bool(given.missing.mean() > given_holes.NEARLY_ALL),
+    }
 
 
 def after(photo: Photo, given: GivenHole) -> Photo:

@@ -99,7 +99,6 @@ def run(
     device: Device = None,
 ) -> None:
     """Fill the holes of a photo, or of every photo of a folder."""
-    from stages.pictures.given_holes import NEARLY_ALL
     from stages.restoring.cropping import Settings
     from stages.running.files import write_json
     from stages.serving import batch
@@ -122,7 +121,7 @@ def run(
             write_json(report, summary)
     words = [f"{count} {status}" for status, count in summary["counts"].items() if count]
     _end(summary, as_json, [*words, *_how(summary["files"])])
-    if any(record.get("hole_share", 0) > NEARLY_ALL for record in records):
+    if any(record.get("is_nearly_all") for record in records):
         raise typer.Exit(1)
 
 
@@ -286,8 +285,11 @@ def _how(records: list[dict[str, Any]]) -> list[str]:
 
 def _warn(record: dict[str, Any], told: set[str]) -> None:
     """Say what a person should know of a photo; what lies with the machine is in `told` from then on."""
+    from stages.restoring.cropping import detail
+
     for warning in [*record.get("warnings", ()), *record.get("notes", ())]:
-        if "pip install" not in warning:
+        is_of_machine = bool(detail.problem()) and warning.endswith(detail.problem())
+        if not is_of_machine:
             typer.echo(f"{record['image']}: {warning}", err=True)
         elif warning not in told:
             told.add(warning)

@@ -12,6 +12,7 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -180,11 +181,19 @@ def _save(candidate: Candidate, path: Path) -> None:
         signature=ModelSignature(inputs=inputs, outputs=Schema([ColSpec("string", "composite")])),
         input_example=example,
         # Given, so that MLflow need not start the model in another process to find them.
-        pip_requirements=[f"{name}=={installed(name).split('+')[0]}" for name in _REQUIREMENTS],
+        pip_requirements=[f"{name}=={installed(name).split('+')[0]}" for name in _REQUIREMENTS if _is_there(name)],
     )
     answer: Any = mlflow.pyfunc.load_model(str(path)).predict(example)
     if list(answer.columns) != ["composite"] or len(answer) != 1:
         raise InputError(f"{candidate.model} answers its example with {answer!r}, not with one composite; train again")
+
+
+def _is_there(name: str) -> bool:
+    """Tell whether a package is installed; without pypatchmatch a model fills holes plainly."""
+    try:
+        return bool(installed(name))
+    except PackageNotFoundError:
+        return False
 
 
 def input_example() -> "pd.DataFrame":

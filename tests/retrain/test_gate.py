@@ -117,7 +117,7 @@ def test_where_nobody_knows_what_the_champion_has_seen_that_is_said() -> None:
         ({"unfinite": ("noise, all missing",)}, "not finite for: noise, all missing"),
         (
             {"unfit": ("flat, disc of 40",)},
-            "is at times farther from its surroundings than a membrane: flat, disc of 40",
+            "some fills are worse than a membrane: flat, disc of 40",
         ),
     ],
 )

@@ -16,7 +16,7 @@ from stages.restoring.cropping import Settings
 from stages.restoring.inpainter import load
 from tests.tracked import answers, free_port, wait_for
 
-FEATHER = 4  # what the page sets when it opens
+FEATHER = 0  # what the page sets when it opens
 H, W = coffee().shape[:2]
 
 

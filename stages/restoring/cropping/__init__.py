@@ -15,7 +15,7 @@ pixels where the project is not installed.
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -74,7 +74,7 @@ class Settings:
         feather: pixels around the widened hole over which the answer fades into the picture, 0 to 64.
         context: share of the hole's longer side that a crop has around it on each side; at least 64 pixels are.
         max_side: pixels; the largest crop that is filled at once. 0: what suits the model.
-        detail: whether texture of the picture is copied into the hole. None: what suits the model.
+        detail: whether texture of the picture is copied into the hole. None: for trained models, and not for others.
     """
 
     grow: int = 0
@@ -100,7 +100,7 @@ class Filler:
     Attributes:
         fill: uint8 (h, w, 3) and bool (h, w), True where missing, to float32 (h, w, 3) in [0, 1].
         side: pixels; crops are no longer.
-        reach: pixels; of how far from the nearest known pixel its answers are good.
+        reach: how far from the nearest known pixel its answers can be trusted, in pixels.
         detail: whether texture is copied over its answers unless the settings say otherwise.
         is_guarded: whether an answer far from its surroundings gives way to a membrane.
     """
@@ -113,10 +113,10 @@ class Filler:
 
     def limited(self, max_side: int) -> "Filler":
         """Return the same for crops of at most `max_side` pixels; 0 changes nothing."""
-        if not 0 < max_side < self.side:
-            return self if not max_side else Filler(self.fill, max_side, self.reach, self.detail, self.is_guarded)
-        reach = max(4, self.reach * max_side // self.side)
-        return Filler(self.fill, max_side, reach, self.detail, self.is_guarded)
+        if not max_side:
+            return self
+        reach = self.reach if max_side >= self.side else max(4, self.reach * max_side // self.side)
+        return replace(self, side=max_side, reach=reach)
 
 
 @dataclass
@@ -140,7 +140,8 @@ def inpaint(image: Pixels, missing: Missing, filler: Filler, settings: Settings)
     Returns:
         the composite, like `image`; and the report: `hole_share` of the picture, holes widened; `crops` and `changed`,
         the smallest box around all that may differ, as [left, top, right, bottom]; `scale`, the least at which
-        something was filled; `detail`, whether texture was copied; `notes`, sentences for people; `ms`.
+        something was filled; `detail`, whether texture was copied; `strays`, how far from a membrane the worst of the
+        answers was that gave way to one, 0 to 1; `notes`, sentences for people; `ms`.
 
     Raises:
         ValueError: `image` and `missing` differ in size, or `fill` answers with numbers that are not finite.
@@ -156,7 +157,7 @@ def inpaint(image: Pixels, missing: Missing, filler: Filler, settings: Settings)
         absent_here = weight[box.part] > 0
         composite[box.part] = _filled(composite[box.part], absent_here, absent_here, filler, done)
     wanted = filler.detail if settings.detail is None else settings.detail
-    textured = wanted and _add_detail(composite, weight > 0, settings.context, done)
+    textured = wanted and _add_detail(composite, weight > 0, settings, done)
     changed = bounds(weight > 0)
     if changed:
         composite[changed.part] = _blended(image[changed.part], composite[changed.part], weight[changed.part])
@@ -170,6 +171,7 @@ def inpaint(image: Pixels, missing: Missing, filler: Filler, settings: Settings)
         "changed": _said(changed) if changed else None,
         "scale": round(done.scale, 4),
         "detail": textured,
+        "strays": round(done.strays, 4),
         "notes": done.notes,
         "ms": round(1000 * (time.perf_counter() - started), 1),
     }
@@ -182,7 +184,7 @@ def _filled(
     """Fill what is wanted of a picture: what is too deep in the picture at half the size, the rest tile by tile."""
     h, w = missing.shape
     deep = (missing if missing.all() else thick(missing, filler.reach)) & wanted
-    if deep.any() and (max(h, w) > filler.side or not missing.all()) and min(h, w) > 2:
+    if deep.any() and (max(h, w) > filler.side or not missing.all()) and max(h, w) > 2:
         small, absent = reduced(image, missing, 2)
         asked = reduced(image, deep, 2)[1]
         coarse = _filled(small, absent, asked, filler, done, scale / 2).astype(np.float32)
@@ -223,25 +225,28 @@ def _answer(image: Pixels, missing: Missing, filler: Filler, done: _Done) -> Flo
 def _laid_over(image: Pixels, missing: Missing, deep: Missing, small: Floats) -> Pixels:
     """Take what is deep from the picture at half the size, moved to meet the known pixels without a step."""
     h, w = missing.shape
-    coarse = enlarged(small, 2, h, w)
     box = bounds(missing) or Box(0, 0, h, w)
-    part = box.widened(2, h, w).part
-    off = membrane.spread(image[part] - coarse[part], missing[part])
-    moved = (coarse[part] + off).round().clip(0, 255).astype(np.uint8)
+    top, left = (max(0, side // 2 - 2) for side in (box.top, box.left))  # of what is enlarged, in `small`
+    wide = Box(2 * top, 2 * left, min(h, box.bottom + 4), min(w, box.right + 4))
+    part = wide.part
+    around = small[top : -(-wide.bottom // 2), left : -(-wide.right // 2)]
+    coarse = enlarged(around, 2, wide.bottom - wide.top, wide.right - wide.left)
+    off = membrane.spread(image[part] - coarse, missing[part])
+    moved = (coarse + off).round().clip(0, 255).astype(np.uint8)
     laid = image.copy()
     laid[part] = np.where(deep[part][..., None], moved, image[part])
     return laid
 
 
-def _add_detail(composite: Pixels, missing: Missing, context: float, done: _Done) -> bool:
+def _add_detail(composite: Pixels, missing: Missing, settings: Settings, done: _Done) -> bool:
     """Copy texture into the thick parts of holes, in place; say whether any was."""
-    coarse = thick(missing, detail.THINNEST_PX)
+    coarse = thick(missing, detail.THINNEST_PX + settings.feather)
     if not coarse.any():
         return False
     if problem := detail.problem():
-        done.notes.append(problem)
+        done.notes.append(f"without copied texture: {problem}")
         return False
-    places = [place for box in crops(coarse, context) for place in _places_of_detail(coarse[box.part], box)]
+    places = [place for box in crops(coarse, settings.context) for place in _places_of_detail(coarse[box.part], box)]
     if len(places) > detail.MOST_PLACES:
         done.notes.append(f"without copied texture: it would be needed in {len(places)} places")
         return False

@@ -19,7 +19,7 @@ from . import membrane
 from .boxes import Floats, Missing, Pixels
 from .scaling import enlarged, mean_of_squares, reduced
 
-THINNEST_PX = 4  # deep: in thinner parts the fill itself is as sharp as the picture
+THINNEST_PX = 2  # deep: in thinner parts the fill itself is nearly as sharp as the picture
 LEAST_DEPTH_PX = 12  # of a hole that is scaled down for PatchMatch
 MOST_PLACES = 32  # that get their texture one after the other, each in half a second
 # Of the patches compared, pixels. With 2 the perceptual distance on 40 photographs was 0.959 instead of 0.966, but
@@ -30,16 +30,12 @@ WORK_SIDE_PX = 384  # longer crops are scaled down for PatchMatch, which takes h
 # instead of 17.30) and takes the contrast out of stones and leaves.
 MODELS_SHARE, SMOOTH_PX = 0.5, 3.0
 GRAIN_PX = 1.5  # what is finer than this sigma is texture
-FLAT_LEVELS, TEXTURED_LEVELS = (
-    1.0,
-    2.5,
-)  # of texture: below the first the model's answer stays, above the second it goes
+FLAT_LEVELS = 1.0  # of texture: where there is less, the model's answer stays, with its grain
+TEXTURED_LEVELS = 2.5  # of texture: where there is more, the mixture of both is taken; in between, part of it
 _LEAST_KNOWN = 400  # pixels to copy from
 _TEXTURE_PX = 8  # side of the squares in which it is measured
 _MOST_COMPARED = 30_000  # places; a picture that has more is looked at every so many pixels
 _BATCH = 512  # rows of a matrix of distances at once: it stays in the caches
-
-_turn = threading.Lock()  # its random numbers are those of the whole process
 
 Ints = npt.NDArray[np.int64]
 
@@ -50,11 +46,9 @@ def problem() -> str:
     try:
         import patchmatch
     except (ImportError, OSError) as error:
-        return (
-            f"without copied texture: pypatchmatch is not to be had ({type(error).__name__}); pip install pypatchmatch"
-        )
+        return f"pypatchmatch cannot be imported ({type(error).__name__}); pip install pypatchmatch"
     if not patchmatch.patchmatch_available:
-        return "without copied texture: pypatchmatch has no library for this machine"
+        return "pypatchmatch has no library for this machine"
     return ""
 
 
@@ -68,7 +62,9 @@ def patchmatch_fill(image: Pixels, missing: Missing) -> Pixels:
     import patchmatch
 
     image = np.where(missing[..., None], np.uint8(0), image)
-    with _turn:
+    # The library's random numbers are those of the whole process, in which MLflow may have loaded this file twice.
+    turn: threading.Lock = vars(patchmatch).setdefault("_inpaint_turn", threading.Lock())
+    with turn:
         patchmatch.set_random_seed(crc32(image.tobytes()))
         filled: Pixels = patchmatch.inpaint(image, missing.astype(np.uint8), patch_size=RADIUS_PX)
     return filled

@@ -65,7 +65,7 @@ def _swept(sheet: Floats, known: npt.NDArray[np.bool_], sweeps: int) -> Floats:
 
 
 def known_range(image: Floats, missing: Missing) -> tuple[Floats, Floats]:
-    """Return the lowest and the highest known value of each channel, a little wider, which rounding takes away: (3,).
+    """Return the lowest and the highest known value of each channel, (3,), widened by less than half a level.
 
     Args:
         image: float32 (H, W, 3) in [0, 1].
@@ -79,7 +79,7 @@ def known_range(image: Floats, missing: Missing) -> tuple[Floats, Floats]:
 
 
 def strays(image: Floats, missing: Missing, answer: Floats) -> float:
-    """Say how far an answer is from a membrane, where that is more than its surroundings give reason for.
+    """Say how far an answer is from a membrane, if that is more than the roughness of the surroundings explains.
 
     Both are compared at a size at which the hole is a few pixels deep. How far known pixels are there from the mean of
     their own surroundings, over as many pixels as the hole is deep, says what a membrane cannot know.
