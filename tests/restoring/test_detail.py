@@ -55,8 +55,8 @@ def test_a_hole_in_grass_becomes_grass(scale: int) -> None:
 
 def test_a_shade_gets_no_texture_and_no_seams() -> None:
     rows, columns = np.mgrid[:240, :320]
-    sky = np.stack([90 + rows / 3, 140 + rows / 4, 230 - columns / 8], axis=2).round().astype(np.uint8)
-    missing = holes((60, 80, 180, 240), h=240, w=320)
+    sky = np.stack([90 + rows / 2, 140 + rows / 4, 230 - columns / 2], axis=2).round().astype(np.uint8)
+    missing = holes((24, 32, 216, 288), h=240, w=320)
     textured, report = inpaint(sky, missing, FILLER, Settings())
     assert report["detail"]
     assert np.abs(textured.astype(int) - sky).max() <= 4

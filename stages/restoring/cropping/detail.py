@@ -27,12 +27,14 @@ MOST_PLACES = 32  # that get their texture one after the other, each in half a s
 RADIUS_PX = 3
 WORK_SIDE_PX = 384  # longer crops are scaled down for PatchMatch, which takes half a second for one of this size
 # Of the model's answer in what is smoother than this sigma. A smaller sigma raises hole PSNR (0.4 and 1.5: 17.40 dB
-# instead of 17.30) and takes the contrast out of stones and leaves.
-MODELS_SHARE, SMOOTH_PX = 0.5, 3.0
+# instead of 17.25) and takes the contrast out of stones and leaves.
+MODELS_SHARE, SMOOTH_PX = 0.65, 3.0
+APART_LEVELS = 60.0  # where both are so far apart their mean would be a haze: the share has fallen to a third of itself
 GRAIN_PX = 1.5  # what is finer than this sigma is texture
-FLAT_LEVELS = 1.0  # of texture: where there is less, the model's answer stays, with its grain
-TEXTURED_LEVELS = 2.5  # of texture: where there is more, the mixture of both is taken; in between, part of it
-_LEAST_KNOWN = 400  # pixels to copy from
+FLAT_LEVELS, TEXTURED_LEVELS = 1.0, 2.5  # of texture: from none at all to as much as counts
+FLAT_SHARE, TEXTURED_SHARE = 0.02, 0.2  # of surroundings with texture: from the model's answer to the copied one
+GRAIN_LEVELS = 2.0  # that flat parts get; more would be seams
+_LEAST_KNOWN, _LEAST_SHARE = 400, 0.05  # pixels to copy from, and share of the crop; from fewer the same comes again
 _TEXTURE_PX = 8  # side of the squares in which it is measured
 _MOST_COMPARED = 30_000  # places; a picture that has more is looked at every so many pixels
 _BATCH = 512  # rows of a matrix of distances at once: it stays in the caches
@@ -82,31 +84,32 @@ def textured(filled: Pixels, missing: Missing, factor: int) -> Pixels | None:
         like `filled`, from which it differs where `missing`; None where too little is known to copy from.
     """
     small, absent = reduced(filled, missing, factor) if factor > 1 else (filled, missing)
-    if np.count_nonzero(~absent) < _LEAST_KNOWN:
+    if np.count_nonzero(~absent) < max(_LEAST_KNOWN, _LEAST_SHARE * absent.size):
         return None
     model = mean_of_squares(filled.astype(np.float32), factor)
     copied = patchmatch_fill(small, absent).astype(np.float32)
-    mixed = copied + MODELS_SHARE * _smooth(np.where(absent[..., None], model - copied, 0), SMOOTH_PX)
+    apart = _smooth(np.where(absent[..., None], model - copied, 0), SMOOTH_PX)
+    trust = np.exp(-np.square(np.abs(apart).max(axis=2, keepdims=True) / APART_LEVELS))
+    mixed = copied + MODELS_SHARE * trust * apart
+    grain = (copied - _smooth(copied, GRAIN_PX)).clip(-GRAIN_LEVELS, GRAIN_LEVELS)
     texture = _texture(small.astype(np.float32), absent)
-    grain = (copied - _smooth(copied, GRAIN_PX)).clip(
-        -3 * texture, 3 * texture
-    )  # no seams, which flat parts would show
-    share = ((texture - FLAT_LEVELS) / (TEXTURED_LEVELS - FLAT_LEVELS)).clip(0, 1)
+    share = ((texture - FLAT_SHARE) / (TEXTURED_SHARE - FLAT_SHARE)).clip(0, 1)
     mixed = np.where(absent[..., None], share * mixed + (1 - share) * (model + grain), small)
     if factor > 1:
         mixed = _sharpened(filled, mixed, small.astype(np.float32), absent, factor)
-    return mixed.round().clip(0, 255).astype(np.uint8)
+    answer: Pixels = mixed.round().clip(0, 255).astype(np.uint8)
+    return answer
 
 
 def _texture(picture: Floats, absent: Missing) -> Floats:
-    """Say how much texture there is, and in holes how much their surroundings lead to expect.
+    """Say where there is texture, and in holes how much of their surroundings has any.
 
     Args:
         picture: float32 (H, W, 3), in levels.
         absent: bool (H, W).
 
     Returns:
-        float32 (H, W, 1), the mean distance from the smoothed picture, in levels.
+        float32 (H, W, 1), from 0, flat, to 1: by the mean distance from the smoothed picture.
     """
     fine = np.abs(picture - _smooth(picture, GRAIN_PX)).mean(axis=2, keepdims=True)
     near_hole = (
@@ -114,8 +117,9 @@ def _texture(picture: Floats, absent: Missing) -> Floats:
     )  # whose smoothed values are of the hole, too
     seen = (~near_hole).astype(np.float32)
     weight, total = mean_of_squares(seen, _TEXTURE_PX), mean_of_squares(fine * seen, _TEXTURE_PX)
-    level = membrane.spread(total / weight.clip(1e-3), weight[..., 0] < 0.25)
-    return enlarged(level, _TEXTURE_PX, *absent.shape).clip(0)
+    level = ((total / weight.clip(1e-3) - FLAT_LEVELS) / (TEXTURED_LEVELS - FLAT_LEVELS)).clip(0, 1)
+    level = membrane.spread(level, weight[..., 0] < 0.25)
+    return enlarged(level, _TEXTURE_PX, *absent.shape).clip(0, 1)
 
 
 def _smooth(values: Floats, sigma: float) -> Floats:
