@@ -9,9 +9,9 @@ all machines that share a registry share it. A rollback also gives the version t
 overrules; a person lifts it, or promotes the version by hand.
 """
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from stages.running.errors import InputError
@@ -188,4 +188,5 @@ def _earlier(known: Sequence[Version], left: Version) -> list[Version]:
 
 
 def _now() -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime()) + f".{time.time_ns() // 1000 % 1_000_000:06d}Z"
+    # One reading of the clock: seconds and microseconds of two readings can be of two seconds, and moves change places.
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
