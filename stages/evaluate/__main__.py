@@ -112,6 +112,7 @@ def _evaluate(key: str, filled_by: str) -> None:
     questions = read_questions(FOLDER) if params.photographs else pd.DataFrame({"id": []})
     if reason := lacking(key, filled_by):
         nothing = Outcome(pairs.iloc[:0], {}, {})
+        reason += f"; then dvc repro -f -s evaluate@{key} report"  # DVC does not see what is installed
         _write(Path("data/evaluation") / key, nothing, no_photographs(questions), {"missing": reason})
         say(f"{key} is left out: {reason}")
         return

@@ -248,7 +248,10 @@ def _add_detail(composite: Pixels, missing: Missing, settings: Settings, done: _
         return False
     places = [place for box in crops(coarse, settings.context) for place in _places_of_detail(coarse[box.part], box)]
     if len(places) > detail.MOST_PLACES:
-        done.notes.append(f"without copied texture: it would be needed in {len(places)} places")
+        done.notes.append(
+            f"without copied texture: {len(places)} places need it, and at most {detail.MOST_PLACES} get it at once; "
+            "fill the holes in several goes"
+        )
         return False
     copied = False
     for part, crop, factor in places:
