@@ -45,7 +45,6 @@ check: $(VENV)/.test
 bench: $(VENV)/.test
 	@$(BIN)/python -m tests.benchmarks
 	@$(BIN)/python -m tests.benchmarks.networks
-	@$(BIN)/python -m tests.benchmarks.together
 
 speedrun: $(VENV)/.test
 	@$(BIN)/python -m tests.benchmarks.speedrun "$(PHOTOS)" --minutes $(MINUTES)

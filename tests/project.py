@@ -14,16 +14,16 @@ TILE = 16
 UNET = {
     "partial": False, "width": 4, "levels": 2, "batch_size": 4, "steps": 6, "learning_rate": 1e-3,
     "finetune_steps": 2, "finetune_learning_rate": 1e-4, "average_decay": 0.9, "valid_weight": 1.0, "hole_weight": 6.0,
-    "centred": False, "seamless": False,
+    "harmonic_residual": False,
     "perceptual_weight": 0.0, "style_weight": 0.0, "tv_weight": 0.1, "features": "efficientnet_lite0",
-    "validate_every": 3, "patience": 0, "checkpoint_every_s": 1e-6, "on_bad_numbers": "rollback",
+    "validate_every": 3, "patience": 0, "checkpoint_every_s": 1e-6, "clip_norm": 10.0,
 }  # fmt: skip
 PIX2PIX = {
-    "centred": True, "seamless": True,
+    "harmonic_residual": True,
     "width": 4, "levels": 2, "discriminator_width": 4, "discriminator_layers": 1, "norm": "batch",
     "infer_norm": "running", "infer_dropout": False, "objective": "vanilla", "l1_weight": 100.0, "batch_size": 4,
     "steps": 8, "learning_rate": 2e-4, "decay_steps": 2, "average_decay": 0.9, "validate_every": 3, "patience": 0,
-    "checkpoint_every_s": 1e-6, "on_bad_numbers": "rollback",
+    "checkpoint_every_s": 1e-6, "clip_norm": 10.0,
 }  # fmt: skip
 
 
@@ -53,7 +53,7 @@ def tiny_params() -> dict[str, Any]:
         },
         "train": {
             "unet": dict(UNET),
-            "pconv": UNET | {"partial": True, "centred": True, "seamless": True},
+            "pconv": UNET | {"partial": True, "harmonic_residual": True},
             "pconv_augmented": UNET | {"partial": True},
             "pix2pix": dict(PIX2PIX),
         },

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import grimp
 import pytest
+import yaml
 from dvc.repo import Repo
 from dvc.stage import PipelineStage
 
@@ -26,6 +27,7 @@ FEATURES = {  # listed for all trainings by their one template; Pix2Pix has no u
     Path("stages/pictures/lite0.py"),
 }
 GRAPH = grimp.build_graph("stages")
+MODELS = yaml.safe_load((ROOT / "params.yaml").read_text())["models"]
 
 
 def entry_module(stage: PipelineStage) -> str:
@@ -41,8 +43,11 @@ def files_of(modules: set[str]) -> Iterator[Path]:
 
 
 def imported(stage: PipelineStage) -> set[Path]:
-    entry = entry_module(stage)
-    return set(files_of({entry} | GRAPH.find_upstream_modules(entry)))
+    entries = {entry_module(stage)}
+    if stage.name.startswith("train@"):  # which imports its family's module by name
+        key = stage.name.partition("@")[2]
+        entries.add(f"stages.{MODELS[key]['code']}.module")
+    return set(files_of(entries.union(*(GRAPH.find_upstream_modules(entry) for entry in entries))))
 
 
 def code_deps(stage: PipelineStage) -> set[Path]:

@@ -66,7 +66,6 @@ class Repro:
             found[:] = [
                 one for one in living(self._root) if f"stages.{stage.partition('@')[0]}" in " ".join(words(one))
             ]
-            found[:] = found or [one for one in living(self._root) if "stages.pconv.train" in words(one)]
             return bool(found)
 
         wait_for(is_there, 20)

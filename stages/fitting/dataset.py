@@ -6,6 +6,7 @@ Whoever asks for step 1200 gets the same pictures: in one process or several, in
 import math
 from collections.abc import Sequence
 from functools import cached_property
+from io import BytesIO
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -17,11 +18,14 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from stages.pictures.holes import Bank
+from stages.pictures.images import save_png
 from stages.pictures.shards import Tiles
+from stages.running.files import atomic_write
 
 Pixels = npt.NDArray[np.uint8]
 
 _ORDER, _HOLES = 0, 1  # which of the two draws a generator is for
+_SHOWN = 32  # pictures of a batch that is kept
 _HOLES_LOOKED_AT, _DEEPEST = 1000, 95  # how many, and which percentile is said to be the deepest
 
 
@@ -50,37 +54,23 @@ class TrainingBatches(Dataset[Batch]):
         seed: of everything drawn here.
     """
 
-    rows = slice(None)  # which pictures of every batch are asked for, where several processes share them
-
     def __init__(self, tiles: Sequence[str | Path], bank: str | Path, batch_size: int, seed: int) -> None:
         self._tiles = Tiles(tiles)
         self._bank = Bank(bank)
         _check_sizes(self._tiles, self._bank)
         self._batch_size = batch_size
-        self._seed = self._first_seed = seed
+        self._seed = seed
         self._epoch = -1
         self._order: npt.NDArray[np.integer[Any]] = np.empty(0, np.int64)
 
     def __getitem__(self, step: int) -> Batch:
-        """Return this process's rows of the batch of a step, counted from 0, without end."""
-        return self._gather(step, self.rows)
-
-    def whole(self, step: int) -> Batch:
-        """Return all rows of the batch of a step."""
-        return self._gather(step, slice(None))
-
-    def _gather(self, step: int, rows: slice) -> Batch:
+        """Return the batch of a step, counted from 0, without end."""
         first = step * self._batch_size
         indices = np.array([self._tile_at(first + offset) for offset in range(self._batch_size)])
         rng = np.random.default_rng([self._seed, _HOLES, step])
         holes = rng.integers(len(self._bank), size=self._batch_size)
         ways = rng.integers(8, size=self._batch_size)
-        turned = _turn(self._bank.gather(holes[rows]), ways[rows])
-        return _batch(self._tiles.gather(indices[rows]), turned, step)
-
-    def draw_anew(self, times: int) -> None:
-        """Draw other tiles and holes for every step, different ones for every number of times; 0 is as at first."""
-        self._seed, self._epoch = self._first_seed + times, -1
+        return _batch(self._tiles.gather(indices), _turn(self._bank.gather(holes), ways), step)
 
     @cached_property
     def reach(self) -> int:
@@ -128,6 +118,29 @@ class ValidationBatches(Dataset[Batch]):
             raise IndexError(number)
         indices = rows * len(self._tiles) // len(self._bank)
         return _batch(self._tiles.gather(indices), self._bank.gather(rows), number)
+
+
+def keep_batch(folder: Path, batch: Batch) -> Path:
+    """Write a batch as a sheet of pictures and as arrays.
+
+    Args:
+        folder: made if missing.
+        batch: targets and holes.
+
+    Returns:
+        the sheet: targets above, what the network saw of them below, holes white. Beside it, as `.npz`, uint8 `target`
+        (N, H, W, 3) and `hole` (N, H, W).
+    """
+    target = batch["target"].permute(0, 2, 3, 1).numpy()
+    hole = batch["hole"][:, 0].numpy()
+    image = np.where(hole[..., None] == 1, np.uint8(255), target)
+    path = folder / f"step_{batch['step'] + 1:06d}.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_png(path, np.concatenate([np.concatenate(row[:_SHOWN], axis=1) for row in (target, image)]))
+    np.savez_compressed(content := BytesIO(), target=target, hole=hole)
+    with atomic_write(path.with_suffix(".npz")) as file:
+        file.write(content.getbuffer())
+    return path
 
 
 def _check_sizes(tiles: Tiles, bank: Bank) -> None:

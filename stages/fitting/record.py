@@ -21,18 +21,25 @@ from typing import Any
 import psutil
 import torch
 
-from stages.fitting import together
 from stages.running import machine, project
 from stages.running.files import write_json, write_text
 
 _FILE = "record.json"
-_PACKAGES = ("torch", "torchvision", "lightning", "numpy", "albumentations", "dvc", "mlflow", "pillow", "scikit-image")
+_PACKAGES = (
+    "torch",
+    "torchvision",
+    "lightning-fabric",
+    "numpy",
+    "albumentations",
+    "dvc",
+    "mlflow",
+    "pillow",
+    "scikit-image",
+)
 
 
 class Record:
     """A training's record in a folder; opened again after an interruption, it goes on as the same one.
-
-    Of processes that train together the first alone writes.
 
     Args:
         folder: made if missing.
@@ -41,9 +48,7 @@ class Record:
 
     def __init__(self, folder: Path, facts: Mapping[str, Any]) -> None:
         self.folder = folder
-        self._writes = together.is_first()
-        if self._writes:
-            (folder / "pictures").mkdir(parents=True, exist_ok=True)
+        (folder / "pictures").mkdir(parents=True, exist_ok=True)
         self._path = folder / _FILE
         self.content: dict[str, Any] = self.content_of(folder) or {}
         if not self.content:
@@ -68,8 +73,6 @@ class Record:
 
     def add(self, table: str, row: Mapping[str, Any]) -> None:
         """Append a line to `history`, `validation` or `system`; the first line's keys are the columns."""
-        if not self._writes:
-            return
         path = self.folder / f"{table}.csv"
         new = not path.exists()
         with path.open("a", newline="", encoding="utf-8") as file:
@@ -95,14 +98,13 @@ class Record:
     def note(self, **facts: Any) -> None:
         """Add to what the record says, or change it."""
         self.content |= facts
-        if self._writes:
-            write_json(self._path, self.content)
+        write_json(self._path, self.content)
 
     def rewind(self, step: int) -> None:
         """Forget what was written after a step, which is about to be done again, and lines that a full disk cut."""
         for table in ("history", "validation", "system"):
             path = self.folder / f"{table}.csv"
-            if not self._writes or not path.exists():
+            if not path.exists():
                 continue
             lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
             header, *rows = [line for line in lines if line.endswith("\n")] or [""]
@@ -124,7 +126,7 @@ def _surroundings() -> dict[str, Any]:
         "experiment_name": project.experiment(),
         "commit": commit,
         "dirty": dirty,
-        "machine": machine.describe() | {"processes": together.world()},
+        "machine": machine.describe(),
         "packages": {name: importlib.metadata.version(name) for name in _PACKAGES},
     }
 

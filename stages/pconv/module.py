@@ -1,14 +1,14 @@
 """PConvNet and its plain twin in training: two phases, the second with the encoder's batch norm frozen."""
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor
-from torch.optim import Adam
+from torch.optim import Adam, Optimizer
 
-from stages.fitting.dataset import Batch
-from stages.fitting.module import InpaintingModule, Piece, surround
+from stages.fitting.module import InpaintingModule, MicroBatch
 from stages.fitting.settings import FitSettings
 from stages.pconv.losses import Weights, loss_terms
 from stages.pconv.network import PConvUNet
@@ -55,7 +55,7 @@ class PConvModule(InpaintingModule):
     def __init__(self, settings: PConvSettings) -> None:
         network = PConvUNet(settings.width, settings.levels, settings.partial)
         network = network.to(memory_format=torch.channels_last)
-        super().__init__(surround(network, settings, level=0.0), settings.average_decay)
+        super().__init__(network, settings, level=0.0)
         self.settings = settings
         needs_features = settings.perceptual_weight or settings.style_weight
         # In a list, so that its weights, which never change, stay out of every checkpoint.
@@ -65,19 +65,22 @@ class PConvModule(InpaintingModule):
         """One rate for each phase (§3.3: 0.0002, then 0.00005)."""
         return self.settings.learning_rate if step < self.settings.steps else self.settings.finetune_learning_rate
 
-    def training_step(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002 - the signature is Lightning's
+    def training_step(self, batches: Sequence[MicroBatch]) -> dict[str, Tensor]:
         """Go down the weighted sum of the loss terms."""
         unet: Any = self.inner
         if self.step >= self.settings.steps and not unet.encoder_frozen:
             unet.freeze_encoder()
-        extractor = self._features[0].to(self.device) if self._features else None
+        extractor = self._features[0].to(batches[0].image.device) if self._features else None
 
-        def terms_of(piece: Piece) -> dict[str, Tensor]:
-            filled = self.network(piece.image, piece.hole)
-            return loss_terms(filled, piece.target, piece.hole, self.settings.weights, extractor)
+        def terms_of(batch: MicroBatch) -> dict[str, Tensor]:
+            filled = self.network(batch.image, batch.hole)
+            return loss_terms(filled, batch.target, batch.hole, self.settings.weights, extractor)
 
-        self.end_step(self.optimise("network", self.begin_step(batch), terms_of))
+        return self.optimise("network", batches, terms_of)
 
-    def configure_optimizers(self) -> Adam:
+    def configure_optimizers(self) -> dict[str, Optimizer]:
         """Adam, as in the paper."""
-        return Adam(self.network.parameters(), lr=self.settings.learning_rate, fused=True)
+        return {"network": Adam(self.network.parameters(), lr=self.settings.learning_rate, fused=True)}
+
+
+SETTINGS, MODULE = PConvSettings, PConvModule  # what stages/train.py asks for

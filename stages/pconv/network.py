@@ -20,9 +20,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from stages.fitting.together import BatchNorm2d
-from stages.pconv.recorded import Recorded
-
 ENCODER_KERNELS = (7, 5, 5)  # of the first levels; 3 below them
 MAX_WIDENING = 8  # deeper levels have at most this many times the first one's channels
 DECODER_SLOPE = 0.2
@@ -72,7 +69,7 @@ class PartialConv(nn.Module):
     ) -> None:
         super().__init__()
         self.conv = nn.Conv2d(in_channels, out_channels, kernel, stride, kernel // 2, bias=not norm)
-        self.norm = BatchNorm2d(out_channels) if norm else None
+        self.norm = nn.BatchNorm2d(out_channels) if norm else None
         self.slope = slope
         nn.init.kaiming_normal_(self.conv.weight, a=slope or 0.0)
         if self.conv.bias is not None:
@@ -142,7 +139,6 @@ class PConvUNet(nn.Module):
         )
         with torch.no_grad():  # answers start near zero: near the mean colour, where pictures are centred
             self.decoder[-1].conv.weight.mul_(LAST_GAIN)  # type: ignore[union-attr,operator]
-        self._recorded = Recorded()
         self._windows = list(zip(channels, kernels, strict=False))  # of the encoder: channels in, side of the kernel
         self._groups = [(channels[i + 1], channels[i]) for i in reversed(range(levels))]
 
@@ -156,7 +152,7 @@ class PConvUNet(nn.Module):
         Returns:
             filled, (N, 3, H, W), not clamped.
         """
-        coverage = self._coverage(1 - hole) if self.partial else [None] * (2 * len(self.encoder))
+        coverage = self.pyramid(1 - hole) if self.partial else [None] * (2 * len(self.encoder))
         x = image.where(hole < 0.5, 0.0)
         skips = []
         for layer, windows in zip(self.encoder, coverage, strict=False):
@@ -166,13 +162,6 @@ class PConvUNet(nn.Module):
             x = F.interpolate(x, scale_factor=2.0, mode="nearest")
             x = layer(torch.cat([x, skips.pop()], dim=1), windows)
         return x
-
-    def _coverage(self, known: Tensor) -> list[Coverage]:
-        if not (known.is_cuda and self.training):
-            return self.pyramid(known)
-        dtype = torch.get_autocast_dtype("cuda") if torch.is_autocast_enabled("cuda") else torch.float32
-        flat = self._recorded(lambda maps: [each for one in self.pyramid(maps) for each in one], known, dtype)
-        return [Coverage(*pair) for pair in zip(flat[::2], flat[1::2], strict=True)]
 
     @torch.no_grad()
     def pyramid(self, known: Tensor) -> list[Coverage]:

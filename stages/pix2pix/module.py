@@ -1,12 +1,13 @@
 """Pix2Pix in training: discriminator, then generator, each with its own optimiser."""
 
+from collections.abc import Sequence
+
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor
-from torch.optim import Adam
+from torch.optim import Adam, Optimizer
 
-from stages.fitting.dataset import Batch
-from stages.fitting.module import InpaintingModule, Piece, surround
+from stages.fitting.module import InpaintingModule, MicroBatch
 from stages.fitting.settings import FitSettings
 from stages.pix2pix.losses import Objective, discriminator_loss, judge, l1
 from stages.pix2pix.network import Generator, Norm, PatchDiscriminator, condition, to_signed
@@ -41,13 +42,11 @@ class Pix2PixModule(InpaintingModule):
         settings: of this training.
     """
 
-    optimizer_names = ("generator", "discriminator")
-
     def __init__(self, settings: Pix2PixSettings) -> None:
         network = Generator(settings.width, settings.levels, settings.norm)
         network.set_test_time(settings.infer_norm == "batch", settings.infer_dropout)
         network = network.to(memory_format=torch.channels_last)
-        super().__init__(surround(network, settings, level=0.5), settings.average_decay)
+        super().__init__(network, settings, level=0.5)
         self.settings = settings
         discriminator = PatchDiscriminator(settings.discriminator_width, settings.discriminator_layers, settings.norm)
         self.discriminator = discriminator.to(memory_format=torch.channels_last)
@@ -57,36 +56,39 @@ class Pix2PixModule(InpaintingModule):
         left = self.settings.steps - step
         return self.settings.learning_rate * min(1.0, left / max(self.settings.decay_steps, 1))
 
-    def training_step(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002 - the signature is Lightning's
+    def training_step(self, batches: Sequence[MicroBatch]) -> dict[str, Tensor]:
         """The discriminator learns from an answer that is cut off from the generator; then the generator learns."""
-        pieces = self.begin_step(batch)
         judges, objective = self.discriminator, self.settings.objective
         answers: list[Tensor] = []  # of an undivided batch, which is answered once
 
-        def of_discriminator(piece: Piece) -> dict[str, Tensor]:
-            known, real = condition(piece.image, piece.hole), to_signed(piece.target)
-            with torch.set_grad_enabled(len(pieces) == 1):
-                filled = self.network(piece.image, piece.hole)
-            if len(pieces) == 1:
+        def of_discriminator(batch: MicroBatch) -> dict[str, Tensor]:
+            known, real = condition(batch.image, batch.hole), to_signed(batch.target)
+            with torch.set_grad_enabled(len(batches) == 1):
+                filled = self.network(batch.image, batch.hole)
+            if len(batches) == 1:
                 answers.append(filled)
             fake = to_signed(filled).detach()
             return {"loss": discriminator_loss(judges(known, real), judges(known, fake), objective)}
 
-        def of_generator(piece: Piece) -> dict[str, Tensor]:
-            filled = answers[0] if answers else self.network(piece.image, piece.hole)
-            fooled = judges(condition(piece.image, piece.hole), to_signed(filled))
-            gan, distance = judge(fooled, True, objective), l1(filled.float(), piece.target)
-            composed = composite(piece.target, filled.detach().float(), piece.hole)
+        def of_generator(batch: MicroBatch) -> dict[str, Tensor]:
+            filled = answers[0] if answers else self.network(batch.image, batch.hole)
+            fooled = judges(condition(batch.image, batch.hole), to_signed(filled))
+            gan, distance = judge(fooled, True, objective), l1(filled.float(), batch.target)
+            composed = composite(batch.target, filled.detach().float(), batch.hole)
             loss = gan + self.settings.l1_weight * distance
-            return {"loss": loss, "gan": gan, "l1": distance, "l1_composite": l1(composed, piece.target)}
+            return {"loss": loss, "gan": gan, "l1": distance, "l1_composite": l1(composed, batch.target)}
 
-        loss_d = self.optimise("discriminator", pieces, of_discriminator)["loss"]
+        loss_d = self.optimise("discriminator", batches, of_discriminator)["loss"]
         judges.requires_grad_(False)
-        terms = self.optimise("generator", pieces, of_generator)
+        terms = self.optimise("generator", batches, of_generator)
         judges.requires_grad_(True)
-        self.end_step({**terms, "discriminator": loss_d})
+        return {**terms, "discriminator": loss_d}
 
-    def configure_optimizers(self) -> list[Adam]:
+    def configure_optimizers(self) -> dict[str, Optimizer]:
         """Adam for each, with the paper's momentum."""
-        networks = (self.network, self.discriminator)
-        return [Adam(n.parameters(), lr=self.settings.learning_rate, betas=BETAS, fused=True) for n in networks]
+        networks = {"generator": self.network, "discriminator": self.discriminator}
+        rate = self.settings.learning_rate
+        return {name: Adam(n.parameters(), lr=rate, betas=BETAS, fused=True) for name, n in networks.items()}
+
+
+SETTINGS, MODULE = Pix2PixSettings, Pix2PixModule  # what stages/train.py asks for

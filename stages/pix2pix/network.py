@@ -13,8 +13,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from stages.fitting.together import BatchNorm2d, dropout
-
 MAX_WIDENING = 8  # deeper levels have at most this many times the first one's channels
 INNER_LEVELS = 5  # dropout is on the decoder layers deeper than this many levels: three of them at the paper's eight
 SLOPE = 0.2
@@ -33,7 +31,7 @@ def condition(image: Tensor, hole: Tensor) -> Tensor:
     return torch.cat([to_signed(image).where(hole < 0.5, 0.0), hole], dim=1)
 
 
-class BatchNorm(BatchNorm2d):
+class BatchNorm(nn.BatchNorm2d):
     """Batch norm that can use the batch's own statistics at test time, as the paper does (§3.3)."""
 
     batch_at_test = False
@@ -96,7 +94,7 @@ class Up(nn.Module):
         x = self.norm(x)
         if not self.dropout:
             return x
-        return dropout(x, DROPPED) if self.training else F.dropout(x, DROPPED, self.drop_at_test)
+        return F.dropout(x, DROPPED, self.training or self.drop_at_test)
 
 
 class Generator(nn.Module):

@@ -20,7 +20,7 @@ from typing import IO
 
 import psutil
 
-from stages.running import dvc_locks, machine, processes
+from stages.running import dvc_locks, processes
 from stages.running.errors import BusyError, InpaintError, InputError
 
 LOCKS_DIR = Path(".locks")
@@ -73,24 +73,17 @@ def _fail(stage: str, message: str, exit_code: int) -> int:
 def only_one(name: str) -> Iterator[None]:
     """Hold the lock called `name` of this working tree.
 
-    The kernel frees it when the process dies, however it dies, so no lock is ever stale. Of processes that work
-    together the first holds it, or the one that started them.
+    The kernel frees it when the process dies, however it dies, so no lock is ever stale.
 
     Raises:
         BusyError: another process holds it.
     """
-    if machine.rank() > 0:
-        yield
-        return
     with _lock_file(name) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.seek(0)
             holder = file.read().partition(" ")[0] or "unknown"
-            if machine.world() > 1 and holder == str(os.getppid()):
-                yield
-                return
             raise BusyError(f"process {holder} is running it in this folder; wait for it, or stop that one") from None
         file.truncate(0)
         file.write(f"{os.getpid()} {processes.named(os.getpid())}")
@@ -141,21 +134,20 @@ def _lock_file(name: str) -> IO[str]:
 
 
 def _end_with_dvc() -> None:
-    """Ask for SIGTERM when DVC, or torchrun, dies, and turn SIGTERM into an exit that runs every `finally`.
+    """Ask for SIGTERM when DVC dies, and turn SIGTERM into an exit that runs every `finally`.
 
     Without this a killed `dvc repro` leaves its stage running, and the next one starts a second beside it. Who was
     started by a person or a scheduler instead, goes on after them, as `nohup` has it.
     """
     signal.signal(signal.SIGTERM, _leave)
-    by_dvc = "DVC_ROOT" in os.environ
-    if not by_dvc and machine.world() == 1:
+    if "DVC_ROOT" not in os.environ:
         return
     parent = os.getppid()
     end_with_parent()
     above = _above_shell(parent)
     if above or sys.platform != "linux":
         threading.Thread(target=_watch, args=(parent, above), daemon=True).start()
-    if os.getppid() != parent or (by_dvc and dvc_locks.is_orphaned(Path())):  # it died before the request stood
+    if os.getppid() != parent or dvc_locks.is_orphaned(Path()):  # it died before the request stood
         raise SystemExit(128 + signal.SIGTERM)
 
 

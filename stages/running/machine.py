@@ -6,10 +6,7 @@ All of it can be said by the environment, so that it never enters a DVC hash:
     INPAINT_PRECISION   32-true | bf16-mixed        default: bf16-mixed where the hardware multiplies in it
     INPAINT_WORKERS     processes for map-like work default: the cores this process may use
     INPAINT_LOADERS     processes that load batches default: none on a CPU, whose cores they would take, else up to 4
-    INPAINT_PROCESSES   that train one model, each on a GPU or a share of the cores    default: 1
-    INPAINT_ACCUMULATE  pieces in which each works through its part of a batch         default: 1
-
-Those that train one model know each other by what torchrun puts into their environment.
+    INPAINT_ACCUMULATE  micro-batches that a training batch is divided into   default: 1
 """
 
 import ctypes
@@ -39,14 +36,22 @@ def workers() -> int:
     return _said("INPAINT_WORKERS", 1, cores())
 
 
-def processes() -> int:
-    """Return how many processes a training should start to share its work, at least 1."""
-    return _said("INPAINT_PROCESSES", 1, 1)
-
-
-def pieces() -> int:
-    """Return in how many pieces each process works through its part of a training batch, at least 1."""
+def micro_batches() -> int:
+    """Return how many equal parts a training batch is divided into, at least 1; more need less memory."""
     return _said("INPAINT_ACCUMULATE", 1, 1)
+
+
+def require_one_process() -> None:
+    """Require that a training was not started in several processes.
+
+    Raises:
+        InputError: torchrun or INPAINT_PROCESSES say that it was.
+    """
+    if "TORCHELASTIC_RUN_ID" in os.environ or os.environ.get("INPAINT_PROCESSES", "1") != "1":
+        raise InputError(
+            "one process trains one model; start it without torchrun and without INPAINT_PROCESSES, and train other "
+            "models on other machines"
+        )
 
 
 def _said(name: str, least: int, default: int) -> int:
@@ -56,26 +61,6 @@ def _said(name: str, least: int, default: int) -> int:
     if not said.isdecimal() or int(said) < least:
         raise InputError(f"{name} should be a whole number from {least}, but is {said!r}")
     return int(said)
-
-
-def rank() -> int:
-    """Return which of the processes that torchrun has started this is, over all machines; 0 without torchrun."""
-    return _from_torchrun("RANK", 0)
-
-
-def local_rank() -> int:
-    """Return which of those on this machine it is."""
-    return _from_torchrun("LOCAL_RANK", 0)
-
-
-def world() -> int:
-    """Return how many processes torchrun has started, over all machines; 1 without torchrun."""
-    return _from_torchrun("WORLD_SIZE", 1)
-
-
-def _from_torchrun(name: str, otherwise: int) -> int:
-    # Other launchers set the same names for programs that are none of theirs to share out.
-    return int(os.environ[name]) if "TORCHELASTIC_RUN_ID" in os.environ else otherwise
 
 
 def cores() -> int:

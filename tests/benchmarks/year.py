@@ -46,12 +46,12 @@ NAME = "inpaint-pconv"
 CODES = OUTCOMES | {InpaintError.exit_code: "failed"}
 TRAINING = {
     "width": 8, "levels": 2, "batch_size": 8, "steps": 40, "finetune_steps": 4, "validate_every": 40,
-    "average_decay": 0.9, "centred": False, "seamless": False,
+    "average_decay": 0.9, "harmonic_residual": False,
 }  # fmt: skip
 CHANGES: dict[str, Any] = {  # what a person sets; trainings as short as those of the beginning differ by chance
     LONGER: {"train": {"pconv": {"steps": 400}}},
     BETTER: {
-        "train": {"pconv": {"centred": True, "seamless": True}},
+        "train": {"pconv": {"harmonic_residual": True}},
         "retrain": {"refuse_loss_db": 0.1, "gate": {"max_slowdown": 20.0}},
     },
 }

@@ -94,7 +94,7 @@ def end(process: BaseProcess) -> int | None:
 def test_why_a_training_starts_anew_is_said(tmp_path: Path) -> None:
     root = project_of(tmp_path / "project", "unet")
     process = start(root, "unet", workers=0)
-    while not list(root.glob(".resume/*/good.pt")):
+    while not list(root.glob(".resume/*/checkpoint.pt")):
         assert process.is_alive()
         time.sleep(0.01)
     process.kill()

@@ -36,7 +36,7 @@ def start_training(folder: Path, uri: str, monkeypatch: pytest.MonkeyPatch) -> s
     for name, value in given.items():
         monkeypatch.setenv(name, value)
     return subprocess.Popen(
-        [sys.executable, "-m", "stages.pconv.train", "pconv"],
+        [sys.executable, "-m", "stages.train", "pconv"],
         cwd=folder, env=dict(os.environ), stderr=subprocess.DEVNULL,
     )  # fmt: skip
 

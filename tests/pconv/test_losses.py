@@ -74,7 +74,7 @@ def test_gradient_reaches_the_answer_through_features_and_composite() -> None:
     for loss in feature_losses(filled, target, hole, ones_features):
         (gradient,) = torch.autograd.grad(loss, filled, retain_graph=True)
         assert (gradient[..., 0, 0] != 0).all()  # a known pixel: through the raw answer alone
-        assert (gradient[..., 2, 3] != 0).all()
+        assert (gradient[..., 2, 3] != 0).any()  # of style, signs of a channel may cancel
     (through,) = torch.autograd.grad(composite(target, filled, hole).sum(), filled)
     assert torch.equal(through, hole.expand_as(filled))
 

@@ -14,8 +14,7 @@ import pytest
 import torch
 from torch import nn
 
-from stages.fitting.centred import Centred
-from stages.fitting.seamless import Seamless
+from stages.fitting.harmonic import HarmonicResidual
 from stages.pconv.network import PConvUNet
 from stages.pix2pix.network import Generator
 from stages.restoring import exported, onnx_export
@@ -26,7 +25,7 @@ FACTS = {"key": "tiny", "tile_size": 32}
 
 
 def around(inner: nn.Module, level: float) -> nn.Module:
-    return Seamless(Centred(inner, level, LEVELS), LEVELS).eval()
+    return HarmonicResidual(inner, level, LEVELS).eval()
 
 
 def network(family: str) -> nn.Module:
@@ -54,8 +53,8 @@ def write(whole: nn.Module, path: Path) -> None:
 @pytest.mark.parametrize("hole_is", ["nowhere", "at the edge", "everywhere"])
 def test_it_gives_torchs_answer(made: tuple[nn.Module, Path], n: int, h: int, w: int, hole_is: str) -> None:
     whole, path = made
-    if isinstance(whole.inner.inner, Generator):
-        whole.inner.inner.set_test_time(batch_statistics=False, dropout=False)
+    if isinstance(whole.inner, Generator):
+        whole.inner.set_test_time(batch_statistics=False, dropout=False)
     hole = torch.zeros(n, 1, h, w)
     if hole_is != "nowhere":
         hole[..., : w if hole_is == "everywhere" else 5] = 1

@@ -77,7 +77,7 @@ def test_killed_in_the_middle_the_next_call_completes(project: Project) -> None:
     busy = project.run(*CALL, check=False)
     assert busy.returncode == 75
     assert str(process.pid) in busy.stderr + busy.stdout
-    while not any(project.root.glob(".resume/*/good.pt")):
+    while not any(project.root.glob(".resume/*/checkpoint.pt")):
         assert process.poll() is None
         time.sleep(0.05)
     process.kill()

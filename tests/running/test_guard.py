@@ -156,16 +156,6 @@ def test_a_stage_whose_dvc_died_before_it_could_look_does_not_begin(folder: Path
     assert not (folder / "started").exists()
 
 
-def test_what_a_killed_dvc_left_is_no_concern_of_torchrun(folder: Path) -> None:
-    Path("stage.py").write_text(STAGE.replace("time.sleep(60)", "pass"))
-    Path(".dvc/tmp").mkdir(parents=True)
-    Path(".dvc/tmp/rwlock").write_text('{"read": {}, "write": {"data": {"pid": 4194303, "cmd": "dvc repro"}}}')
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "TORCHELASTIC_RUN_ID": "1", "WORLD_SIZE": "2", "RANK": "0"}
-    environment.pop("DVC_ROOT", None)
-    subprocess.run([sys.executable, "stage.py"], env=environment, check=True)
-    assert (folder / "cleaned").exists()
-
-
 def test_who_was_started_by_a_person_goes_on_after_them(folder: Path) -> None:
     Path("stage.py").write_text(STAGE)
     environment = os.environ | {"PYTHONPATH": str(ROOT)}

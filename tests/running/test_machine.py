@@ -45,8 +45,7 @@ def test_a_containers_quota_counts(
 @pytest.mark.parametrize(("name", "value", "ask", "message"), [
     ("INPAINT_WORKERS", "none", machine.workers, "a whole number from 1, but is 'none'"),
     ("INPAINT_WORKERS", "0", machine.workers, "a whole number from 1, but is '0'"),
-    ("INPAINT_PROCESSES", "two", machine.processes, "a whole number from 1, but is 'two'"),
-    ("INPAINT_ACCUMULATE", "0", machine.pieces, "a whole number from 1, but is '0'"),
+    ("INPAINT_ACCUMULATE", "0", machine.micro_batches, "a whole number from 1, but is '0'"),
     ("INPAINT_DEVICE", "gpu", machine.device, "cpu, cuda, cuda:1 or mps, but is 'gpu'"),
     ("INPAINT_PRECISION", "half", machine.precision, "one of 32-true, bf16-mixed, but is 'half'"),
 ])  # fmt: skip

@@ -62,10 +62,8 @@ def test_the_papers_numbers(params: Path) -> None:
     weights = pconv.weights
     assert (weights.valid, weights.hole, weights.perceptual, weights.style, weights.tv) == (1, 6, 0.05, 120, 0.1)
     assert (pix2pix.learning_rate, pix2pix.l1_weight, pix2pix.objective) == (2e-4, 100, "vanilla")
-    assert not (pconv.centred)
-    assert not (pconv.seamless)
-    assert not (pix2pix.centred)
-    assert not (pix2pix.seamless)
+    assert not pconv.harmonic_residual
+    assert not pix2pix.harmonic_residual
     with torch.device("meta"):
         unet, generator = PConvUNet(pconv.width, pconv.levels), Generator(pix2pix.width, pix2pix.levels)
     assert len(unet.encoder) + len(unet.decoder) == 16

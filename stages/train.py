@@ -1,0 +1,24 @@
+"""Train a model on tiles and holes, and export it as `data/models/KEY/model.pt2` and `model.onnx`.
+
+    python -m stages.train pconv         # as DVC does
+
+KEY is one of `models` in params.yaml, whose `code` names the package: `stages/pconv` or `stages/pix2pix`.
+"""
+
+import importlib
+import sys
+
+from stages.fitting.settings import ModelEntry
+from stages.fitting.training import train
+from stages.running import guard
+from stages.running.params import read
+
+
+def main(key: str) -> None:
+    """Train the model called `key` in params.yaml."""
+    code = importlib.import_module(f"stages.{read(f'models.{key}', ModelEntry).code}.module")
+    train(key, code.SETTINGS, code.MODULE)
+
+
+if __name__ == "__main__":
+    sys.exit(guard.run_with_key("train", main))
