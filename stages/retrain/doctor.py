@@ -7,13 +7,14 @@ Hardly anything here stops the pipeline: locks of the stages are the kernel's an
 training resumes, a cut-off call of retrain is completed by the next. What cannot mend itself is mended by `cure`.
 """
 
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from stages.running import dvc_locks, files, git_locks, guard
+from stages.running import dvc_locks, files, guard, project
 from stages.running.errors import InputError, TrackingError
 from stages.running.params import read
 from stages.tracking import live, store
@@ -91,9 +92,14 @@ def _of_dvc(root: Path) -> Iterator[Finding]:
 
 
 def _of_git(root: Path) -> Iterator[Finding]:
-    for path in git_locks.stale(root):
-        what = f"{path} was left by a git that is gone; every commit ends there"
-        yield Finding(what, clear=partial(path.unlink, missing_ok=True))
+    """Name the locks in which git names no process: whether one is still held, a person has to find out."""
+    try:
+        places = project.git("rev-parse", "--git-path", "index.lock", "--git-path", "HEAD.lock", place=root).split()
+    except (OSError, subprocess.CalledProcessError):  # without git, or outside a repository
+        return
+    for path in (root / place for place in places):
+        if path.exists():
+            yield Finding(f"{path} is there, and every commit ends there", "if no git is at work, delete it")
 
 
 def _drafts(root: Path) -> Iterator[Finding]:

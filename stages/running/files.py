@@ -26,7 +26,6 @@ from stages.running.errors import InputError
 if TYPE_CHECKING:  # a second to import, in every worker process, for the annotations alone
     import pandas as pd
 
-_HASH_BLOCK = 1 << 20
 _BEFORE, _DRAFT = ".before", ".draft"
 _LONGEST_NAME = 100  # bytes, of which a file system takes 255; a draft's own name has the writer's in it
 
@@ -206,8 +205,5 @@ def inside(folder: str | Path, name: str) -> Path:
 
 def sha256(path: str | Path) -> str:
     """Return the SHA-256 of a file's bytes, in hexadecimal digits."""
-    digest = hashlib.sha256()
     with Path(path).open("rb") as file:
-        while block := file.read(_HASH_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -10,12 +10,8 @@ All of it can be said by the environment, so that it never enters a DVC hash:
 """
 
 import ctypes
-import math
 import os
 import platform
-import sys
-from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -23,9 +19,6 @@ import psutil
 from stages.running.errors import InputError
 
 PRECISIONS = ("32-true", "bf16-mixed")
-
-_CONTROL_GROUP = Path("/sys/fs/cgroup")
-_QUOTAS = (("cpu.max",), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us"))  # of version 2 and version 1
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
 _LARGEST_KEPT, _MOST_KEPT = 2**25, 2**30  # bytes; glibc takes no larger threshold for a single block
@@ -65,18 +58,9 @@ def _said(name: str, least: int, default: int) -> int:
 
 def cores() -> int:
     """Return how many cores this process may use, which in a container is fewer than the machine has."""
-    listed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(listed, math.ceil(_quota()))
+    import joblib
 
-
-def _quota() -> float:
-    """Return how many cores' time a container is given, as `docker run --cpus` says it; infinite without a limit."""
-    for names in _QUOTAS:
-        with suppress(OSError, ValueError):  # "max" is no number
-            time_us, period_us = map(int, " ".join((_CONTROL_GROUP / name).read_text() for name in names).split())
-            if time_us > 0:
-                return time_us / period_us
-    return sys.maxsize
+    return int(joblib.cpu_count())
 
 
 def keep_to_cores() -> None:

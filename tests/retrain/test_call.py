@@ -103,9 +103,6 @@ def test_killed_in_the_middle_the_next_call_completes(project: Project) -> None:
 def power_cut(project: Project) -> None:
     """Leave what a machine leaves that goes out, and comes back under another name as a pod does."""
     (project.root / ".dvc/tmp/rwlock").write_text('{"write": {"data/prep')
-    lock = project.root / ".git/index.lock"
-    lock.touch()
-    os.utime(lock, (LONG_AGO, LONG_AGO))
     (project.root / "data/.prepared.inpaint-retrain-29012345-x7k2p-4026532761.7.81234.draft").mkdir()
 
 

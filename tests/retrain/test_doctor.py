@@ -74,6 +74,16 @@ def test_what_is_stale_is_found_and_mended(project: Path) -> None:
     assert fresh.exists()
 
 
+def test_gits_locks_are_named_and_left_alone(project: Path) -> None:
+    subprocess.run(["git", "init", "-q"], cwd=project, check=True)
+    assert said() == []
+    lock = project / ".git/index.lock"
+    lock.touch()
+    assert said() == [".git/index.lock is there, and every commit ends there"]
+    doctor.cure(Path())
+    assert lock.exists()
+
+
 def test_nothing_is_mended_while_a_stage_is_at_work(project: Path) -> None:
     code = "import sys\nfrom stages.running import guard\nsys.exit(guard.run('train@pconv', input))"
     with subprocess.Popen(

@@ -1,8 +1,5 @@
 """What the environment may say, and what it is told when it says nonsense."""
 
-import os
-from pathlib import Path
-
 import pytest
 import torch
 
@@ -19,27 +16,6 @@ def test_defaults_fit_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     said = machine.describe()
     assert said["device"] == machine.device()
     assert said["memory_gib"] > 0
-
-
-@pytest.mark.parametrize(("files", "cores"), [
-    ({}, 8),
-    ({"cpu.max": "max 100000\n"}, 8),
-    ({"cpu.max": "200000 100000\n"}, 2),
-    ({"cpu.max": "50000 100000\n"}, 1),
-    ({"cpu.max": "150000 100000\n"}, 2),
-    ({"cpu.max": "6400000 100000\n"}, 8),
-    ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, 8),
-    ({"cpu/cpu.cfs_quota_us": "300000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 3),
-])  # fmt: skip
-def test_a_containers_quota_counts(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, str], cores: int
-) -> None:
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
-    monkeypatch.setattr(machine, "_CONTROL_GROUP", tmp_path)
-    (tmp_path / "cpu").mkdir()
-    for name, content in files.items():
-        (tmp_path / name).write_text(content)
-    assert machine.cores() == cores
 
 
 @pytest.mark.parametrize(("name", "value", "ask", "message"), [
