@@ -1,17 +1,20 @@
-"""The pipeline, one module or folder a DVC stage, and the rooms they share.
+"""The pipeline, a module or folder for each DVC stage, and the packages that stages share.
 
-    prepare ──┬─> augment ──┐
+    prepare ──┬─> photographs ──────────────────────────────────────────────────────┐
+              ├─> augment ──┐                                                       │
               │             ├─> train@{unet, pconv, pconv_augmented, pix2pix} ─> evaluate ─> report ─> publish
     masks ────┴─────────────┘                                                       │
               └─> pair ─────────────────────────────────────────────────────────────┘
 
-Stages: `prepare`, `masks`, `augment`, `pconv` and `pix2pix` (training, a model a folder), `pair`, `evaluate`,
-`report`, `publish`; `data_size` is an experiment beside them, `retrain` what a scheduler calls. Rooms: `fitting` (what
-the two trainings share),
-`tracking` (MLflow, as a projection of what the stages wrote), `restoring` (how a trained model is used), `comparing`
-(how sure a difference is), `pictures` (pixels on disk and in memory), `running` (how a stage runs).
+Stages: `prepare`, `photographs`, `masks`, `augment`, `train` (whose models are in `pconv` and `pix2pix`), `pair`,
+`evaluate`, `report`, `publish`. `data_size` is an experiment beside them, `retrain` what a scheduler calls, `serving`
+the command, the server and its page.
 
-Imports go down only: serving > retrain > stages, independent of each other > fitting, tracking > restoring, comparing >
-pictures > running; import-linter holds it. `tests/test_dvc_deps.py` compares what a stage imports with what
+Shared packages: `training` (the loop), `tracking` (MLflow, as a projection of what the stages wrote), `inpainting` (how
+holes in photographs are filled), `comparing` (how sure a difference is), `imaging` (pixels on disk and in memory),
+`runtime` (how a stage runs).
+
+Imports go down only: serving > retrain > stages, independent of each other > training, tracking > inpainting,
+comparing > imaging > runtime; import-linter holds it. `tests/test_dvc_deps.py` compares what a stage imports with what
 `dvc.yaml` lists.
 """

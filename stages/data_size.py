@@ -24,11 +24,11 @@ import numpy.typing as npt
 import pandas as pd
 import yaml
 
-from stages.pictures.shards import Tiles, summary, write_tiles
-from stages.running import files, guard, project
-from stages.running.errors import InputError
-from stages.running.params import PARAMS_FILE, read, read_seed
-from stages.running.say import say
+from stages.imaging.shards import Tiles, summary, write_tiles
+from stages.runtime import files, guard, project
+from stages.runtime.errors import InputError
+from stages.runtime.log import log
+from stages.runtime.params import PARAMS_FILE, read, read_seed
 
 OUT = Path("data/data_size")
 WORK = Path(".data_size")  # one folder a share, laid out as the project is; may be deleted at any time
@@ -116,7 +116,7 @@ def main(steps: int) -> None:
         for key in MODELS:
             scores = run_share(folder, key)
             found.append(scores[["pair", "photo", "hole_psnr", "sharpness"]].assign(model=key, photos=len(photos)))
-            say(f"data_size: {key} on {len(photos)} photographs: hole PSNR {scores['hole_psnr'].mean():.2f} dB")
+            log(f"data_size: {key} on {len(photos)} photographs: hole PSNR {scores['hole_psnr'].mean():.2f} dB")
     if len(shares) < len(SHARES):
         raise InputError(
             f"there are only {len(set(photo_of_tile))} training photographs, too few for {len(SHARES)} shares"
@@ -127,7 +127,7 @@ def main(steps: int) -> None:
     tiles = {str(number): digest for number, digest in shares.items()}
     files.write_json(OUT / "record.json", record | {"tiles": tiles, "pairs": files.sha256("data/pairs.csv")})
     shutil.rmtree(WORK)
-    say(f"{OUT}/scores.csv: dvc repro takes it into the report")
+    log(f"{OUT}/scores.csv: dvc repro takes it into the report")
 
 
 def _default_steps() -> int:

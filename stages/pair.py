@@ -8,7 +8,7 @@ The protocol of Liu et al. (2018): the same number of pairs in every cell of hol
 |---|---|
 | `pair` | its id, to be cited: largest % of missing pixels, `b`order or `n`o border, number; `30b0007` |
 | `tile`, `photo` | ids in data/prepared/manifest.parquet |
-| `tile_row`, `hole_row` | places among the test tiles and in the test bank |
+| `tile_row`, `hole_row` | places among the test tiles and in the test mask set |
 | `kind`, `ratio`, `bucket`, `border` | of the hole |
 | `shown` | whether the report's gallery shows it |
 | `sha256` | first 16 digits, of the tile's bytes (RGB, row by row) and then the hole's (0 or 1) |
@@ -21,12 +21,12 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
-from stages.pictures.holes import BUCKETS, Bank
-from stages.pictures.shards import Tiles
-from stages.running import files, guard
-from stages.running.errors import InputError
-from stages.running.params import Settings, read, read_seed
-from stages.running.say import say
+from stages.imaging.holes import BUCKETS, MaskSet
+from stages.imaging.shards import Tiles
+from stages.runtime import files, guard
+from stages.runtime.errors import InputError
+from stages.runtime.log import log
+from stages.runtime.params import Settings, read, read_seed
 
 OUT = "data/pairs.csv"
 
@@ -45,13 +45,13 @@ class PairsParams(Settings):
 def pair_up(tiles: pd.DataFrame, holes: pd.DataFrame, pairs_per_cell: int, seed: int) -> pd.DataFrame:
     """Give every cell of hole ratio and border the same number of pairs.
 
-    The holes of a cell come in the bank's order, again from the first when there are too few. Photos are visited in
+    The holes of a cell come in the mask set's order, again from the first when there are too few. Photos are visited in
     laps, each lap in a fresh random order, so that the numbers of visits differ by at most one; a photo shows another
     of its tiles at each visit until it has shown them all.
 
     Args:
         tiles: one row a test tile, in the order of the tiles on disk, with columns `id` and `photo`.
-        holes: one row a hole of the test bank, in its order, with columns `kind`, `ratio`, `bucket` and `border`.
+        holes: one row a hole of the test mask set, in its order, with columns `kind`, `ratio`, `bucket` and `border`.
         pairs_per_cell: pairs in each of the 12 cells.
         seed: of the whole pipeline.
 
@@ -90,7 +90,7 @@ def _holes_of(cell: tuple[int, bool], holes: pd.DataFrame, count: int) -> np.nda
     if len(rows) == 0:
         side = "with" if border else "without"
         raise InputError(
-            f"the test bank has no hole of bucket {bucket} {side} border, but every cell needs one; "
+            f"the test mask set has no hole of bucket {bucket} {side} border, but every cell needs one; "
             f"raise `masks.test_per_cell` to 1 or more and run dvc repro"
         )
     return np.resize(rows, count)  # repeats from the first when there are too few
@@ -135,12 +135,12 @@ def choose_gallery(pairs: pd.DataFrame, count: int) -> list[int]:
     return sorted(chosen)
 
 
-def digests(pairs: pd.DataFrame, tiles: Tiles, bank: Bank) -> list[str]:
+def digests(pairs: pd.DataFrame, tiles: Tiles, mask_set: MaskSet) -> list[str]:
     """Hash the pixels of every pair, so that others can check that they were tested on the same."""
     found: list[str] = []
     for start in range(0, len(pairs), _CHUNK):
         chunk = pairs.iloc[start : start + _CHUNK]
-        targets, holes = tiles.gather(chunk["tile_row"].to_numpy()), bank.gather(chunk["hole_row"].to_numpy())
+        targets, holes = tiles.gather(chunk["tile_row"].to_numpy()), mask_set.gather(chunk["hole_row"].to_numpy())
         for target, hole in zip(targets, holes, strict=True):
             found.append(hashlib.sha256(target.tobytes() + hole.tobytes()).hexdigest()[:_DIGITS])
     return found
@@ -149,18 +149,18 @@ def digests(pairs: pd.DataFrame, tiles: Tiles, bank: Bank) -> list[str]:
 def main() -> None:
     """Read tiles and holes, pair them up, write the table."""
     seed, params = read_seed(), read("pairs", PairsParams)
-    tiles, bank = Tiles(["data/prepared/test"]), Bank("data/masks/test.npy")
+    tiles, mask_set = Tiles(["data/prepared/test"]), MaskSet("data/masks/test.npy")
     manifest = pd.read_parquet("data/prepared/manifest.parquet")
     test_tiles = manifest[manifest["split"] == "test"].reset_index(drop=True)
     if len(test_tiles) != len(tiles):
         raise InputError(f"data/prepared has {len(tiles)} test tiles and lists {len(test_tiles)}; run dvc repro")
-    if bank.size != tiles.size:
-        raise InputError(f"test tiles are {tiles.size} pixels wide, test holes {bank.size}; run dvc repro")
+    if mask_set.size != tiles.size:
+        raise InputError(f"test tiles are {tiles.size} pixels wide, test holes {mask_set.size}; run dvc repro")
     pairs = pair_up(test_tiles, pd.read_parquet("data/masks/test.parquet"), params.per_cell, seed)
     shown = choose_gallery(pairs, params.gallery)
-    pairs = pairs.assign(shown=pairs.index.isin(shown), sha256=digests(pairs, tiles, bank))
+    pairs = pairs.assign(shown=pairs.index.isin(shown), sha256=digests(pairs, tiles, mask_set))
     files.write_csv(OUT, pairs)
-    say(f"{OUT}: {len(pairs)} pairs of {pairs['tile'].nunique()} tiles from {pairs['photo'].nunique()} photos")
+    log(f"{OUT}: {len(pairs)} pairs of {pairs['tile'].nunique()} tiles from {pairs['photo'].nunique()} photos")
 
 
 if __name__ == "__main__":

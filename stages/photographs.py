@@ -2,7 +2,7 @@
 
     python -m stages.photographs
 
-Photographs of the test split, scaled down, with holes as people make them (`stages.pictures.drawing.everyday`): what
+Photographs of the test split, scaled down, with holes as people make them (`stages.imaging.drawing.everyday`): what
 the product is used for, where `pair` has the tiles of papers. It writes `images/ID.png`, the targets; `holes/ID.png`,
 white where pixels are missing; and `photographs.csv`, one row a question:
 
@@ -30,15 +30,15 @@ import pandas as pd
 from PIL import Image
 from pydantic import Field
 
-from stages.pictures.drawing.everyday import EVERYDAY_KINDS, draw_everyday
-from stages.pictures.holes import hole_ratio
-from stages.pictures.images import BadImageError, decode_image, open_picture, save_png
-from stages.pictures.sources import find_sources
-from stages.running import files, guard
-from stages.running.errors import InputError
-from stages.running.parallel import AtHome, map_ordered
-from stages.running.params import Settings, read, read_seed
-from stages.running.say import say
+from stages.imaging.drawing.everyday import EVERYDAY_KINDS, draw_everyday
+from stages.imaging.holes import hole_ratio
+from stages.imaging.images import BadImageError, decode_image, open_picture, save_png
+from stages.imaging.sources import find_sources
+from stages.runtime import files, guard
+from stages.runtime.errors import InputError
+from stages.runtime.log import log
+from stages.runtime.parallel import AtHome, map_ordered
+from stages.runtime.params import Settings, read, read_seed
 
 OUT = Path("data/photographs")
 
@@ -226,7 +226,7 @@ def main() -> None:
         rows = [row_of[question.name] | {"shown": n < params.gallery} for n, question in enumerate(questions)]
         columns = ["id", "photo", "source", "kind", "ratio", "shown", "sha256"]
         files.write_csv(folder / "photographs.csv", pd.DataFrame(rows, columns=columns))
-    say(f"{OUT}: {len(questions)} holes in {len(asked)} photographs")
+    log(f"{OUT}: {len(questions)} holes in {len(asked)} photographs")
 
 
 def _path(path_of: dict[str, Path], source: str, photos: str) -> Path:

@@ -8,10 +8,10 @@ KEY is one of `models` in params.yaml, whose `code` names the package: `stages/p
 import importlib
 import sys
 
-from stages.fitting.settings import ModelEntry
-from stages.fitting.training import train
-from stages.running import guard
-from stages.running.params import read
+from stages.runtime import guard
+from stages.runtime.params import read
+from stages.training.settings import ModelEntry
+from stages.training.trainer import train
 
 
 def main(key: str) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import psutil
 import yaml
 
-from stages.running.processes import named
+from stages.runtime.processes import named
 
 ROOT = Path(__file__).parents[1]
 _UNSET = ("MLFLOW_TRACKING_URI", "DVC_ROOT", "DVC_EXP_NAME", "DVC_STAGE", "PYTHONPATH")

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from stages import pair
 from stages.evaluate.__main__ import main as evaluate
-from stages.pictures.holes import BUCKETS, pack
-from stages.pictures.shards import write_tiles
-from stages.restoring import classical, exported
+from stages.imaging.holes import BUCKETS, pack
+from stages.imaging.shards import write_tiles
+from stages.inpainting import classical, exported
 
 SIDE = 16
 PHOTOS = 5
@@ -54,8 +54,8 @@ def make_tiles(folder: Path) -> pd.DataFrame:
     return table[table["split"] == "test"].reset_index(drop=True)
 
 
-def make_bank(folder: Path, per_cell: int = 2) -> pd.DataFrame:
-    """Write a bank with a few holes in every cell of hole ratio and border, and return its table."""
+def make_mask_set(folder: Path, per_cell: int = 2) -> pd.DataFrame:
+    """Write a mask set with a few holes in every cell of hole ratio and border, and return its table."""
     holes, rows = [], []
     for bucket, (low, high) in enumerate(BUCKETS):
         for border in (False, True):
@@ -124,7 +124,7 @@ def make_project(folder: Path) -> None:
     (folder / "params.yaml").write_text(PARAMS)
     (folder / "data/data_size").mkdir(parents=True)
     make_tiles(folder / "data/prepared")
-    make_bank(folder / "data/masks")
+    make_mask_set(folder / "data/masks")
     make_photographs(folder / "data/photographs")
     with contextlib.chdir(folder):
         pair.main()

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import yaml
 
-from stages.pictures.holes import pack
-from stages.pictures.shards import write_tiles
+from stages.imaging.holes import pack
+from stages.imaging.shards import write_tiles
 
 TILE = 16
 UNET = {
     "partial": False, "width": 4, "levels": 2, "batch_size": 4, "steps": 6, "learning_rate": 1e-3,
-    "finetune_steps": 2, "finetune_learning_rate": 1e-4, "average_decay": 0.9, "valid_weight": 1.0, "hole_weight": 6.0,
+    "finetune_steps": 2, "finetune_learning_rate": 1e-4, "ema_decay": 0.9, "valid_weight": 1.0, "hole_weight": 6.0,
     "harmonic_residual": False,
     "perceptual_weight": 0.0, "style_weight": 0.0, "tv_weight": 0.1, "features": "efficientnet_lite0",
     "validate_every": 3, "patience": 0, "checkpoint_every_s": 1e-6, "clip_norm": 10.0,
@@ -22,7 +22,7 @@ PIX2PIX = {
     "harmonic_residual": True,
     "width": 4, "levels": 2, "discriminator_width": 4, "discriminator_layers": 1, "norm": "batch",
     "infer_norm": "running", "infer_dropout": False, "objective": "vanilla", "l1_weight": 100.0, "batch_size": 4,
-    "steps": 8, "learning_rate": 2e-4, "decay_steps": 2, "average_decay": 0.9, "validate_every": 3, "patience": 0,
+    "steps": 8, "learning_rate": 2e-4, "decay_steps": 2, "ema_decay": 0.9, "validate_every": 3, "patience": 0,
     "checkpoint_every_s": 1e-6, "clip_norm": 10.0,
 }  # fmt: skip
 
@@ -33,10 +33,10 @@ def without_export(set_attribute: Callable[[Any, str, Any], object] = setattr) -
     Args:
         set_attribute: `setattr` for a whole process, pytest's `monkeypatch.setattr` for a test.
     """
-    from stages.fitting import training
+    from stages.training import trainer
 
-    set_attribute(training.exported, "save", lambda network, path, *_: path.write_bytes(b"model"))
-    set_attribute(training.onnx_export, "export", lambda *_: None)
+    set_attribute(trainer.exported, "save", lambda network, path, *_: path.write_bytes(b"model"))
+    set_attribute(trainer.onnx_export, "export", lambda *_: None)
 
 
 def tiny_params() -> dict[str, Any]:

@@ -12,7 +12,7 @@ import yaml
 from stages import pair
 from stages.data_size import choose_photos
 from tests.clone import ROOT
-from tests.evaluated import make_bank
+from tests.evaluated import make_mask_set
 from tests.project import make_project, tiny_params
 
 
@@ -32,7 +32,7 @@ def test_the_experiment_trains_on_shares_and_leaves_scores(tmp_path, monkeypatch
     split_of = ["train"] * 10 + ["test"] * 6
     tiles = [{"id": f"t{n}", "split": split, "photo": f"photo{n}"} for n, split in enumerate(split_of)]
     pd.DataFrame(tiles).to_parquet(tmp_path / "data/prepared/manifest.parquet")
-    make_bank(tmp_path / "data/masks")
+    make_mask_set(tmp_path / "data/masks")
     monkeypatch.chdir(tmp_path)
     pair.main()
     environment = os.environ | {"PYTHONPATH": str(ROOT), "INPAINT_DEVICE": "cpu", "INPAINT_WORKERS": "1"}

@@ -19,12 +19,12 @@ def pipeline() -> dict[str, PipelineStage]:
 
 STAGES = pipeline()
 LOGGED = {  # publish hands these files to MLflow, it does not import them
-    Path("stages/restoring/cropping"),
+    Path("stages/inpainting/cropping"),
     Path("stages/serving/logged_model.py"),
 }
 FEATURES = {  # listed for all trainings by their one template; Pix2Pix has no use for them
-    Path("stages/pictures/features.py"),
-    Path("stages/pictures/lite0.py"),
+    Path("stages/imaging/features.py"),
+    Path("stages/imaging/lite0.py"),
 }
 GRAPH = grimp.build_graph("stages")
 MODELS = yaml.safe_load((ROOT / "params.yaml").read_text())["models"]

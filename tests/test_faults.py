@@ -26,11 +26,11 @@ import stages.masks.__main__ as masks
 import stages.prepare.__main__ as prepare
 import stages.report.__main__ as report
 from stages import pair, photographs
-from stages.fitting import training
 from stages.pconv import train
-from stages.running import files
-from stages.running.errors import InpaintError
-from stages.running.files import sha256
+from stages.runtime import files
+from stages.runtime.errors import InpaintError
+from stages.runtime.files import sha256
+from stages.training import trainer
 from tests.clone import ROOT, TINY, params_with
 from tests.faults import KILL, Faults
 from tests.prepare.photographs import write_photos
@@ -72,7 +72,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setenv("DVC_ROOT", str(root))
         patch.setenv("INPAINT_WORKERS", "1")
         patch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-        patch.setattr(training, "MIRROR", "this")  # what MLflow shows meanwhile has tests of its own
+        patch.setattr(trainer, "MIRROR", "this")  # what MLflow shows meanwhile has tests of its own
         without_export(patch.setattr)
         Path("stages").symlink_to(ROOT / "stages")
         write_photos("photos", range(24))

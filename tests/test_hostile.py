@@ -12,10 +12,10 @@ import stages.augment.__main__ as augment
 import stages.masks.__main__ as masks
 import stages.prepare.__main__ as prepare
 from stages import pair, photographs
+from stages.imaging.shards import Tiles, write_tiles
 from stages.pconv import train
-from stages.pictures.shards import Tiles, write_tiles
-from stages.running.errors import InputError, ParamsError
-from stages.running.files import inside
+from stages.runtime.errors import InputError, ParamsError
+from stages.runtime.files import inside
 from stages.serving.batch import restored
 from tests.clone import ROOT
 

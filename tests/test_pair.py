@@ -5,11 +5,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from stages.imaging.holes import MaskSet
+from stages.imaging.shards import Tiles
 from stages.pair import CELLS, choose_gallery, main, pair_up
-from stages.pictures.holes import Bank
-from stages.pictures.shards import Tiles
-from stages.running.errors import InputError
-from tests.evaluated import PHOTOS, make_bank, make_project, make_tiles
+from stages.runtime.errors import InputError
+from tests.evaluated import PHOTOS, make_mask_set, make_project, make_tiles
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def tiles(tmp_path) -> pd.DataFrame:
 
 @pytest.fixture
 def holes(tmp_path) -> pd.DataFrame:
-    return make_bank(tmp_path)
+    return make_mask_set(tmp_path)
 
 
 def test_every_cell_gets_its_pairs_from_small_holes_to_large(tiles, holes):
@@ -103,7 +103,7 @@ def test_pairs_are_written_with_ids_that_can_be_cited_and_hashes_of_their_pixels
     assert pairs["shown"].sum() == 12
     pair = pairs.iloc[[20]]
     target = Tiles(["data/prepared/test"]).gather(pair["tile_row"].to_numpy())[0]
-    hole = Bank("data/masks/test.npy").gather(pair["hole_row"].to_numpy())[0]
+    hole = MaskSet("data/masks/test.npy").gather(pair["hole_row"].to_numpy())[0]
     assert hashlib.sha256(target.tobytes() + hole.tobytes()).hexdigest().startswith(pair["sha256"].item())
 
 
@@ -115,7 +115,7 @@ def test_the_same_inputs_give_the_same_file(project):
 
 def test_holes_of_another_size_are_refused(project, monkeypatch):
     monkeypatch.setattr("tests.evaluated.SIDE", 24)
-    make_bank(project / "data/masks")
+    make_mask_set(project / "data/masks")
     with pytest.raises(InputError, match="tiles are 16 pixels wide, test holes 24"):
         main()
 

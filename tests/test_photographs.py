@@ -11,9 +11,9 @@ import yaml
 from PIL import Image
 
 from stages import photographs
+from stages.imaging.drawing.everyday import EVERYDAY_KINDS
 from stages.photographs import choose, draw, large_enough, main, scaled
-from stages.pictures.drawing.everyday import EVERYDAY_KINDS
-from stages.running.errors import InputError
+from stages.runtime.errors import InputError
 
 KINDS = len(EVERYDAY_KINDS)
 SIZES = {"a.png": (60, 90), "b.png": (240, 150), "c.png": (40, 400)}

@@ -15,8 +15,8 @@ import pytest
 import yaml
 from dvc.repo import Repo
 
-from stages.restoring import soundness
-from stages.restoring.inpainter import load
+from stages.inpainting import soundness
+from stages.inpainting.inpainter import load
 from tests.clone import Clone
 
 pytestmark = pytest.mark.slow
@@ -131,12 +131,12 @@ CHANGES = {
     "params.yaml: publish.strict": set(),
     "stages/pix2pix/losses.py": {"train@pix2pix"},
     "stages/pconv/losses.py": UNET_FAMILY,
-    "stages/fitting/dataset.py": TRAININGS,
-    "stages/restoring/classical.py": CLASSICAL,
-    "stages/restoring/exported.py": TRAININGS | EVALUATIONS,
+    "stages/training/dataset.py": TRAININGS,
+    "stages/inpainting/classical.py": CLASSICAL,
+    "stages/inpainting/exported.py": TRAININGS | EVALUATIONS,
     "stages/augment/__main__.py": {"augment"},
-    "stages/restoring/cropping/boxes.py": EVALUATIONS,
-    "stages/restoring/inpainter.py": EVALUATIONS,
+    "stages/inpainting/cropping/boxes.py": EVALUATIONS,
+    "stages/inpainting/inpainter.py": EVALUATIONS,
     "stages/pair.py": {"pair"},
     "stages/photographs.py": {"photographs"},
     "stages/comparing/bootstrap.py": {"report"},

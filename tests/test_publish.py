@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from stages.publish.__main__ import main, publish
-from stages.publish.held import Held, PublishParams, hold
-from stages.running.errors import InputError, ParamsError, TrackingError
+from stages.publish.pipeline_outputs import PipelineOutputs, PublishParams, hold
+from stages.runtime.errors import InputError, ParamsError, TrackingError
 from stages.tracking import aliases, runs, store
 from tests.tracked import Seen, Server, free_port, write_database, write_outputs, write_record
 
@@ -36,7 +36,7 @@ def tree(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     return tmp_path
 
 
-def held() -> Held:
+def held() -> PipelineOutputs:
     return hold(Path("data"), MODELS, METHODS, PARAMS)
 
 

@@ -24,7 +24,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from stages.restoring import exported, onnx_export
+from stages.inpainting import exported, onnx_export
 from stages.tracking import store
 
 STARTED_MS = 1_700_000_000_000
@@ -32,8 +32,8 @@ PARAMS = """\
 models:
   pconv: {code: pconv, tiles: data/prepared/train}
 methods:
-  mean: {filled_by: stages/restoring/classical.py}
-  biharmonic: {filled_by: stages/restoring/classical.py}
+  mean: {filled_by: stages/inpainting/classical.py}
+  biharmonic: {filled_by: stages/inpainting/classical.py}
   pconv: {filled_by: data/models/pconv/model.pt2}
 publish:
   experiment: photographs

@@ -32,13 +32,13 @@ from pydantic import Field
 
 from stages.augment.look import look
 from stages.augment.transforms import alter, build
-from stages.pictures.shards import Pixels, Tiles, close_folder, entries
-from stages.running import guard
-from stages.running.files import atomic_write, fresh_folder, remove_folder, sha256, write_array, write_text
-from stages.running.journal import Records, map_journalled
-from stages.running.params import Settings, read, read_seed
-from stages.running.remembered import fingerprint, remembered
-from stages.running.say import say
+from stages.imaging.shards import Pixels, Tiles, close_folder, entries
+from stages.runtime import guard
+from stages.runtime.checkpointed_map import Records, map_checkpointed
+from stages.runtime.files import atomic_write, fresh_folder, remove_folder, sha256, write_array, write_text
+from stages.runtime.log import log
+from stages.runtime.params import Settings, read, read_seed
+from stages.runtime.remembered import fingerprint, remembered
 
 SOURCE, OUT = "data/prepared/train", "data/augmented"
 SCHEMA = pa.schema([("id", pa.string()), ("source_row", pa.int64()), ("copy", pa.int64()), ("transforms", pa.string())])
@@ -89,7 +89,7 @@ def altered_shards(
                     Path(source, entry["file"]).absolute(), copy, range(start, min(start + most, entry["tiles"]))
                 )
                 names.setdefault(name, []).append(key)
-    done = map_journalled(partial(alter_some, params.transforms, seed), chunks, journal.absolute(), "augment")
+    done = map_checkpointed(partial(alter_some, params.transforms, seed), chunks, journal.absolute(), "augment")
     for name, keys in names.items():
         parts = [next(done) for _ in keys]
         drawn = [record["transforms"] for _, _, records in parts for record in records]
@@ -131,8 +131,8 @@ def main() -> None:
         write_text(folder / "look.html", look(Path(SOURCE), folder, params.copies, applied))
         remove_folder(memory / "chunks")
     speed = total / seconds
-    say(f"augment: {total:,} altered tiles in {OUT}, {params.copies} of every training tile; {speed:,.0f} a second")
-    say(f"augment: a look at them: {OUT}/look.html")
+    log(f"augment: {total:,} altered tiles in {OUT}, {params.copies} of every training tile; {speed:,.0f} a second")
+    log(f"augment: a look at them: {OUT}/look.html")
 
 
 def _table(drawn: Sequence[str], first: int, num_sources: int) -> pa.Table:

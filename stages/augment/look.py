@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from stages.pictures.look.page import Count, Histogram, Page, Picture, Section, render
-from stages.pictures.look.sheets import Pixels, contact_sheet, some_of, spread
-from stages.pictures.shards import Tiles
+from stages.imaging.look.page import Count, Histogram, Page, Picture, Section, render
+from stages.imaging.look.sheets import Pixels, contact_sheet, some_of, spread
+from stages.imaging.shards import Tiles
 
 _SHOWN, _ROWS = 48, 16
 _COPIES_SHOWN = 5

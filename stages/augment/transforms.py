@@ -15,8 +15,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from stages.pictures.shards import Pixels
-from stages.running.errors import ParamsError
+from stages.imaging.shards import Pixels
+from stages.runtime.errors import ParamsError
 
 # What keeps the size of a tile, and needs nothing but the tile.
 TRANSFORMS = (

@@ -36,12 +36,12 @@ from stages.evaluate.photographs import (
     read_questions,
     summarise_photographs,
 )
-from stages.pictures.holes import Bank
-from stages.pictures.shards import Tiles
-from stages.running import files, guard, machine
-from stages.running.errors import InputError, ParamsError
-from stages.running.params import Settings, read
-from stages.running.say import say
+from stages.imaging.holes import MaskSet
+from stages.imaging.shards import Tiles
+from stages.runtime import files, guard, machine
+from stages.runtime.errors import InputError, ParamsError
+from stages.runtime.log import log
+from stages.runtime.params import Settings, read
 
 USAGE = """\
 usage: python -m stages.evaluate KEY                        KEY is one of `methods` in params.yaml
@@ -80,45 +80,45 @@ def score_folder(name: str, folder: str) -> None:
         raise InputError(f"{folder} is no folder; it should hold a picture for every pair, named by the pair")
     _evaluate(name, folder)
     if read("evaluate.photographs", bool) and not (Path(folder) / "photographs").is_dir():
-        say(f"{folder} has no folder photographs, so {name} is not in that test")
+        log(f"{folder} has no folder photographs, so {name} is not in that test")
     files.write_json(Path("data/evaluation") / name / "method.json", {"filled_by": folder})
-    say("dvc repro report (or python -m stages.report) takes it into the table")
+    log("dvc repro report (or python -m stages.report) takes it into the table")
 
 
 def export(folder: str) -> None:
     """Write the pairs, and the photographs, as pictures."""
-    pairs, tiles, bank = _read_pairs()
-    export_pairs(Path(folder), pairs, tiles, bank)
-    say(f"{folder}: {len(pairs)} pictures in images/, their holes (white) in holes/; answers go by the same names")
+    pairs, tiles, mask_set = _read_pairs()
+    export_pairs(Path(folder), pairs, tiles, mask_set)
+    log(f"{folder}: {len(pairs)} pictures in images/, their holes (white) in holes/; answers go by the same names")
     if read("evaluate.photographs", bool):
         questions = read_questions(FOLDER)
         export_photographs(Path(folder) / "photographs", questions, FOLDER)
-        say(f"{folder}/photographs: {len(questions)} photographs likewise; answers go into a folder photographs")
+        log(f"{folder}/photographs: {len(questions)} photographs likewise; answers go into a folder photographs")
 
 
-def _read_pairs() -> tuple[pd.DataFrame, Tiles, Bank]:
+def _read_pairs() -> tuple[pd.DataFrame, Tiles, MaskSet]:
     try:
         pairs = pd.read_csv("data/pairs.csv")
     except FileNotFoundError:
         raise InputError("data/pairs.csv is missing; run dvc repro pair") from None
-    return pairs, Tiles(["data/prepared/test"]), Bank("data/masks/test.npy")
+    return pairs, Tiles(["data/prepared/test"]), MaskSet("data/masks/test.npy")
 
 
 def _evaluate(key: str, filled_by: str) -> None:
     machine.keep_freed_memory()  # else the perceptual distance waits for pages to be zeroed
     machine.keep_to_cores()
     params = read("evaluate", EvaluateParams)
-    pairs, tiles, bank = _read_pairs()
+    pairs, tiles, mask_set = _read_pairs()
     questions = read_questions(FOLDER) if params.photographs else pd.DataFrame({"id": []})
     if reason := lacking(key, filled_by):
         nothing = Outcome(pairs.iloc[:0], {}, {})
         reason += f"; then dvc repro -f -s evaluate@{key} report"  # DVC does not see what is installed
         _write(Path("data/evaluation") / key, nothing, no_photographs(questions), {"missing": reason})
-        say(f"{key} is left out: {reason}")
+        log(f"{key} is left out: {reason}")
         return
     filler = choose_filler(key, filled_by, tiles.size)
     measures = _measures(params)
-    outcome = evaluate(filler, tiles, bank, pairs, measures, params.worst)
+    outcome = evaluate(filler, tiles, mask_set, pairs, measures, params.worst)
     summary: dict[str, float | str] = {**summarise(outcome.scores)}
     if measures.fid is not None:
         summary["fid"] = measures.fid.value()
@@ -127,10 +127,10 @@ def _evaluate(key: str, filled_by: str) -> None:
     summary |= summarise_photographs(photographs.scores)
     _write(Path("data/evaluation") / key, outcome, photographs, summary)
     speed = f", {summary['ms']:.1f} ms a picture" if "ms" in summary else ""
-    say(f"{key}: hole PSNR {summary['hole_psnr']:.2f} dB, SSIM {summary['ssim']:.4f}{speed}")
+    log(f"{key}: hole PSNR {summary['hole_psnr']:.2f} dB, SSIM {summary['ssim']:.4f}{speed}")
     if "photo_hole_psnr" in summary:
         scored = f"hole PSNR {summary['photo_hole_psnr']:.2f} dB, sharpness {summary['photo_sharpness']:.2f}"
-        say(f"{key}: on photographs {scored}")
+        log(f"{key}: on photographs {scored}")
 
 
 def _measures(params: EvaluateParams) -> Measures:

@@ -10,9 +10,9 @@ import pandas as pd
 from stages.evaluate.filling import AT_HOME_S, Filler, Questions
 from stages.evaluate.perceptual import Distance, Fid, Lpips
 from stages.evaluate.scores import Answer, composite, score, to_floats
-from stages.pictures.holes import Bank
-from stages.pictures.shards import Tiles
-from stages.running.parallel import AtHome, map_ordered
+from stages.imaging.holes import MaskSet
+from stages.imaging.shards import Tiles
+from stages.runtime.parallel import AtHome, map_ordered
 
 CHUNK_BYTES = 64 * 2**20  # of answers held in memory at once, however many pairs there are
 
@@ -48,14 +48,14 @@ class Outcome:
 
 
 def evaluate(
-    filler: Filler, tiles: Tiles, bank: Bank, pairs: pd.DataFrame, measures: Measures, num_worst: int
+    filler: Filler, tiles: Tiles, mask_set: MaskSet, pairs: pd.DataFrame, measures: Measures, num_worst: int
 ) -> Outcome:
     """Fill and score every pair.
 
     Args:
         filler: the method; it is given the pictures with their holes zeroed.
         tiles: the test tiles.
-        bank: the test holes, of the tiles' size.
+        mask_set: the test holes, of the tiles' size.
         pairs: data/pairs.csv, numbered from 0.
         measures: what else is measured.
         num_worst: how many of the worst answers to keep.
@@ -68,7 +68,7 @@ def evaluate(
     step = max(1, CHUNK_BYTES // (4 * 3 * tiles.size**2))
     for start in range(0, len(pairs), step):
         chunk = by_tile.iloc[start : start + step]
-        targets, holes = tiles.gather(chunk["tile_row"].to_numpy()), bank.gather(chunk["hole_row"].to_numpy())
+        targets, holes = tiles.gather(chunk["tile_row"].to_numpy()), mask_set.gather(chunk["hole_row"].to_numpy())
         images = targets * (1 - holes[..., None])
         filled, milliseconds = filler(Questions(chunk["pair"].to_list(), images, holes))
         answers = [Answer(*answer) for answer in zip(targets, holes, filled, strict=True)]

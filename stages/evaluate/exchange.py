@@ -16,11 +16,11 @@ import numpy.typing as npt
 import pandas as pd
 from PIL import Image
 
-from stages.pictures.holes import Bank
-from stages.pictures.images import load_hole, load_image, save_png
-from stages.pictures.shards import Tiles
-from stages.running import files
-from stages.running.errors import InputError
+from stages.imaging.holes import MaskSet
+from stages.imaging.images import load_hole, load_image, save_png
+from stages.imaging.shards import Tiles
+from stages.runtime import files
+from stages.runtime.errors import InputError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".ppm")
 _MEGAPIXELS = 100
@@ -29,20 +29,20 @@ _CHUNK = 256
 Floats = npt.NDArray[np.float32]
 
 
-def export_pairs(folder: Path, pairs: pd.DataFrame, tiles: Tiles, bank: Bank) -> None:
+def export_pairs(folder: Path, pairs: pd.DataFrame, tiles: Tiles, mask_set: MaskSet) -> None:
     """Write the pairs as pictures.
 
     Args:
         folder: gets the files of the module's docstring; what it held otherwise stays.
         pairs: data/pairs.csv.
         tiles: the test tiles.
-        bank: the test holes.
+        mask_set: the test holes.
     """
     for part in ("images", "holes"):
         (folder / part).mkdir(parents=True, exist_ok=True)
     for start in range(0, len(pairs), _CHUNK):
         chunk = pairs.iloc[start : start + _CHUNK]
-        targets, holes = tiles.gather(chunk["tile_row"].to_numpy()), bank.gather(chunk["hole_row"].to_numpy())
+        targets, holes = tiles.gather(chunk["tile_row"].to_numpy()), mask_set.gather(chunk["hole_row"].to_numpy())
         for name, target, hole in zip(chunk["pair"], targets, holes, strict=True):
             save_png(folder / "images" / f"{name}.png", target * (1 - hole[..., None]))
             Image.fromarray(255 * hole).save(folder / "holes" / f"{name}.png")

@@ -13,13 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 from stages.evaluate import exchange
-from stages.restoring import classical, inpainter, onnx_model
-from stages.running import machine
-from stages.running.errors import InputError, ParamsError
-from stages.running.parallel import AtHome, map_ordered
+from stages.inpainting import classical, inpainter, onnx_model
+from stages.runtime import machine
+from stages.runtime.errors import InputError, ParamsError
+from stages.runtime.parallel import AtHome, map_ordered
 
 if TYPE_CHECKING:
-    from stages.restoring.exported import ExportedModel
+    from stages.inpainting.exported import ExportedModel
 
 AT_HOME_S = 2.0  # of work before other processes are started, which takes longer
 MODELS = (".onnx", ".pt2")
@@ -125,7 +125,7 @@ def _load(path: str) -> tuple[Answers, dict[str, Any]]:
     if path.endswith(".onnx"):
         by_onnx = onnx_model.load(path)
         return partial(_by_onnx, by_onnx), by_onnx.facts
-    from stages.restoring import exported
+    from stages.inpainting import exported
 
     by_torch = exported.load(path, machine.device())
     return partial(_by_torch, by_torch), by_torch.facts

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from stages.pictures.holes import BUCKETS
+from stages.imaging.holes import BUCKETS
 
 HEADLINES = ("hole_psnr", "psnr", "ssim", "l1_percent", "hole_l1_percent", "hole_ssim", "sharpness")
 OPTIONAL = ("perceptual", "lpips")  # where params ask for them

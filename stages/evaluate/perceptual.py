@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from stages.running.errors import InputError
+from stages.runtime.errors import InputError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -43,7 +43,7 @@ class Distance:
     def __init__(self, device: str) -> None:
         import torch
 
-        from stages.pictures import features
+        from stages.imaging import features
 
         self._features = features.load("efficientnet_lite0").to(device).to(memory_format=torch.channels_last)
         self._device = device

@@ -23,12 +23,12 @@ from stages.evaluate.evaluation import Measures
 from stages.evaluate.exchange import read_answer, read_question
 from stages.evaluate.filling import AT_HOME_S, MODELS
 from stages.evaluate.scores import Answer, score, to_floats
-from stages.restoring import inpainter
-from stages.restoring.cropping import Settings
-from stages.restoring.cropping.detail import problem
-from stages.restoring.inpainter import Inpainter
-from stages.running.errors import InputError
-from stages.running.parallel import AtHome, map_ordered
+from stages.inpainting import inpainter
+from stages.inpainting.cropping import Settings
+from stages.inpainting.cropping.detail import problem
+from stages.inpainting.inpainter import Inpainter
+from stages.runtime.errors import InputError
+from stages.runtime.parallel import AtHome, map_ordered
 
 FOLDER = Path("data/photographs")
 _BOTH = ((True, Settings()), (False, Settings(detail=False)))

@@ -2,9 +2,9 @@
 
     python -m stages.masks
 
-`<split>.npy` is a bank, read by `stages.pictures.holes.Bank`; row for row `<split>.parquet` says of each hole its kind,
-ratio, bucket (-1 outside all), border and seed. The test bank holds the same number of holes in every cell of ratio
-bucket and border; those of train and val are spread evenly over the ratios, every second touching the border.
+`<split>.npy` is a mask set, read by `stages.imaging.holes.MaskSet`; row for row `<split>.parquet` says of each hole
+its kind, ratio, bucket (-1 outside all), border and seed. The test set holds the same number of holes in every cell of
+ratio bucket and border; those of train and val are spread evenly over the ratios, every second touching the border.
 `look.html` shows some of every kind, and how they are distributed.
 
 Every kind can meet any ratio, but for two: `challenge` holes have the ratio that they have, and `files` holes those of
@@ -25,18 +25,18 @@ import numpy as np
 import pandas as pd
 from pydantic import Field, field_validator, model_validator
 
+from stages.imaging.drawing.boxes import challenge_ratio
+from stages.imaging.drawing.mask_folder import MaskFolder, load_given
+from stages.imaging.drawing.mask_spec import MaskSpec, draw_hole
+from stages.imaging.holes import BUCKETS, Pixels, bucket_of, hole_ratio, pack, touches_border
 from stages.masks.look import look
-from stages.pictures.drawing.boxes import challenge_ratio
-from stages.pictures.drawing.given import GivenHoles, load_given
-from stages.pictures.drawing.wanted import Wanted, draw_hole
-from stages.pictures.holes import BUCKETS, Pixels, bucket_of, hole_ratio, pack, touches_border
-from stages.running import guard
-from stages.running.errors import ParamsError
-from stages.running.files import fresh_folder, remove_folder, write_array, write_parquet, write_text
-from stages.running.journal import Records, map_journalled
-from stages.running.params import Settings, read, read_seed, read_tile_size
-from stages.running.remembered import fingerprint, remembered
-from stages.running.say import say
+from stages.runtime import guard
+from stages.runtime.checkpointed_map import Records, map_checkpointed
+from stages.runtime.errors import ParamsError
+from stages.runtime.files import fresh_folder, remove_folder, write_array, write_parquet, write_text
+from stages.runtime.log import log
+from stages.runtime.params import Settings, read, read_seed, read_tile_size
+from stages.runtime.remembered import fingerprint, remembered
 
 OUT = "data/masks"
 CELLS = [(bucket, border) for bucket in range(len(BUCKETS)) for border in (False, True)]
@@ -98,11 +98,11 @@ class Recipe:
     size: int
     ratio_range: tuple[float, float]
     shares: dict[str, float]
-    given: GivenHoles | None
+    given: MaskFolder | None
 
 
-def draw_bank(recipe: Recipe, split: str, count: int, journal: Path) -> tuple[Pixels, pd.DataFrame]:
-    """Draw the holes of a split; each depends on its row alone, so a larger bank begins with the smaller one.
+def draw_mask_set(recipe: Recipe, split: str, count: int, journal: Path) -> tuple[Pixels, pd.DataFrame]:
+    """Draw the holes of a split; each depends on its row alone, so a larger mask set begins with the smaller one.
 
     Args:
         recipe: what to draw from.
@@ -118,7 +118,7 @@ def draw_bank(recipe: Recipe, split: str, count: int, journal: Path) -> tuple[Pi
     """
     ranges = [range(start, min(start + _CHUNK, count)) for start in range(0, count, _CHUNK)]
     chunks = {f"{split}-{rows.start}-{rows.stop}": rows for rows in ranges}
-    drawn = list(map_journalled(partial(_draw_rows, recipe, split), chunks, journal.absolute(), f"masks {split}"))
+    drawn = list(map_checkpointed(partial(_draw_rows, recipe, split), chunks, journal.absolute(), f"masks {split}"))
     table = pd.DataFrame([row for _, _, rows in drawn for row in rows])
     return np.concatenate([packed for _, packed, _ in drawn]), table
 
@@ -144,33 +144,33 @@ def _draw_row(recipe: Recipe, split: str, row: int) -> tuple[Pixels, dict[str, A
     return hole, {"row": row, "kind": kind, **record}
 
 
-def what_is_wanted(split: str, row: int, ratio_range: tuple[float, float]) -> Wanted:
+def what_is_wanted(split: str, row: int, ratio_range: tuple[float, float]) -> MaskSpec:
     """Say what the hole of a row is to be: test rows go round the cells, those of train and val round the border.
 
     Args:
         split: train, val or test.
-        row: of the bank, from 0.
+        row: of the mask set, from 0.
         ratio_range: of train and val.
     """
     lap, place = divmod(row, len(CELLS)) if split == "test" else (row, row % 2)
     bucket, border = CELLS[place]
     low, high = BUCKETS[bucket] if split == "test" else ratio_range
-    return Wanted(low, high, ratio=low + (high - low) * ((lap + 1) * _GOLDEN % 1), border=border)
+    return MaskSpec(low, high, ratio=low + (high - low) * ((lap + 1) * _GOLDEN % 1), border=border)
 
 
-def _pick_kind(recipe: Recipe, wanted: Wanted, rng: np.random.Generator) -> str:
+def _pick_kind(recipe: Recipe, wanted: MaskSpec, rng: np.random.Generator) -> str:
     able = {kind: share for kind, share in recipe.shares.items() if share > 0 and _can_serve(kind, recipe, wanted)}
     if not able:
         raise ParamsError(
             f"no kind with a share in `masks.kinds` can make a hole with a ratio in ({wanted.low:g}, {wanted.high:g}] "
-            f"that {'touches' if wanted.border else 'keeps off'} the border, which every bank needs; give strokes, "
+            f"that {'touches' if wanted.border else 'keeps off'} the border, which every mask set needs; give strokes, "
             f"blobs or boxes a share (for `files`, see also that `masks.files_hole_is` names the right colour)"
         )
     limits = np.cumsum(list(able.values()))
     return list(able)[int(np.searchsorted(limits / limits[-1], rng.random(), side="right"))]
 
 
-def _can_serve(kind: str, recipe: Recipe, wanted: Wanted) -> bool:
+def _can_serve(kind: str, recipe: Recipe, wanted: MaskSpec) -> bool:
     if kind == "challenge":
         return wanted.low < challenge_ratio((recipe.size, recipe.size)) <= wanted.high
     if kind == "files":
@@ -179,7 +179,7 @@ def _can_serve(kind: str, recipe: Recipe, wanted: Wanted) -> bool:
 
 
 def main() -> None:
-    """Read params, draw the banks, write them and say what they are."""
+    """Read params, draw the mask sets, write them and say what they are."""
     seed, size, params = read_seed(), read_tile_size(), read("masks", MasksParams)
     if size < _SMALLEST_TILE:
         raise ParamsError(f"params.yaml: `tile_size` is {size}, but holes need at least {_SMALLEST_TILE} pixels")
@@ -189,7 +189,7 @@ def main() -> None:
     started = time.perf_counter()
     with remembered("masks", _fingerprint(recipe)) as memory, fresh_folder(OUT) as folder:
         for split, count in counts.items():
-            packed, table = draw_bank(recipe, split, count, memory / "chunks")
+            packed, table = draw_mask_set(recipe, split, count, memory / "chunks")
             write_array(folder / f"{split}.npy", packed)
             write_parquet(folder / f"{split}.parquet", table)
         seconds = time.perf_counter() - started
@@ -197,8 +197,8 @@ def main() -> None:
         remove_folder(memory / "chunks")
     speed = sum(counts.values()) / seconds
     numbers = ", ".join(f"{count:,} {split}" for split, count in counts.items())
-    say(f"masks: {numbers} holes of {size} x {size} pixels in {OUT}; {speed:,.0f} a second")
-    say(f"masks: a look at them: {OUT}/look.html")
+    log(f"masks: {numbers} holes of {size} x {size} pixels in {OUT}; {speed:,.0f} a second")
+    log(f"masks: a look at them: {OUT}/look.html")
 
 
 def _fingerprint(recipe: Recipe) -> str:
@@ -207,13 +207,13 @@ def _fingerprint(recipe: Recipe) -> str:
     return fingerprint({"recipe": drawn_from, "numpy": np.__version__, "opencv": cv2.__version__})
 
 
-def _load_given(params: MasksParams, size: int) -> GivenHoles:
+def _load_given(params: MasksParams, size: int) -> MaskFolder:
     given, refused = load_given(params.files, params.files_hole_is, size)
     for bad in refused:
-        say(f"masks: passed over {bad}")
-    say(f"masks: hole pictures used from {params.files}: {len(given.ratios):,}")
+        log(f"masks: passed over {bad}")
+    log(f"masks: hole pictures used from {params.files}: {len(given.ratios):,}")
     if doubt := given.doubt(params.files_hole_is):
-        say(f"masks: {doubt}")
+        log(f"masks: {doubt}")
     return given
 
 

@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from stages.pictures.drawing.given import GivenHoles
-from stages.pictures.holes import BUCKETS, Bank, Pixels
-from stages.pictures.look.page import Histogram, Page, Picture, Section, render
-from stages.pictures.look.sheets import contact_sheet, spread
+from stages.imaging.drawing.mask_folder import MaskFolder
+from stages.imaging.holes import BUCKETS, MaskSet, Pixels
+from stages.imaging.look.page import Histogram, Page, Picture, Section, render
+from stages.imaging.look.sheets import contact_sheet, spread
 
 _SPLITS = ("train", "val", "test")
 _ON_A_SHEET, _COLUMNS, _HOLE_PX = 48, 16, 64
@@ -25,47 +25,47 @@ _RATIOS = (
     "al. (2019). Holes that keep off the border have only the middle to fill, so large ones approach a square."
 )
 _KINDS = "Width is that of the widest part, parts are counted where they do not touch; up to 1,000 holes of each kind."
-_CELLS = "The test bank holds as many in every cell of ratio and border; the others spread evenly over their range."
+_CELLS = "The test mask set holds as many in every cell of ratio and border; the others spread evenly over their range."
 
 
-def look(folder: Path, given: GivenHoles | None, hole_is: str) -> str:
+def look(folder: Path, given: MaskFolder | None, hole_is: str) -> str:
     """Return the page.
 
     Args:
-        folder: where the banks and their tables are.
+        folder: where the mask sets and their tables are.
         given: the holes of the folder, where some were asked for.
         hole_is: the colour that was taken for "missing" there.
     """
-    banks = {split: Bank(folder / f"{split}.npy") for split in _SPLITS}
+    training = MaskSet(folder / "train.npy")
     tables = {split: pd.read_parquet(folder / f"{split}.parquet") for split in _SPLITS}
     kinds = sorted(set(tables["train"]["kind"]))
     shown = {kind: tables["train"].query("kind == @kind").sort_values("ratio")["row"].to_numpy() for kind in kinds}
     numbers = ", ".join(f"{len(table):,} {split}" for split, table in tables.items())
     doubt = given.doubt("black" if hole_is == "black" else "white") if given else ""
-    lead = f"{numbers} holes of {banks['train'].size} x {banks['train'].size} pixels."
+    lead = f"{numbers} holes of {training.size} x {training.size} pixels."
     return render(
         Page(
             "The holes",
             f"{lead}\n{doubt[:1].upper()}{doubt[1:]}".strip(),
             [
-                Section("Every kind", _RATIOS, sheets=[_sheet(banks["train"], kind, shown[kind]) for kind in kinds]),
-                Section("What they are like", _KINDS, histograms=_measures(banks["train"], shown)),
+                Section("Every kind", _RATIOS, sheets=[_sheet(training, kind, shown[kind]) for kind in kinds]),
+                Section("What they are like", _KINDS, histograms=_measures(training, shown)),
                 Section("Ratios in the splits", _CELLS, histograms=[_ratios(tables)], facts=_cells(tables)),
             ],
         )
     )
 
 
-def _sheet(bank: Bank, kind: str, rows: npt.NDArray[np.int64]) -> Picture:
-    holes = bank.gather(rows[spread(len(rows), _ON_A_SHEET)])
+def _sheet(mask_set: MaskSet, kind: str, rows: npt.NDArray[np.int64]) -> Picture:
+    holes = mask_set.gather(rows[spread(len(rows), _ON_A_SHEET)])
     tiles = [np.repeat(hole[:, :, None] * np.uint8(255), 3, axis=2) for hole in holes]
-    sheet = contact_sheet(tiles, _COLUMNS, max(_HOLE_PX, min(bank.size, 2 * _HOLE_PX)), paper=128)
-    return Picture(sheet, f"{kind}, {len(holes)} of {len(rows):,} in the training bank")
+    sheet = contact_sheet(tiles, _COLUMNS, max(_HOLE_PX, min(mask_set.size, 2 * _HOLE_PX)), paper=128)
+    return Picture(sheet, f"{kind}, {len(holes)} of {len(rows):,} in the training mask set")
 
 
-def _measures(bank: Bank, rows_of: Mapping[str, npt.NDArray[np.int64]]) -> list[Histogram]:
+def _measures(mask_set: MaskSet, rows_of: Mapping[str, npt.NDArray[np.int64]]) -> list[Histogram]:
     measured = {
-        kind: np.array([_measure(hole) for hole in bank.gather(rows[spread(len(rows), _MEASURED)])])
+        kind: np.array([_measure(hole) for hole in mask_set.gather(rows[spread(len(rows), _MEASURED)])])
         for kind, rows in rows_of.items()
     }
     titles = {

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from stages.restoring.composite import composite
+from stages.inpainting.composite import composite
 
 Features = Callable[[Tensor], Sequence[Tensor]]
 

@@ -8,11 +8,11 @@ from pydantic import Field, model_validator
 from torch import Tensor
 from torch.optim import Adam, Optimizer
 
-from stages.fitting.module import InpaintingModule, MicroBatch
-from stages.fitting.settings import FitSettings
+from stages.imaging import features
 from stages.pconv.losses import Weights, loss_terms
 from stages.pconv.network import PConvUNet
-from stages.pictures import features
+from stages.training.module import InpaintingModule, MicroBatch
+from stages.training.settings import FitSettings
 
 
 class PConvSettings(FitSettings):

@@ -7,11 +7,11 @@ from pydantic import Field, model_validator
 from torch import Tensor
 from torch.optim import Adam, Optimizer
 
-from stages.fitting.module import InpaintingModule, MicroBatch
-from stages.fitting.settings import FitSettings
+from stages.inpainting.composite import composite
 from stages.pix2pix.losses import Objective, discriminator_loss, judge, l1
 from stages.pix2pix.network import Generator, Norm, PatchDiscriminator, condition, to_signed
-from stages.restoring.composite import composite
+from stages.training.module import InpaintingModule, MicroBatch
+from stages.training.settings import FitSettings
 
 BETAS = (0.5, 0.999)
 

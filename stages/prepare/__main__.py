@@ -18,24 +18,24 @@ from typing import Annotated, Any
 import pandas as pd
 from pydantic import Field
 
-from stages.pictures.images import MOST_MEGAPIXELS
-from stages.pictures.shards import SHARD_BYTES, close_folder
-from stages.pictures.sources import find_sources
-from stages.pictures.splits import SPLITS
-from stages.prepare.found import Found
+from stages.imaging.images import MOST_MEGAPIXELS
+from stages.imaging.shards import SHARD_BYTES, close_folder
+from stages.imaging.sources import find_sources
+from stages.imaging.splits import SPLITS
 from stages.prepare.look import look
 from stages.prepare.manifest import write_manifest
+from stages.prepare.photo_cache import PhotoCache
 from stages.prepare.photos import Reject
 from stages.prepare.selection import Pair, Selection, check_rejects, check_splits, select
-from stages.prepare.sharding import Order, Shard, deal, write_shard
-from stages.prepare.tiling import Cutting
-from stages.running import guard, machine
-from stages.running.errors import ParamsError
-from stages.running.files import fresh_folder, write_csv, write_json, write_text
-from stages.running.parallel import map_ordered
-from stages.running.params import Settings, read, read_seed, read_tile_size
-from stages.running.remembered import fingerprint, remembered
-from stages.running.say import say
+from stages.prepare.sharding import Shard, ShardJob, assign_shards, write_shard
+from stages.prepare.tiling import TilingConfig
+from stages.runtime import guard, machine
+from stages.runtime.errors import ParamsError
+from stages.runtime.files import fresh_folder, write_csv, write_json, write_text
+from stages.runtime.log import log
+from stages.runtime.parallel import map_ordered
+from stages.runtime.params import Settings, read, read_seed, read_tile_size
+from stages.runtime.remembered import fingerprint, remembered
 
 PREPARED = Path("data/prepared")
 
@@ -61,12 +61,12 @@ def main() -> None:
     shares = (params.val_share, params.test_share)
     sources = find_sources(Path(params.photos))
     with remembered("prepare", _fingerprint(cutting)) as memory, fresh_folder(PREPARED) as folder:
-        found = Found(memory, cutting)
+        found = PhotoCache(memory, cutting)
         photos, rejects = found.look_at(sources)
         check_rejects(rejects, len(sources), params.max_reject_share)
         selection = select(photos, shares, params.near_duplicate_bits)
         check_splits(selection.placed, shares)
-        shards = deal(selection.placed, cutting, SHARD_BYTES)
+        shards = assign_shards(selection.placed, cutting, SHARD_BYTES)
         _write_shards(folder, shards, found)
         write_manifest(folder / "manifest.parquet", shards, cutting)
         rejects += selection.left_out
@@ -79,7 +79,7 @@ def main() -> None:
     _tell(summary)
 
 
-def _cutting(params: PrepareParams, tile_size: int, seed: int) -> Cutting:
+def _cutting(params: PrepareParams, tile_size: int, seed: int) -> TilingConfig:
     if min(params.short_sides) < tile_size:
         raise ParamsError(
             f"params.yaml: `prepare.short_sides` {list(params.short_sides)} should not be below `tile_size` {tile_size}"
@@ -89,7 +89,7 @@ def _cutting(params: PrepareParams, tile_size: int, seed: int) -> Cutting:
             f"params.yaml: `prepare.val_share` {params.val_share} and `prepare.test_share` {params.test_share} leave "
             "no photos for training; their sum should be below 1"
         )
-    return Cutting(
+    return TilingConfig(
         tile_size,
         params.short_sides,
         params.max_tiles_per_photo,
@@ -99,16 +99,16 @@ def _cutting(params: PrepareParams, tile_size: int, seed: int) -> Cutting:
     )
 
 
-def _fingerprint(cutting: Cutting) -> str:
+def _fingerprint(cutting: TilingConfig) -> str:
     libraries = ("imagehash", "numpy", "pillow", "scipy")
     return fingerprint({"cutting": asdict(cutting), **{name: version(name) for name in libraries}})
 
 
-def _write_shards(folder: Path, shards: Sequence[Shard], found: Found) -> None:
+def _write_shards(folder: Path, shards: Sequence[Shard], found: PhotoCache) -> None:
     unknown = [shard for shard in shards if not (found.shards / shard.name).exists()]
     found.bring_tiles([one.photo for shard in unknown for one in shard.members])
     orders = [
-        Order(
+        ShardJob(
             target=(folder / shard.split / shard.name).absolute(),
             known=(found.shards / shard.name).absolute(),
             pieces=[found.tiles_of(one.photo) for one in shard.members] if shard in unknown else [],
@@ -164,12 +164,12 @@ def summarise(selection: Selection, rejects: Sequence[Reject]) -> dict[str, Any]
 
 def _tell(summary: dict[str, Any]) -> None:
     made = [f"{summary[f'tiles_{split}']} {split} tiles from {summary[f'photos_{split}']} photos" for split in SPLITS]
-    say(f"prepare: {', '.join(made)}, in {PREPARED}")
+    log(f"prepare: {', '.join(made)}, in {PREPARED}")
     if gone := summary.get("rejected_near_duplicate", 0):
-        say(f"prepare: left out {gone} photos that look like others in a stronger split (test before val before train)")
+        log(f"prepare: left out {gone} photos that look like others in a stronger split (test before val before train)")
     fates = ", ".join(f"{summary[fate]} {fate}" for fate in ("kept", "converted", "duplicates", "rejected"))
-    say(f"prepare: {summary['files']} files: {fates}; {PREPARED}/rejects.csv says why")
-    say(f"prepare: a look at the data: {PREPARED}/look.html")
+    log(f"prepare: {summary['files']} files: {fates}; {PREPARED}/rejects.csv says why")
+    log(f"prepare: a look at the data: {PREPARED}/look.html")
 
 
 if __name__ == "__main__":

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from stages.pictures.images import BadImageError, decode, open_picture
-from stages.pictures.look.page import Count, Histogram, Page, Picture, Section, render
-from stages.pictures.look.sheets import Pixels, contact_sheet, data_uri, fit, some_of
-from stages.pictures.shards import Tiles
-from stages.pictures.splits import SPLITS
+from stages.imaging.images import BadImageError, decode, open_picture
+from stages.imaging.look.page import Count, Histogram, Page, Picture, Section, render
+from stages.imaging.look.sheets import Pixels, contact_sheet, data_uri, fit, some_of
+from stages.imaging.shards import Tiles
+from stages.imaging.splits import SPLITS
 from stages.prepare.photos import Photo, Reject
 from stages.prepare.selection import Selection
 

@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from stages.prepare.sharding import Shard
-from stages.prepare.tiling import Cutting
-from stages.running.files import atomic_write
+from stages.prepare.tiling import TilingConfig
+from stages.runtime.files import atomic_write
 
 SCHEMA = pa.schema(
     [
@@ -23,12 +23,12 @@ SCHEMA = pa.schema(
 _ROWS_AT_ONCE = 20_000
 
 
-def write_manifest(path: Path, shards: Sequence[Shard], cutting: Cutting) -> None:
+def write_manifest(path: Path, shards: Sequence[Shard], cutting: TilingConfig) -> None:
     """Write the table of all tiles, in the order of the shards.
 
     Args:
         path: where it is to stand.
-        shards: as `sharding.deal` puts them.
+        shards: as `sharding.assign_shards` puts them.
         cutting: how the photos are cut.
     """
     with atomic_write(path) as file, pq.ParquetWriter(file, SCHEMA) as writer:
@@ -36,7 +36,7 @@ def write_manifest(path: Path, shards: Sequence[Shard], cutting: Cutting) -> Non
             writer.write_table(pa.Table.from_pandas(table, SCHEMA, preserve_index=False))
 
 
-def _batches(shards: Sequence[Shard], cutting: Cutting) -> Iterator[pd.DataFrame]:
+def _batches(shards: Sequence[Shard], cutting: TilingConfig) -> Iterator[pd.DataFrame]:
     waiting: list[pd.DataFrame] = []
     for shard in shards:
         waiting.append(_table_of(shard, cutting))
@@ -47,7 +47,7 @@ def _batches(shards: Sequence[Shard], cutting: Cutting) -> Iterator[pd.DataFrame
         yield pd.concat(waiting)
 
 
-def _table_of(shard: Shard, cutting: Cutting) -> pd.DataFrame:
+def _table_of(shard: Shard, cutting: TilingConfig) -> pd.DataFrame:
     rows = [
         (one.photo.sha256, one.photo.source.name, one.photo.kind, one.photo.changes, one.group) for one in shard.members
     ]

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from stages.pictures.images import BadImageError, Decoded, Pixels, decode, open_picture
-from stages.pictures.near import look_of
-from stages.pictures.sources import Source
-from stages.prepare.tiling import Cutting, Tiles, choose_tiles, cut
+from stages.imaging.images import BadImageError, Decoded, Pixels, decode, open_picture
+from stages.imaging.near import look_of
+from stages.imaging.sources import Source
+from stages.prepare.tiling import Tiles, TilingConfig, choose_tiles, cut
 
 _PASSING = ("changed", "not_a_file", "unreadable")  # of the file system and not of the content
 
@@ -41,7 +41,7 @@ class Photo:
     changes: str
     num_tiles: int
 
-    def tiles(self, cutting: Cutting) -> Tiles:
+    def tiles(self, cutting: TilingConfig) -> Tiles:
         """Choose the tiles again, the same ones each time."""
         return _tiles_of(self.sha256, self.shape, cutting)
 
@@ -55,7 +55,7 @@ class Reject:
     detail: str
 
 
-def take(sources: tuple[Source, ...], cutting: Cutting) -> tuple[Pixels, list[dict[str, Any]]]:
+def take(sources: tuple[Source, ...], cutting: TilingConfig) -> tuple[Pixels, list[dict[str, Any]]]:
     """Decode files once each and cut their tiles.
 
     Returns:
@@ -66,7 +66,7 @@ def take(sources: tuple[Source, ...], cutting: Cutting) -> tuple[Pixels, list[di
     return np.concatenate([none, *(tiles for tiles, _ in taken)]), [record for _, record in taken]
 
 
-def _take(source: Source, cutting: Cutting) -> tuple[Pixels, dict[str, Any]]:
+def _take(source: Source, cutting: TilingConfig) -> tuple[Pixels, dict[str, Any]]:
     none = np.empty((0, cutting.tile_size, cutting.tile_size, 3), np.uint8)
     sha256, photo = _read(source, cutting)
     if isinstance(photo, BadImageError):
@@ -88,7 +88,7 @@ def _take(source: Source, cutting: Cutting) -> tuple[Pixels, dict[str, Any]]:
     return cut(photo.pixels, photo.shape, tiles, cutting.tile_size), record
 
 
-def _read(source: Source, cutting: Cutting) -> tuple[str, Decoded | BadImageError]:
+def _read(source: Source, cutting: TilingConfig) -> tuple[str, Decoded | BadImageError]:
     """Hash and decode from one opening: the same file, even if it is replaced. What may pass is tried twice."""
     if source.problem:
         return "", BadImageError("unreadable", source.problem)
@@ -108,7 +108,7 @@ def _read(source: Source, cutting: Cutting) -> tuple[str, Decoded | BadImageErro
     return "", refused
 
 
-def _tiles_of(sha256: str, shape: tuple[int, int], cutting: Cutting) -> Tiles:
+def _tiles_of(sha256: str, shape: tuple[int, int], cutting: TilingConfig) -> Tiles:
     return choose_tiles(shape, cutting, np.random.default_rng([cutting.seed, *b"prepare", int(sha256, 16)]))
 
 

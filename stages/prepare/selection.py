@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from stages.pictures.near import near_duplicates
-from stages.pictures.splits import SPLITS, gives_way, split_of
+from stages.imaging.near import near_duplicates
+from stages.imaging.splits import SPLITS, leaks_across_splits, split_of
 from stages.prepare.photos import Photo, Reject
-from stages.running.errors import InputError
+from stages.runtime.errors import InputError
 
 _UNLIKELY = 0.05  # the chance of an empty split at which a folder counts as large enough
 
@@ -84,7 +84,7 @@ def select(photos: Sequence[Photo], shares: tuple[float, float], near_duplicate_
     splits = [wished[photo.source.path] for photo in stay]
     looks = np.array([photo.look for photo in stay], np.uint64).reshape(len(stay), -1, 2)
     groups, pairs = near_duplicates(looks, near_duplicate_bits)
-    gone = gives_way(splits, groups).tolist()
+    gone = leaks_across_splits(splits, groups).tolist()
     placed = [
         Placed(photo, split, stay[group].sha256)
         for photo, split, group, goes in zip(stay, splits, groups, gone, strict=True)

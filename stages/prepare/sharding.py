@@ -26,12 +26,12 @@ from typing import Any
 
 import numpy as np
 
-from stages.pictures.shards import Pixels
-from stages.pictures.splits import SPLITS
-from stages.prepare.found import Piece
+from stages.imaging.shards import Pixels
+from stages.imaging.splits import SPLITS
+from stages.prepare.photo_cache import Piece
 from stages.prepare.selection import Placed
-from stages.prepare.tiling import Cutting
-from stages.running.files import sha256, write_array
+from stages.prepare.tiling import TilingConfig
+from stages.runtime.files import sha256, write_array
 
 _END_DIGITS = slice(48, 56)  # of a photo's hash: far from those that choose its split
 
@@ -51,7 +51,7 @@ class Shard:
 
 
 @dataclass(frozen=True)
-class Order:
+class ShardJob:
     """What a worker needs to make a shard.
 
     Attributes:
@@ -65,7 +65,7 @@ class Order:
     pieces: Sequence[Piece]
 
 
-def deal(placed: Sequence[Placed], cutting: Cutting, shard_bytes: int) -> list[Shard]:
+def assign_shards(placed: Sequence[Placed], cutting: TilingConfig, shard_bytes: int) -> list[Shard]:
     """Put photos into shards.
 
     Args:
@@ -107,13 +107,13 @@ def _cut(photos: Sequence[Placed], most: int, every: int) -> Iterator[list[Place
         yield shard
 
 
-def _name(members: Sequence[Placed], cutting: Cutting) -> str:
+def _name(members: Sequence[Placed], cutting: TilingConfig) -> str:
     settings = f"{cutting.tile_size} {cutting.short_sides} {cutting.max_tiles} {cutting.seed}"
     text = " ".join([settings, *(one.photo.sha256 for one in members)])
     return f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.npy"
 
 
-def write_shard(order: Order) -> dict[str, Any]:
+def write_shard(order: ShardJob) -> dict[str, Any]:
     """Write a shard, or link it where it is known; return its entry in the folder's closing record."""
     if order.known.exists():
         _link_or_copy(order.known, order.target)

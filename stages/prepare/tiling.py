@@ -16,7 +16,7 @@ Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Cutting:
+class TilingConfig:
     """How photos are cut.
 
     Attributes:
@@ -70,7 +70,7 @@ class Tiles:
         return np.concatenate(corners, axis=1).round().astype(np.int64)
 
 
-def choose_tiles(shape: tuple[int, int], cutting: Cutting, rng: np.random.Generator) -> Tiles:
+def choose_tiles(shape: tuple[int, int], cutting: TilingConfig, rng: np.random.Generator) -> Tiles:
     """Lay a covering grid over the photo at every scale, and where that is too many take some of each.
 
     Args:

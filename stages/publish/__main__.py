@@ -12,20 +12,20 @@ from pathlib import Path
 from typing import Any
 
 from stages.publish import data, words
-from stages.publish.held import Held, PublishParams, hold
-from stages.running import guard
-from stages.running.errors import TrackingError
-from stages.running.params import read
-from stages.running.project import experiment
-from stages.running.say import say
+from stages.publish.pipeline_outputs import PipelineOutputs, PublishParams, hold
+from stages.runtime import guard
+from stages.runtime.errors import TrackingError
+from stages.runtime.log import log
+from stages.runtime.params import read
+from stages.runtime.project import experiment
 from stages.tracking import additions, live, registry, runs, store, versions
 
 _STAGES = Path(__file__).parents[1]
 SERVED_BY = _STAGES / "serving" / "logged_model.py"
-CROPPING = _STAGES / "restoring" / "cropping"
+CROPPING = _STAGES / "inpainting" / "cropping"
 
 
-def publish(held: Held, registering: bool) -> list[str]:
+def publish(held: PipelineOutputs, registering: bool) -> list[str]:
     """Bring MLflow up to date.
 
     Args:
@@ -50,7 +50,7 @@ def publish(held: Held, registering: bool) -> list[str]:
     return done
 
 
-def _publish_model(held: Held, key: str, registering: bool) -> list[str]:
+def _publish_model(held: PipelineOutputs, key: str, registering: bool) -> list[str]:
     run_id = runs.bring_up_to_date(held.data / "training" / key, held.params.experiment)
     done = [f"{key}: run logged"] if additions.add_to_run(run_id, held.published(key), _test_scores(held, key)) else []
     if registering:
@@ -61,7 +61,7 @@ def _publish_model(held: Held, key: str, registering: bool) -> list[str]:
     return done
 
 
-def _test_scores(held: Held, key: str) -> additions.Addition:
+def _test_scores(held: PipelineOutputs, key: str) -> additions.Addition:
     return additions.Addition(
         scores={f"test/{name}": value for name, value in held.scores[key].items()},
         files=held.tested(key),
@@ -71,7 +71,7 @@ def _test_scores(held: Held, key: str) -> additions.Addition:
     )
 
 
-def _comparison(held: Held) -> tuple[int, additions.Addition]:
+def _comparison(held: PipelineOutputs) -> tuple[int, additions.Addition]:
     newest_ms = max((record.ended_ms or 0 for record in held.records.values()), default=0)
     scores = {
         f"{name}/{method}": value
@@ -89,7 +89,7 @@ def _comparison(held: Held) -> tuple[int, additions.Addition]:
     )
 
 
-def _candidate(held: Held, key: str, run_id: str) -> registry.Candidate:
+def _candidate(held: PipelineOutputs, key: str, run_id: str) -> registry.Candidate:
     name, record, folder = held.registered_name(key), held.records[key], held.data / "models" / key
     facts = {
         "key": key,
@@ -125,9 +125,9 @@ def main() -> None:
     except TrackingError as error:
         if params.strict:
             raise
-        say(f"publish: {error}. Nothing is lost: the next dvc repro sends what is missing.")
+        log(f"publish: {error}. Nothing is lost: the next dvc repro sends what is missing.")
     else:
-        say("\n".join(done) or f"MLflow at {store.uri()} has all {len(models)} trainings.")
+        log("\n".join(done) or f"MLflow at {store.uri()} has all {len(models)} trainings.")
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from stages.comparing.scores import PHOTOGRAPH_SCORES, SCORES, Score
-from stages.publish.held import Held
+from stages.publish.pipeline_outputs import PipelineOutputs
 
 _ON_PHOTOGRAPHS = tuple(
     replace(score, name=f"photo_{score.name}", label=f"{score.label} on photographs")
@@ -25,7 +25,7 @@ def headlines(scores: Mapping[str, float]) -> dict[str, float]:
     return {name: scores[name] for name in _HEADLINES if name in scores}
 
 
-def score_table(held: Held, methods: Sequence[str]) -> str:
+def score_table(held: PipelineOutputs, methods: Sequence[str]) -> str:
     """Return the headline scores of some methods as a Markdown table."""
     names = headlines(held.scores[methods[0]])
     columns = [score for score in (*_ON_PHOTOGRAPHS, *SCORES) if score.name in names]
@@ -40,7 +40,7 @@ def score_table(held: Held, methods: Sequence[str]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def _name(held: Held, method: str) -> str:
+def _name(held: PipelineOutputs, method: str) -> str:
     return method if held.scores[method] else f"{method} (not scored: its package is not installed)"
 
 
@@ -48,14 +48,14 @@ def _cell(scores: Mapping[str, float], score: Score) -> str:
     return f"{scores[score.name]:.{score.decimals}f}" if score.name in scores else ""
 
 
-def csv_table(held: Held) -> str:
+def csv_table(held: PipelineOutputs) -> str:
     """Return every score of every method as CSV."""
     columns = list(dict.fromkeys(name for scores in held.scores.values() for name in scores))
     lines = [[method, *(str(scores.get(name, "")) for name in columns)] for method, scores in held.scores.items()]
     return "".join(",".join(line) + "\n" for line in [["method", *columns], *lines])
 
 
-def describe(held: Held, key: str) -> str:
+def describe(held: PipelineOutputs, key: str) -> str:
     """Say what a model was trained on, how long, and how it compares with what needs no training: Markdown."""
     record = held.records[key]
     minutes = ((record.ended_ms or record.started_ms) - record.started_ms) / 60_000

@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from stages.comparing.bootstrap import Resamples
-from stages.pictures.holes import Bank
-from stages.pictures.shards import Tiles
+from stages.imaging.holes import MaskSet
+from stages.imaging.shards import Tiles
 from stages.report import comparison, photographs
 from stages.report.claims import find_claims
 from stages.report.data_size import read_data_size
@@ -24,9 +24,9 @@ from stages.report.looks import render_looks
 from stages.report.page import Content, render
 from stages.report.pictures import Shown, contact_sheet, over_ratio, read_picture, with_hole
 from stages.report.reading import Evaluation, label_of, read_absent, read_evaluations, read_trainings
-from stages.running import files, guard
-from stages.running.params import Settings, read, read_seed
-from stages.running.say import say
+from stages.runtime import files, guard
+from stages.runtime.log import log
+from stages.runtime.params import Settings, read, read_seed
 
 OUT = Path("data/report")
 
@@ -54,7 +54,7 @@ def main() -> None:
             alone = [Shown(row.row, row.target, row.image, [row.answers[number]]) for row in content.gallery]
             contact_sheet(alone, ["target", "image", one.label]).save(of_method / "gallery.png")
             over_ratio(one.by_ratio, one.label).save(of_method / "over_ratio.png")
-    say(f"{OUT / 'index.html'}: {len(evaluations)} methods on {len(evaluations[0].scores)} pairs; open it in a browser")
+    log(f"{OUT / 'index.html'}: {len(evaluations)} methods on {len(evaluations[0].scores)} pairs; open it in a browser")
 
 
 def _write_photographs(folder: Path, found: photographs.Answered | None) -> None:
@@ -73,10 +73,10 @@ def gather(seed: int, methods: dict[str, MethodParams]) -> Content:
     evaluations = read_evaluations(Path("data/evaluation"), filled_by)
     absent = {label_of(key): why for key, why in read_absent(Path("data/evaluation"), filled_by).items()}
     trainings = read_trainings(Path("data/training"), [one.key for one in evaluations if one.trained])
-    tiles, bank = Tiles(["data/prepared/test"]), Bank("data/masks/test.npy")
+    tiles, mask_set = Tiles(["data/prepared/test"]), MaskSet("data/masks/test.npy")
     rows = sorted(evaluations[0].pictures)
-    gallery = show(evaluations[0], rows, [one.pictures for one in evaluations], tiles, bank)
-    worst = {one.key: show(one, list(one.worst), [one.worst], tiles, bank) for one in evaluations}
+    gallery = show(evaluations[0], rows, [one.pictures for one in evaluations], tiles, mask_set)
+    worst = {one.key: show(one, list(one.worst), [one.worst], tiles, mask_set) for one in evaluations}
     resamples = Resamples(evaluations[0].scores["photo"], np.random.default_rng([seed, *b"report"]))
     data_size = read_data_size(Path("data/data_size"), np.random.default_rng([seed, *b"data_size"]))
     claims = find_claims(evaluations, resamples, data_size, rows)
@@ -97,7 +97,9 @@ def gather(seed: int, methods: dict[str, MethodParams]) -> Content:
     )
 
 
-def show(one: Evaluation, rows: list[int], answers: Sequence[dict[int, Path]], tiles: Tiles, bank: Bank) -> list[Shown]:
+def show(
+    one: Evaluation, rows: list[int], answers: Sequence[dict[int, Path]], tiles: Tiles, mask_set: MaskSet
+) -> list[Shown]:
     """Bring together the pictures of some pairs.
 
     Args:
@@ -105,10 +107,10 @@ def show(one: Evaluation, rows: list[int], answers: Sequence[dict[int, Path]], t
         rows: of the scores.
         answers: files of the composites by row, for each method shown.
         tiles: the test tiles.
-        bank: the test holes.
+        mask_set: the test holes.
     """
     pairs = one.scores.iloc[rows]
-    targets, holes = tiles.gather(pairs["tile_row"].to_numpy()), bank.gather(pairs["hole_row"].to_numpy())
+    targets, holes = tiles.gather(pairs["tile_row"].to_numpy()), mask_set.gather(pairs["hole_row"].to_numpy())
     return [
         Shown(row, target, with_hole(target, hole), [read_picture(of_method[row]) for of_method in answers])
         for row, target, hole in zip(rows, targets, holes, strict=True)

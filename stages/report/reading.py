@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from stages.comparing.scores import by_default
-from stages.running.errors import InputError
+from stages.runtime.errors import InputError
 
 _PAIR = ["pair", "sha256"]
 _QUESTION = ["id", "sha256"]

@@ -65,10 +65,10 @@ def _duration(seconds: float) -> str:
 
 
 def _cost(seconds: float, machine: dict[str, Any]) -> str:
-    """Say what a cloud would bill: hours of the GPU, or else of all cores."""
-    gpu = machine.get("device", "").startswith("cuda")
-    hours = (1 if gpu else machine.get("cores", 1)) * seconds / 3600
-    return f"{hours:.2f} {'GPU' if gpu else 'core'} hours"
+    """Say what a cloud would bill: hours of the GPUs in use, or else of all cores."""
+    gpus = machine.get("processes", 1) if machine.get("gpu") else 0  # records of earlier versions have several
+    hours = (gpus or machine.get("cores", 1)) * seconds / 3600
+    return f"{hours:.2f} {'GPU' if gpus else 'core'} hours"
 
 
 def _side_by_side(records: Sequence[dict[str, str]]) -> list[Fact]:

@@ -23,11 +23,11 @@ import numpy as np
 
 from stages.retrain import doctor, drift, gate, inbox, report, trial
 from stages.retrain.settings import RetrainParams
-from stages.retrain.workshop import Workshop
-from stages.running import files, guard
-from stages.running.errors import BusyError
-from stages.running.params import read, read_seed
-from stages.running.say import say
+from stages.retrain.worktree import Worktree
+from stages.runtime import files, guard
+from stages.runtime.errors import BusyError
+from stages.runtime.log import log
+from stages.runtime.params import read, read_seed
 from stages.tracking import aliases
 
 CODES = {"promoted": 0, "kept": 10, "nothing new": 11, "refused": 12}
@@ -79,12 +79,12 @@ def retrain(call: Call, dry: bool, commit: bool) -> str:
     Returns:
         the outcome, one of `CODES`.
     """
-    shop = Workshop(Path())
+    shop = Worktree(Path())
     shop.check_committed()
     waiting = inbox.waiting(Path(call.params.inbox)) if call.photos else []
     resumes = STATE.exists() and any(Path(".resume").glob("*"))
     if resumes and waiting:
-        say(f"retrain: {len(waiting)} new photographs wait until the training that was cut off is done")
+        log(f"retrain: {len(waiting)} new photographs wait until the training that was cut off is done")
     new = [] if resumes else waiting
     if dry:
         return _say_what_would_be(shop, call, new)
@@ -99,12 +99,12 @@ def retrain(call: Call, dry: bool, commit: bool) -> str:
         if not changes:
             return "nothing new"
         more = f"; and {len(changes) - _TOLD} more stages" if len(changes) > _TOLD else ""
-        say("retrain: to be run: " + "; ".join(changes[:_TOLD]) + more)
+        log("retrain: to be run: " + "; ".join(changes[:_TOLD]) + more)
         files.write_json(STATE, {"batch": call.batch})
     return _train_and_judge(shop, call, commit)
 
 
-def _train_and_judge(shop: Workshop, call: Call, commit: bool) -> str:
+def _train_and_judge(shop: Worktree, call: Call, commit: bool) -> str:
     with shop.opened() as tree:
         shop.repro()
         outcome = _judge(call, tree)
@@ -124,7 +124,7 @@ def _clear_away() -> None:
     if any(finding.clear for finding in doctor.examine_files(Path())):  # else nothing need be kept from starting
         with suppress(BusyError):
             for finding in doctor.cure(Path(), doctor.examine_files):
-                say(f"retrain: mended: {finding.what}")
+                log(f"retrain: mended: {finding.what}")
 
 
 def _begin() -> Call:
@@ -132,17 +132,17 @@ def _begin() -> Call:
     call = Call(photos if photos.suffix != ".csv" else None, read("retrain", RetrainParams))
     if STATE.exists():
         call.batch = json.loads(STATE.read_text(encoding="utf-8"))["batch"]
-        say("retrain: going on with a call that was cut off")
+        log("retrain: going on with a call that was cut off")
     return call
 
 
-def _say_what_would_be(shop: Workshop, call: Call, new: list[Path]) -> str:
+def _say_what_would_be(shop: Worktree, call: Call, new: list[Path]) -> str:
     if new and _is_unlike(call, new):
-        say(f"would refuse {len(new)} photographs of {call.params.inbox}: they look like none that are there")
+        log(f"would refuse {len(new)} photographs of {call.params.inbox}: they look like none that are there")
         return "refused"
     changes = shop.changes()
     for line in [*([f"would take {len(new)} photographs in"] if new else []), *changes]:
-        say(line)
+        log(line)
     return "kept" if new or changes else "nothing new"
 
 
@@ -155,11 +155,11 @@ def _is_unlike(call: Call, new: list[Path]) -> bool:
     known, come = drift.measure(there[::step]), drift.measure(new)
     call.findings = drift.compare(known, come, call.params.least_photos)
     if not call.findings:
-        say(f"retrain: {len(come.signs)} new photographs are too few to say how they differ")
+        log(f"retrain: {len(come.signs)} new photographs are too few to say how they differ")
         return False
     call.picture = drift.picture(known, come)
     for finding in call.findings:
-        say(f"retrain: new photographs: {finding}")
+        log(f"retrain: new photographs: {finding}")
     return any(one.name == "distance" and one.statistic > call.params.refuse_distance for one in call.findings)
 
 
@@ -167,7 +167,7 @@ def _take_in(call: Call, new: list[Path]) -> None:
     call.batch = call.batch or _new_batch(call)
     files.write_json(STATE, {"batch": call.batch})
     inbox.move(new, Path(call.params.inbox), call.folder)
-    say(f"retrain: {len(new)} photographs taken into {call.folder}")
+    log(f"retrain: {len(new)} photographs taken into {call.folder}")
 
 
 def _new_batch(call: Call) -> str:
@@ -179,7 +179,7 @@ def _refuse_before(call: Call, new: list[Path]) -> str:
     """Refuse photographs before anything is trained on them."""
     place = Path(call.params.refused) / _new_batch(call)
     inbox.move(new, Path(call.params.inbox), place)
-    say(f"retrain: {len(new)} photographs look like none that are there; they are in {place} for a person to look at")
+    log(f"retrain: {len(new)} photographs look like none that are there; they are in {place} for a person to look at")
     report.log(read("publish.experiment", str), f"retrain {place.name}", call.findings, call.picture, {}, "refused")
     return "refused"
 
@@ -194,7 +194,7 @@ def _judge(call: Call, tree: Path) -> str:
         name = f"{prefix}-{key}"
         candidate = trial.try_out(tree, key, name, classical)
         if candidate.case is None:
-            say(f"retrain: {key}: version {candidate.version.number} is the champion")
+            log(f"retrain: {key}: version {candidate.version.number} is the champion")
             continue
         decision = gate.decide(candidate.case, call.params.gate, rng)
         call.decisions[key] = decision
@@ -202,20 +202,20 @@ def _judge(call: Call, tree: Path) -> str:
         aliases.note(candidate.version, {"gate.decision": said, "gate.reason": decision.reason})
         if decision.promoted:
             promoted.append((name, candidate.version.number, decision.reason))
-        say(f"retrain: {key}: {said}: {decision.reason}")
+        log(f"retrain: {key}: {said}: {decision.reason}")
     if call.batch and any(gate.surely_worse(one, call.params.refuse_loss_db) for one in call.decisions.values()):
-        say(f"retrain: models are worse for the new photographs, which go to {call.refused} for a person to look at")
+        log(f"retrain: models are worse for the new photographs, which go to {call.refused} for a person to look at")
         return "refused"
     for name, number, reason in promoted:
         aliases.promote(name, number, f"gate: {reason}")
     return "promoted" if promoted else "kept"
 
 
-def _hand_on(shop: Workshop, call: Call, commit: bool) -> None:
+def _hand_on(shop: Worktree, call: Call, commit: bool) -> None:
     if shop.has_remote():
         shop.push()
     if commit and (made := shop.commit(f"Models of {_name(call)}")):
-        say(f"retrain: committed dvc.lock, {made[:12]}")
+        log(f"retrain: committed dvc.lock, {made[:12]}")
 
 
 def _name(call: Call) -> str:
@@ -241,8 +241,8 @@ def call(dry: bool, commit: bool) -> int:
         models = {key: report.as_json(decision) for key, decision in made.decisions.items()}
         drifted = {finding.name: finding.statistic for finding in made.findings}
         words = {"outcome": outcome, "batch": made.batch, "drift": drifted, "models": models}
-        say(f"retrain: {outcome}")
-        say(json.dumps(words | {"seconds": round(time.monotonic() - start, 1)}))
+        log(f"retrain: {outcome}")
+        log(json.dumps(words | {"seconds": round(time.monotonic() - start, 1)}))
         ended.append(outcome)
 
     failed = guard.run("retrain", once, first=_clear_away)

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from stages.running import dvc_locks, files, guard, project
-from stages.running.errors import InputError, TrackingError
-from stages.running.params import read
+from stages.runtime import dvc_locks, files, guard, project
+from stages.runtime.errors import InputError, TrackingError
+from stages.runtime.params import read
 from stages.tracking import live, store
 from stages.tracking.record import read_record
 

@@ -18,8 +18,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from stages.pictures.images import MOST_MEGAPIXELS, BadImageError, decode, open_picture
-from stages.running.parallel import map_ordered
+from stages.imaging.images import MOST_MEGAPIXELS, BadImageError, decode, open_picture
+from stages.runtime.parallel import map_ordered
 
 SIGNS = {
     "brightness": "mean luminance, of 255",
@@ -119,7 +119,7 @@ def _signs(pixels: npt.NDArray[np.uint8], shape: tuple[int, int]) -> dict[str, f
 def _features(crops: list[npt.NDArray[np.uint8]]) -> Floats:
     import torch
 
-    from stages.pictures import features
+    from stages.imaging import features
 
     network = features.load("efficientnet_lite0")
     rows: list[Any] = []

@@ -15,8 +15,8 @@ import pandas as pd
 from pydantic import Field
 
 from stages.comparing.bootstrap import FEW_PHOTOS, Estimate, Resamples
-from stages.pictures.holes import BUCKETS
-from stages.running.params import Settings
+from stages.imaging.holes import BUCKETS
+from stages.runtime.params import Settings
 
 _QUESTION = ["id", "sha256"]  # of the photograph test
 _FAULTS_SAID = 3

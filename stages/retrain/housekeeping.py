@@ -26,9 +26,9 @@ from typing import Any
 
 import yaml
 
-from stages.running import dvc_locks, guard
-from stages.running.errors import BusyError, InputError
-from stages.running.params import read
+from stages.runtime import dvc_locks, guard
+from stages.runtime.errors import BusyError, InputError
+from stages.runtime.params import read
 from stages.tracking import holdings, store, versions
 from stages.tracking.holdings import Holding, Present
 from stages.tracking.record import read_record

@@ -13,8 +13,8 @@ import shutil
 import time
 from pathlib import Path
 
-from stages.running.errors import InputError
-from stages.running.files import sha256, sync
+from stages.runtime.errors import InputError
+from stages.runtime.files import sha256, sync
 
 SETTLED_S = 60  # a file that was written to later than so many seconds ago may not be whole
 

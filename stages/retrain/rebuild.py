@@ -15,10 +15,10 @@ from typing import Any
 
 import yaml
 
-from stages.retrain.workshop import LOCK, Workshop
-from stages.running import files, guard
-from stages.running.errors import InputError
-from stages.running.say import say
+from stages.retrain.worktree import LOCK, Worktree
+from stages.runtime import files, guard
+from stages.runtime.errors import InputError
+from stages.runtime.log import log
 from stages.tracking import versions
 from stages.tracking.versions import OUTPUT, Version
 
@@ -57,7 +57,7 @@ def rebuild(version: Version) -> Rebuilt:
             f"{version.name} version {version.number} was trained with files that no commit holds; it cannot be made "
             "again from what its tags say"
         )
-    shop = Workshop(Path(), _TREE, commit, alone=True)
+    shop = Worktree(Path(), _TREE, commit, alone=True)
     with guard.only_one("rebuild"), shop.opened(locked=False) as tree:
         stages = _stages(tree)
         if f"train@{key}" not in stages:
@@ -94,7 +94,7 @@ def _stages(tree: Path) -> dict[str, dict[str, Any]]:
 
 
 def _provide(
-    shop: Workshop, tree: Path, stages: dict[str, dict[str, Any]], training: dict[str, Any], version: Version
+    shop: Worktree, tree: Path, stages: dict[str, dict[str, Any]], training: dict[str, Any], version: Version
 ) -> None:
     """Put in place what the training reads: by hash from the cache, or made again."""
     made_by = {out: name for name, stage in stages.items() for out in stage["outs"]}
@@ -110,7 +110,7 @@ def _provide(
         if shop.take_from_cache(needed):
             return
         (tree / LOCK).unlink()
-    say("rebuild: the cache does not hold what this version was trained on; the stages before make it again")
+    log("rebuild: the cache does not hold what this version was trained on; the stages before make it again")
     shop.repro(*sorted({made_by[path] for path in needed}))
 
 
@@ -118,7 +118,7 @@ def _compare(version: Version, made: Path) -> Rebuilt:
     digest = files.sha256(made)
     if digest == version.digest:
         return Rebuilt(digest, is_equal=True, farthest=0.0)
-    from stages.restoring import exported
+    from stages.inpainting import exported
 
     example = exported.example(4, 128, 192)
     image, hole = example[:, :3], example[:, 3:]

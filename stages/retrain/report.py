@@ -8,7 +8,7 @@ from typing import Any
 
 from stages.retrain.drift import Finding
 from stages.retrain.gate import Decision
-from stages.running.processes import named
+from stages.runtime.processes import named
 from stages.tracking import store
 
 

@@ -3,7 +3,7 @@
 from pydantic import Field
 
 from stages.retrain.gate import GateParams
-from stages.running.params import Settings
+from stages.runtime.params import Settings
 
 
 class RetrainParams(Settings):

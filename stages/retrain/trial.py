@@ -19,13 +19,13 @@ from stages.evaluate.evaluation import Measures, evaluate
 from stages.evaluate.filling import choose_filler
 from stages.evaluate.perceptual import Distance
 from stages.evaluate.photographs import FOLDER, evaluate_photographs, read_questions, restore_by_default
-from stages.pictures.holes import Bank
-from stages.pictures.shards import Tiles
-from stages.restoring import exported, inpainter, soundness
-from stages.restoring.exported import ExportedModel
+from stages.imaging.holes import MaskSet
+from stages.imaging.shards import Tiles
+from stages.inpainting import exported, inpainter, soundness
+from stages.inpainting.exported import ExportedModel
 from stages.retrain.gate import Case, Champion
-from stages.running import machine
-from stages.running.errors import InputError
+from stages.runtime import machine
+from stages.runtime.errors import InputError
 from stages.tracking import aliases, versions
 from stages.tracking.versions import Version
 
@@ -66,7 +66,7 @@ def try_out(tree: Path, key: str, name: str, classical: Sequence[str]) -> Candid
     if champion is not None and champion.number == version.number:
         return Candidate(version, None)
     model = exported.load(tree / f"data/models/{key}/model.pt2", machine.device())
-    tiles, bank = Tiles([tree / "data/prepared/test"]), Bank(tree / "data/masks/test.npy")
+    tiles, mask_set = Tiles([tree / "data/prepared/test"]), MaskSet(tree / "data/masks/test.npy")
     case = Case(
         scores=_scores(tree, key),
         champion=None,
@@ -78,12 +78,12 @@ def try_out(tree: Path, key: str, name: str, classical: Sequence[str]) -> Candid
     )
     if champion is None:
         return Candidate(version, case)
-    judged, slowdown = _champion(tree, champion, model, tiles, bank)
+    judged, slowdown = _champion(tree, champion, model, tiles, mask_set)
     return Candidate(version, Case(**{**vars(case), "champion": judged, "slowdown": slowdown}))
 
 
 def _registered(model: Path, name: str) -> Version:
-    from stages.running.files import sha256
+    from stages.runtime.files import sha256
 
     digest = sha256(model)
     found = [version for version in versions.registered(name) if version.digest == digest]
@@ -105,7 +105,7 @@ def _photographs(tree: Path, method: str) -> pd.DataFrame | None:
 
 
 def _champion(
-    tree: Path, version: Version, candidate: ExportedModel, tiles: Tiles, bank: Bank
+    tree: Path, version: Version, candidate: ExportedModel, tiles: Tiles, mask_set: MaskSet
 ) -> tuple[Champion, float]:
     """Score the champion on the candidate's pairs and photographs; what is wrong with it is said, not raised."""
     trained_on = versions.trained_on(version)
@@ -114,8 +114,10 @@ def _champion(
     try:
         with versions.fetched(version) as folder:
             path = folder / "model.pt2"
-            scores = evaluate(choose_filler("champion", str(path), tiles.size), tiles, bank, pairs, measures, 0).scores
-            slowdown = _slowdown(candidate, exported.load(path, machine.device()), tiles, bank)
+            scores = evaluate(
+                choose_filler("champion", str(path), tiles.size), tiles, mask_set, pairs, measures, 0
+            ).scores
+            slowdown = _slowdown(candidate, exported.load(path, machine.device()), tiles, mask_set)
             photographs = _score_photographs(folder, tree / FOLDER, measures)
     except InputError as error:
         return Champion(version.number, None, str(error), trained_on), 1.0
@@ -130,12 +132,12 @@ def _score_photographs(model: Path, made: Path, measures: Measures) -> pd.DataFr
     return evaluate_photographs(restorer, read_questions(made), measures, made).scores
 
 
-def _slowdown(candidate: ExportedModel, champion: ExportedModel, tiles: Tiles, bank: Bank) -> float:
+def _slowdown(candidate: ExportedModel, champion: ExportedModel, tiles: Tiles, mask_set: MaskSet) -> float:
     """Time both in turn, so that whatever else the machine does slows both."""
     import torch
 
-    rows = np.arange(_BATCH) % min(len(tiles), len(bank))
-    hole = torch.from_numpy(bank.gather(rows)).unsqueeze(1).float()
+    rows = np.arange(_BATCH) % min(len(tiles), len(mask_set))
+    hole = torch.from_numpy(mask_set.gather(rows)).unsqueeze(1).float()
     image = torch.from_numpy(tiles.gather(rows)).permute(0, 3, 1, 2).float() / 255 * (1 - hole)
     ratios = []
     for model in (candidate, champion):

@@ -10,13 +10,13 @@ from typing import Any, Literal
 
 import numpy as np
 
-from stages.pictures import given_holes
-from stages.pictures.given_holes import GivenHole, HoleIs
-from stages.pictures.images import BadImageError
-from stages.pictures.photos import JPEG_QUALITY, MEDIA_TYPES, Photo, encode, read_photo, target
-from stages.restoring.cropping import Pixels, Settings
-from stages.restoring.inpainter import Inpainter
-from stages.running.errors import InputError
+from stages.imaging import user_mask
+from stages.imaging.images import BadImageError
+from stages.imaging.photos import JPEG_QUALITY, MEDIA_TYPES, Photo, encode, read_photo, target
+from stages.imaging.user_mask import HoleIs, UserMask
+from stages.inpainting.cropping import Pixels, Settings
+from stages.inpainting.inpainter import Inpainter
+from stages.runtime.errors import InputError
 from stages.serving.batch import after, lost
 
 AnswerFormat = Literal["keep", "png", "jpg", "patch"]
@@ -115,21 +115,21 @@ def _place(at: tuple[int, int], size: tuple[int, ...], photo: Photo, what: str) 
     return slice(top, top + h), slice(left, left + w)
 
 
-def _hole(asked: Asked, photo: Photo, max_megapixels: float) -> GivenHole:
+def _hole(asked: Asked, photo: Photo, max_megapixels: float) -> UserMask:
     h, w = photo.pixels.shape[:2]
     if asked.alpha:
-        return given_holes.transparent(photo)
+        return user_mask.transparent(photo)
     if asked.boxes:
-        return given_holes.boxed(given_holes.parse_boxes(asked.boxes), h, w)
+        return user_mask.boxed(user_mask.parse_boxes(asked.boxes), h, w)
     if not asked.hole:
         if asked.patches:  # what has been filled before is asked for as a whole
-            return GivenHole(np.zeros((h, w), bool), "nothing")
+            return UserMask(np.zeros((h, w), bool), "nothing")
         raise InputError("no hole was given: send a picture of it as `hole`, `boxes`, or `alpha`")
-    given = given_holes.read_hole(asked.hole, asked.hole_is, max_megapixels)
+    given = user_mask.read_hole(asked.hole, asked.hole_is, max_megapixels)
     if asked.hole_at is not None:
         part = _place(asked.hole_at, given.missing.shape, photo, "a hole")
         whole = np.zeros((h, w), bool)
         whole[part] = given.missing
-        return given_holes.doubted(whole, given.source)
-    given_holes.check_size(given, photo)
+        return user_mask.doubted(whole, given.source)
+    user_mask.check_size(given, photo)
     return given

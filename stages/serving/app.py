@@ -20,16 +20,16 @@ from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartParser
 
-from stages.pictures.images import BadImageError
-from stages.restoring.cropping import MOST_FEATHER_PX, MOST_GROW_PX, Settings
-from stages.restoring.inpainter import Inpainter
-from stages.running.errors import InpaintError
-from stages.running.say import say
+from stages.imaging.images import BadImageError
+from stages.inpainting.cropping import MOST_FEATHER_PX, MOST_GROW_PX, Settings
+from stages.inpainting.inpainter import Inpainter
+from stages.runtime.errors import InpaintError
+from stages.runtime.log import log
 from stages.serving import examples
 from stages.serving.answer import AnswerFormat, Asked, answer
 from stages.serving.contract import ERRORS, PICTURE, Limits
-from stages.serving.door import Door, OneByOne, Refusal
-from stages.serving.served import Served
+from stages.serving.model_manager import ModelManager
+from stages.serving.request_guard import ApiError, JobQueue, RequestGuard
 
 PAGE = Path(__file__).with_name("index.html")
 MOST_PATCHES = 200
@@ -40,7 +40,7 @@ _STATUS = {"too_many_pixels": 413, "size_mismatch": 422}
 _CODES = {404: "not_found", 405: "wrong_method", 400: "bad_request", 415: "wrong_type", 422: "bad_request"}
 
 
-def create_app(served: Served, limits: Limits, hosts: list[str]) -> FastAPI:
+def create_app(served: ModelManager, limits: Limits, hosts: list[str]) -> FastAPI:
     """Make the server.
 
     Args:
@@ -57,8 +57,8 @@ def create_app(served: Served, limits: Limits, hosts: list[str]) -> FastAPI:
 
     about = {"title": "inpaint", "description": "Fills holes in photographs.", "version": "1"}
     app = FastAPIOffline(redoc_url=None, lifespan=lifespan, **about)
-    app.state.served, app.state.limits, app.state.turns = served, limits, OneByOne(limits.queue, limits.timeout_s)
-    app.add_middleware(Door, hosts=hosts, max_bytes=limits.max_bytes, timeout_s=limits.timeout_s)
+    app.state.served, app.state.limits, app.state.turns = served, limits, JobQueue(limits.queue, limits.timeout_s)
+    app.add_middleware(RequestGuard, hosts=hosts, max_bytes=limits.max_bytes, timeout_s=limits.timeout_s)
     app.post("/v1/inpaint", responses={200: PICTURE, **ERRORS}, response_class=Response)(inpaint)
     app.get("/v1/model")(describe)
     app.get("/v1/examples")(examples.names)
@@ -108,7 +108,7 @@ async def inpaint(
     sent = patches or []
     places = [_pair(each) for each in patches_at.split()]
     if len(places) != len(sent) or len(sent) > MOST_PATCHES:
-        raise Refusal(422, "bad_request", f"{len(sent)} patches came with {len(places)} places in `patches_at`")
+        raise ApiError(422, "bad_request", f"{len(sent)} patches came with {len(places)} places in `patches_at`")
     try:
         asked = Asked(
             image=await image.read(),
@@ -123,7 +123,7 @@ async def inpaint(
             quality=quality,
         )
     except ValueError as error:
-        raise Refusal(422, "bad_request", str(error)) from None
+        raise ApiError(422, "bad_request", str(error)) from None
     return await _answer(request, asked, inpainter)
 
 
@@ -132,9 +132,9 @@ async def _answer(request: Request, asked: Asked, inpainter: Inpainter) -> Respo
     try:
         answered = await state.turns.do(lambda: answer(asked, inpainter, state.limits.max_megapixels))
     except BadImageError as bad:
-        raise Refusal(_STATUS.get(bad.code, 400), bad.code, bad.detail) from None
+        raise ApiError(_STATUS.get(bad.code, 400), bad.code, bad.detail) from None
     except InpaintError as error:
-        raise Refusal(422, "unusable_hole", str(error)) from None
+        raise ApiError(422, "unusable_hole", str(error)) from None
     about = inpainter.about
     headers = {
         "X-Model-Name": about.name,
@@ -146,13 +146,13 @@ async def _answer(request: Request, asked: Asked, inpainter: Inpainter) -> Respo
     return Response(answered.content, media_type=answered.media_type, headers=headers)
 
 
-def _picked(served: Served, name: str) -> Inpainter:
+def _picked(served: ModelManager, name: str) -> Inpainter:
     try:
         return served.pick(name)
     except KeyError as error:
-        raise Refusal(404, "unknown_model", str(error.args[0])) from None
+        raise ApiError(404, "unknown_model", str(error.args[0])) from None
     except LookupError as error:
-        raise Refusal(503, "not_ready", str(error), retry_after_s=5) from None
+        raise ApiError(503, "not_ready", str(error), retry_after_s=5) from None
 
 
 def _pair(text: str) -> tuple[int, int]:
@@ -171,7 +171,7 @@ def example(name: str) -> FileResponse:
     """Send a photo to try things with."""
     path = examples.path(name)
     if path is None:
-        raise Refusal(404, "not_found", f"there is no example {name!r}")
+        raise ApiError(404, "not_found", f"there is no example {name!r}")
     return FileResponse(path)
 
 
@@ -196,7 +196,7 @@ def page() -> FileResponse:
 
 
 async def _refused(_: Request, error: Exception) -> JSONResponse:
-    if isinstance(error, Refusal):
+    if isinstance(error, ApiError):
         return error.response()
     status, detail = getattr(error, "status_code", 500), getattr(error, "detail", "")
     headers = getattr(error, "headers", None)
@@ -213,7 +213,7 @@ async def _failed(_: Request, error: Exception) -> JSONResponse:
     return JSONResponse({"error": "failed", "detail": f"the server failed: {type(error).__name__}"}, 500)
 
 
-def serve(served: Served, limits: Limits, host: str, port: int, allowed: list[str]) -> None:
+def serve(served: ModelManager, limits: Limits, host: str, port: int, allowed: list[str]) -> None:
     """Load the first model, say where the server is, and answer until interrupted.
 
     Raises:
@@ -224,5 +224,5 @@ def serve(served: Served, limits: Limits, host: str, port: int, allowed: list[st
     app = create_app(served, limits, [*hosts, *allowed])
     config = uvicorn.Config(app, host, port, log_level="warning", timeout_graceful_shutdown=10, server_header=False)
     listening = config.bind_socket()
-    say(f"inpaint: http://{host}:{listening.getsockname()[1]} with {served.names()[0]} (Ctrl-C ends it)")
+    log(f"inpaint: http://{host}:{listening.getsockname()[1]} with {served.names()[0]} (Ctrl-C ends it)")
     uvicorn.Server(config).run([listening])

@@ -11,15 +11,15 @@ from typing import Any, Literal
 
 import numpy as np
 
-from stages.pictures import given_holes
-from stages.pictures.given_holes import GivenHole, HoleIs
-from stages.pictures.images import BadImageError, printable_name
-from stages.pictures.photos import JPEG_QUALITY, SUFFIXES, Format, Photo, encode, open_photo, target
-from stages.restoring.challenge import Boxes, hole_of
-from stages.restoring.cropping import Pixels, Settings
-from stages.restoring.inpainter import Inpainter
-from stages.running.errors import InpaintError, InputError
-from stages.running.files import atomic_write, inside
+from stages.imaging import user_mask
+from stages.imaging.images import BadImageError, printable_name
+from stages.imaging.photos import JPEG_QUALITY, SUFFIXES, Format, Photo, encode, open_photo, target
+from stages.imaging.user_mask import HoleIs, UserMask
+from stages.inpainting.challenge import Boxes, hole_of
+from stages.inpainting.cropping import Pixels, Settings
+from stages.inpainting.inpainter import Inpainter
+from stages.runtime.errors import InpaintError, InputError
+from stages.runtime.files import atomic_write, inside
 
 MAX_MEGAPIXELS = 178
 ALPHA = "alpha"
@@ -160,11 +160,11 @@ def _fill(job: Job, inpainter: Inpainter, options: Options) -> dict[str, Any]:
         file.write(content)
     return report | {
         "warnings": [*photo.notes, *given.warnings, *lost(photo, kind)],
-        "is_nearly_all": bool(given.missing.mean() > given_holes.NEARLY_ALL),
+        "is_nearly_all": bool(given.missing.mean() > user_mask.NEARLY_ALL),
     }
 
 
-def after(photo: Photo, given: GivenHole) -> Photo:
+def after(photo: Photo, given: UserMask) -> Photo:
     """Return the photo as its result is written: what was transparent and is filled has become opaque."""
     if photo.alpha is None:
         return photo
@@ -179,23 +179,23 @@ def lost(photo: Photo, kind: str) -> list[str]:
     return [f"{kind} holds no transparency: it is lost"] if photo.alpha is not None and kind in ("JPEG", "BMP") else []
 
 
-def _drawn(given: GivenHole) -> Pixels:
+def _drawn(given: UserMask) -> Pixels:
     return np.repeat(np.where(given.missing, np.uint8(255), np.uint8(0))[..., None], 3, axis=2)
 
 
-def _read(job: Job, hole_is: HoleIs) -> tuple[Photo, GivenHole]:
+def _read(job: Job, hole_is: HoleIs) -> tuple[Photo, UserMask]:
     photo = open_photo(job.image, MAX_MEGAPIXELS)
     h, w = photo.pixels.shape[:2]
     if job.hole == ALPHA:
-        return photo, given_holes.transparent(photo)
+        return photo, user_mask.transparent(photo)
     if isinstance(job.hole, str):
-        return photo, given_holes.boxed(given_holes.parse_boxes(job.hole), h, w)
+        return photo, user_mask.boxed(user_mask.parse_boxes(job.hole), h, w)
     if not job.hole.exists():
         raise InputError(
             f"{job.hole} does not exist; wanted is a picture of the hole, a folder of them, boxes or `alpha`"
         )
-    given = given_holes.open_hole(job.hole, hole_is, MAX_MEGAPIXELS)
-    given_holes.check_size(given, photo)
+    given = user_mask.open_hole(job.hole, hole_is, MAX_MEGAPIXELS)
+    user_mask.check_size(given, photo)
     return photo, given
 
 

@@ -17,7 +17,7 @@ from typing import Annotated, Any
 
 import typer
 
-from stages.running.errors import InpaintError, InputError
+from stages.runtime.errors import InpaintError, InputError
 from stages.serving import registered
 from stages.serving.registered import DEFAULT_MODEL
 
@@ -99,8 +99,8 @@ def run(
     device: Device = None,
 ) -> None:
     """Fill the holes of a photo, or of every photo of a folder."""
-    from stages.restoring.cropping import Settings
-    from stages.running.files import write_json
+    from stages.inpainting.cropping import Settings
+    from stages.runtime.files import write_json
     from stages.serving import batch
     from stages.serving.models import open_inpainter
 
@@ -152,7 +152,7 @@ def challenge(
     device: Device = None,
 ) -> None:
     """Fill the boxes of the image-reconstruction challenge and write its submission.csv."""
-    from stages.restoring.challenge import read_boxes, write_submission
+    from stages.inpainting.challenge import read_boxes, write_submission
     from stages.serving.batch import restored
     from stages.serving.models import open_inpainter
 
@@ -180,10 +180,10 @@ def serve(
     """Answer over HTTP, with a page where one paints the hole."""
     from stages.serving import app as http
     from stages.serving.contract import Limits
-    from stages.serving.served import Served
+    from stages.serving.model_manager import ModelManager
 
     limits = Limits(max_megabytes * 1_000_000, max_megapixels, timeout_s, queue)
-    served = Served(model or _all_models(), device, poll_s)
+    served = ModelManager(model or _all_models(), device, poll_s)
     http.serve(served, limits, host, port, allow_host or [])
 
 
@@ -285,7 +285,7 @@ def _how(records: list[dict[str, Any]]) -> list[str]:
 
 def _warn(record: dict[str, Any], told: set[str]) -> None:
     """Say what a person should know of a photo; what lies with the machine is in `told` from then on."""
-    from stages.restoring.cropping import detail
+    from stages.inpainting.cropping import detail
 
     for warning in [*record.get("warnings", ()), *record.get("notes", ())]:
         is_of_machine = bool(detail.problem()) and warning.endswith(detail.problem())

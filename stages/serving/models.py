@@ -3,8 +3,8 @@
 inpainter = open_inpainter("models:/inpaint-pconv@champion")
 """
 
-from stages.restoring import inpainter
-from stages.restoring.inpainter import About, Inpainter
+from stages.inpainting import inpainter
+from stages.inpainting.inpainter import About, Inpainter
 from stages.serving import registered
 
 REGISTERED = "models:/"

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from stages.running.errors import InputError
+from stages.runtime.errors import InputError
 
 DEFAULT_MODEL = "models:/inpaint-pconv@champion"
 

@@ -26,9 +26,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from stages.restoring import inpainter
-from stages.restoring.cropping import Settings
-from stages.running.errors import InputError
+from stages.inpainting import inpainter
+from stages.inpainting.cropping import Settings
+from stages.runtime.errors import InputError
 from stages.tracking import registry, store, versions
 from stages.tracking.versions import Version
 

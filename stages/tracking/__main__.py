@@ -11,8 +11,8 @@ import sys
 from pathlib import Path
 from types import FrameType
 
-from stages.running.errors import InpaintError
-from stages.running.params import read
+from stages.runtime.errors import InpaintError
+from stages.runtime.params import read
 from stages.tracking.live import follow
 
 _NICE = 15  # the training's step comes first

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stages.running.processes import named
+from stages.runtime.processes import named
 from stages.tracking import store
 
 if TYPE_CHECKING:

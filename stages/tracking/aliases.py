@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from stages.running.errors import InputError
+from stages.runtime.errors import InputError
 from stages.tracking import store, versions
 from stages.tracking.versions import Version
 

@@ -10,8 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stages.running import processes
-from stages.running.errors import InputError, TrackingError
+from stages.runtime import processes
+from stages.runtime.errors import InputError, TrackingError
 from stages.tracking import store
 from stages.tracking.record import read_record
 from stages.tracking.runs import Mirror

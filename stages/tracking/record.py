@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from stages.running.errors import InputError
+from stages.runtime.errors import InputError
 
 RECORD_FILE = "record.json"
 _PICTURE = re.compile(r"step_(\d+)\.png")

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stages.running.errors import InputError
-from stages.running.files import sha256
+from stages.runtime.errors import InputError
+from stages.runtime.files import sha256
 from stages.tracking import aliases, store
 from stages.tracking.versions import MODEL_SHA, ONNX_SHA
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stages.running.processes import named
+from stages.runtime.processes import named
 from stages.tracking import entities, store
 from stages.tracking.record import RECORD_FILE, Record, numbers, pictures, read_points, read_record
 

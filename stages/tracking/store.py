@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from stages.running import project
-from stages.running.errors import TrackingError
+from stages.runtime import project
+from stages.runtime.errors import TrackingError
 from stages.tracking.record import Point
 
 if TYPE_CHECKING:

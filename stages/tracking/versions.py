@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stages.running.errors import InputError
+from stages.runtime.errors import InputError
 from stages.tracking import store
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def fetched(version: Version) -> Iterator[Path]:
         InputError: the version has no such file, or another one than it was registered with.
         TrackingError: MLflow cannot be reached.
     """
-    from stages.running.files import sha256
+    from stages.runtime.files import sha256
 
     registered = {"model.onnx": version.tags.get(ONNX_SHA, "")}  # "": it was registered without one
     if version.digest:

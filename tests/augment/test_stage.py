@@ -12,8 +12,8 @@ import pytest
 import yaml
 
 from stages.augment import __main__ as augment
-from stages.pictures.shards import Tiles, close_folder, entries, write_tiles
-from stages.running.errors import ParamsError
+from stages.imaging.shards import Tiles, close_folder, entries, write_tiles
+from stages.runtime.errors import ParamsError
 
 SIZE = 32
 ROOT = Path(augment.__file__).parents[2]

@@ -11,7 +11,7 @@ import yaml
 
 from stages.augment import __main__ as augment
 from stages.augment.transforms import TRANSFORMS, alter, build
-from stages.running.errors import ParamsError
+from stages.runtime.errors import ParamsError
 
 SIZE = 32
 ROOT = Path(augment.__file__).parents[2]

@@ -16,13 +16,13 @@ import numpy as np
 import torch
 import yaml
 
-from stages.fitting import training
-from stages.fitting.dataset import TrainingBatches
+from stages.imaging.holes import pack
+from stages.imaging.shards import write_tiles
 from stages.pconv.losses import Weights, loss_terms
 from stages.pconv.network import PConvUNet
-from stages.pictures.holes import pack
-from stages.pictures.shards import write_tiles
-from stages.running import machine
+from stages.runtime import machine
+from stages.training import trainer
+from stages.training.dataset import TrainingBatches
 from tests.benchmarks import preparation
 from tests.clone import ROOT
 
@@ -77,8 +77,8 @@ def loader() -> str:
     rng = np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as folder:
         write_tiles(folder, (rng.integers(0, 256, (256, 256, 3), np.uint8) for _ in range(256)))
-        np.save(Path(folder) / "bank.npy", pack((rng.random((64, 256, 256)) < 0.3).astype(np.uint8)))
-        batches = TrainingBatches([folder], Path(folder) / "bank.npy", 32, seed=0)
+        np.save(Path(folder) / "holes.npy", pack((rng.random((64, 256, 256)) < 0.3).astype(np.uint8)))
+        batches = TrainingBatches([folder], Path(folder) / "holes.npy", 32, seed=0)
         rates = [
             32 * 8 / seconds(lambda start=start: [batches[start + n] for n in range(8)]) for start in (0, 8, 16, 24)
         ]
@@ -91,10 +91,10 @@ def mirror() -> str:
     steps, short = params["train"]["unet"]["steps"] + params["train"]["unet"]["finetune_steps"], 240
     params["train"]["unet"] |= {"steps": short, "finetune_steps": 0, "validate_every": short}
     code = (
-        "import sys\nfrom stages.fitting import training\nfrom stages.pconv.module import PConvModule, PConvSettings\n"
-        "training.MIRROR = sys.argv[1]\ntraining.train('unet', PConvSettings, PConvModule)"
+        "import sys\nfrom stages.training import trainer\nfrom stages.pconv.module import PConvModule, PConvSettings\n"
+        "trainer.MIRROR = sys.argv[1]\ntrainer.train('unet', PConvSettings, PConvModule)"
     )
-    taken: dict[str, list[float]] = {training.MIRROR: [], "stages.running.say": []}  # the second does nothing
+    taken: dict[str, list[float]] = {trainer.MIRROR: [], "stages.runtime.log": []}  # the second does nothing
     with tempfile.TemporaryDirectory() as folder:
         default_data(Path(folder), params)
         environment = os.environ | {"PYTHONPATH": str(ROOT), "DVC_ROOT": folder}

@@ -14,8 +14,8 @@ import skimage.data
 from PIL import Image, ImageDraw
 from sklearn.datasets import load_sample_image
 
-from stages.restoring.cropping import Missing, Pixels, Settings
-from stages.restoring.inpainter import load
+from stages.inpainting.cropping import Missing, Pixels, Settings
+from stages.inpainting.inpainter import load
 
 CELL = 220  # pixels
 LABELS = ("hole", "harmonic", "patchmatch", "without detail", "with detail")

@@ -25,13 +25,13 @@ from stages.augment.__main__ import seed_of
 from stages.augment.transforms import alter, build
 from stages.evaluate.perceptual import Distance
 from stages.evaluate.scores import Answer, score
-from stages.fitting import training
+from stages.imaging.shards import Tiles, write_tiles
+from stages.inpainting import classical
 from stages.pconv.module import PConvModule, PConvSettings
-from stages.pictures.shards import Tiles, write_tiles
 from stages.pix2pix.module import Pix2PixModule, Pix2PixSettings
-from stages.restoring import classical
-from stages.running import machine, profile
-from stages.running.parallel import map_ordered
+from stages.runtime import machine, profile
+from stages.runtime.parallel import map_ordered
+from stages.training import trainer
 from tests.benchmarks.held_out import SEED, Pixels, Sizes, make_project, pairs, read_photos
 from tests.clone import ROOT
 
@@ -72,10 +72,10 @@ def fit(key: str, code: str, section: dict[str, Any], steps: int) -> tuple[nn.Mo
         module.trained.load_state_dict(progress.best)
         trained.append(module.trained)
 
-    training._write = keep  # no export: it takes as long here as a short training
-    training.MIRROR = "stages.running.say"  # no live view: its process takes time
+    trainer._write = keep  # no export: it takes as long here as a short training
+    trainer.MIRROR = "stages.runtime.log"  # no live view: its process takes time
     start = time.perf_counter()
-    training.train(key, *KINDS[code])
+    trainer.train(key, *KINDS[code])
     seconds = time.perf_counter() - start
     return trained[0].to(machine.device()).eval(), seconds
 

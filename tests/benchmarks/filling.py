@@ -19,8 +19,8 @@ from PIL import Image
 from playwright.sync_api import sync_playwright
 from skimage.data import coffee
 
-from stages.restoring.cropping import Box, Fill, Settings
-from stages.restoring.inpainter import load
+from stages.inpainting.cropping import Box, Fill, Settings
+from stages.inpainting.inpainter import load
 from tests.browser import FLAGS
 from tests.tracked import answers, free_port, wait_for
 

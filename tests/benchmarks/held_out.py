@@ -15,11 +15,11 @@ import numpy as np
 import yaml
 from PIL import Image
 
-from stages.pictures.drawing.wanted import Wanted, draw_hole
-from stages.pictures.holes import pack
-from stages.pictures.images import BadImageError, load_image
-from stages.pictures.shards import write_tiles
-from stages.running.files import write_array
+from stages.imaging.drawing.mask_spec import MaskSpec, draw_hole
+from stages.imaging.holes import pack
+from stages.imaging.images import BadImageError, load_image
+from stages.imaging.shards import write_tiles
+from stages.runtime.files import write_array
 
 HELD_OUT = 9
 SEED = 2018
@@ -101,5 +101,5 @@ def _draw_holes(
 ) -> Pixels:
     """Draw holes of each kind in turn, their ratios spread evenly: uint8 (N, H, W)."""
     ratios = rng.permutation(low + (high - low) * (np.arange(count) + 0.5) / count)
-    wanted = [Wanted(low, high, ratio, None) for ratio in ratios]
+    wanted = [MaskSpec(low, high, ratio, None) for ratio in ratios]
     return np.stack([draw_hole(kinds[n % len(kinds)], (tile, tile), want, rng) for n, want in enumerate(wanted)])

@@ -25,9 +25,9 @@ import numpy as np
 import psutil
 from PIL import Image
 
+from stages.inpainting.cropping import Settings
 from stages.publish.__main__ import publish
-from stages.publish.held import PublishParams, hold
-from stages.restoring.cropping import Settings
+from stages.publish.pipeline_outputs import PublishParams, hold
 from stages.serving.models import open_inpainter
 from stages.tracking import aliases, versions
 from tests.tracked import answers, free_port, wait_for, write_database, write_outputs
@@ -58,7 +58,7 @@ def register(tree: Path) -> None:
 
 
 def _sha256(path: Path) -> str:
-    from stages.running.files import sha256
+    from stages.runtime.files import sha256
 
     return sha256(path)
 

@@ -17,12 +17,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from stages.imaging import features
 from stages.pconv.losses import Weights, loss_terms
 from stages.pconv.network import PartialConv, PConvUNet
-from stages.pictures import features
 from stages.pix2pix.losses import discriminator_loss, judge, l1
 from stages.pix2pix.network import Generator, PatchDiscriminator, condition, to_signed
-from stages.running import machine
+from stages.runtime import machine
 
 WARM_UP, ROUNDS = 2, 5
 ON_GPU = 40  # rounds there, where a step takes milliseconds

@@ -22,17 +22,17 @@ import yaml
 from PIL import Image
 
 from stages.augment.transforms import alter, build
+from stages.imaging.near import near_duplicates
+from stages.imaging.sources import Source
 from stages.masks.__main__ import Recipe, _draw_rows
-from stages.pictures.near import near_duplicates
-from stages.pictures.sources import Source
-from stages.prepare.found import Found
+from stages.prepare.photo_cache import Found
 from stages.prepare.photos import take
-from stages.prepare.tiling import Cutting
+from stages.prepare.tiling import TilingConfig
 from tests.clone import ROOT
 from tests.prepare.photographs import photo
 
 DEFAULTS = yaml.safe_load((ROOT / "params.yaml").read_text())
-CUTTING = Cutting(64, tuple(DEFAULTS["prepare"]["short_sides"]), 48, 100, turned=False, seed=0)
+CUTTING = TilingConfig(64, tuple(DEFAULTS["prepare"]["short_sides"]), 48, 100, turned=False, seed=0)
 TILES = (10_000, 40_000, 160_000)
 ROUNDS = 20
 

@@ -13,7 +13,7 @@ from skimage.data import coffee
 from stages.evaluate.filling import Questions, choose_filler
 from stages.evaluate.perceptual import Distance
 from stages.evaluate.scores import Answer, score, to_floats
-from stages.running import machine
+from stages.runtime import machine
 from tests.benchmarks.filling import median_ms
 
 PAIRS_OF = {64: 512, 256: 32}  # by their side in pixels

@@ -24,9 +24,9 @@ import yaml
 from PIL import Image
 
 from stages.evaluate import scores
-from stages.fitting import training
+from stages.inpainting import classical, exported
 from stages.pconv.module import PConvModule, PConvSettings
-from stages.restoring import classical, exported
+from stages.training import trainer
 from tests.benchmarks.held_out import Pixels, Sizes, hole_psnr, make_project, pairs, read_photos
 from tests.clone import ROOT
 
@@ -40,9 +40,9 @@ def train(folder: Path, photos: list[Pixels], settings: dict[str, Any]) -> float
     make_project(folder, photos, SIZES, {"pconv": entry}, {"pconv": settings})
     os.environ["DVC_ROOT"] = str(folder)
     os.chdir(folder)
-    training.MIRROR = "stages.running.say"  # no live view: its process takes time
+    trainer.MIRROR = "stages.runtime.log"  # no live view: its process takes time
     start = time.perf_counter()
-    training.train("pconv", PConvSettings, PConvModule)
+    trainer.train("pconv", PConvSettings, PConvModule)
     return time.perf_counter() - start
 
 

@@ -28,10 +28,10 @@ import pandas as pd
 import torch
 import yaml
 
-from stages.pictures.splits import split_of
-from stages.restoring import exported
-from stages.retrain.workshop import Workshop
-from stages.running.errors import InpaintError
+from stages.imaging.splits import split_of
+from stages.inpainting import exported
+from stages.retrain.worktree import Worktree
+from stages.runtime.errors import InpaintError
 from stages.tracking import aliases, store, versions
 from tests.benchmarks.arrivals import Photographs, noise, poison, save, shrunk
 from tests.benchmarks.held_out import Pixels, Sizes, hole_psnr, pairs
@@ -46,7 +46,7 @@ NAME = "inpaint-pconv"
 CODES = OUTCOMES | {InpaintError.exit_code: "failed"}
 TRAINING = {
     "width": 8, "levels": 2, "batch_size": 8, "steps": 40, "finetune_steps": 4, "validate_every": 40,
-    "average_decay": 0.9, "harmonic_residual": False,
+    "ema_decay": 0.9, "harmonic_residual": False,
 }  # fmt: skip
 CHANGES: dict[str, Any] = {  # what a person sets; trainings as short as those of the beginning differ by chance
     LONGER: {"train": {"pconv": {"steps": 400}}},
@@ -206,7 +206,7 @@ def problems(year: Year, quality: dict[str, float]) -> list[str]:
     refused = len(list((root / "data/refused").rglob("*.png")))
     promotions = outcomes.count("promoted")
     held = {
-        "dvc status is clean": not Workshop(root).changes(),
+        "dvc status is clean": not Worktree(root).changes(),
         "git is clean": not year.project.run("git", "status", "--porcelain").stdout,
         "no worktree is left": not (root / ".retrain/tree").exists() and not (root / ".retrain/call.json").exists(),
         "one champion, one previous": [sum(alias in one.aliases for one in known) for alias in ("champion", "previous")]
@@ -233,7 +233,7 @@ def tidied(year: Year) -> str:
     inpaint = (sys.executable, "-m", "stages.serving.cli")
     said = year.project.run(*inpaint, "tidy", "--older-than", "0", "--yes").stdout.splitlines()[-1]
     year.project.run("dvc", "checkout", "--force")
-    assert not Workshop(year.project.root).changes()
+    assert not Worktree(year.project.root).changes()
     fill = (*inpaint, "run", "data/raw/00000.png", "10,10,40,40", "-o")
     year.project.run(*fill, str(year.folder / "filled.png"))
     if any("previous" in version.aliases for version in versions.registered(NAME)):

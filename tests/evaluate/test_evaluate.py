@@ -13,10 +13,10 @@ from PIL import Image
 from stages.evaluate import filling
 from stages.evaluate.__main__ import main
 from stages.evaluate.filling import Questions, choose_filler
-from stages.pictures.holes import Bank
-from stages.pictures.shards import Tiles
-from stages.restoring import classical, exported
-from stages.running.errors import InputError, ParamsError
+from stages.imaging.holes import MaskSet
+from stages.imaging.shards import Tiles
+from stages.inpainting import classical, exported
+from stages.runtime.errors import InputError, ParamsError
 from tests.evaluated import SIDE, make_project
 
 
@@ -51,7 +51,7 @@ def test_grey_answers_score_as_grey(project):
     main("grey_net")
     scores = scores_of("grey_net")
     targets = Tiles(["data/prepared/test"]).gather(scores["tile_row"].to_numpy())
-    holes = Bank("data/masks/test.npy").gather(scores["hole_row"].to_numpy()).astype(bool)
+    holes = MaskSet("data/masks/test.npy").gather(scores["hole_row"].to_numpy()).astype(bool)
     errors = [np.abs(target[hole] / 255 - 0.5).mean() for target, hole in zip(targets, holes, strict=True)]
     assert scores["hole_l1_percent"].to_numpy() == pytest.approx(100 * np.array(errors), rel=1e-5)
     assert scores["ratio"].to_numpy() == pytest.approx(holes.mean(axis=(1, 2)))
@@ -78,7 +78,7 @@ def test_pictures_are_the_composites_of_their_rows(project):
     for path in Path("data/evaluation/grey_net/pictures").iterdir():
         pair = scores.iloc[[int(path.stem)]]
         target = Tiles(["data/prepared/test"]).gather(pair["tile_row"].to_numpy())[0]
-        hole = Bank("data/masks/test.npy").gather(pair["hole_row"].to_numpy())[0].astype(bool)
+        hole = MaskSet("data/masks/test.npy").gather(pair["hole_row"].to_numpy())[0].astype(bool)
         picture = np.asarray(Image.open(path))
         assert np.array_equal(picture[~hole], target[~hole])
         assert (picture[hole] == 128).all()
@@ -99,7 +99,7 @@ def test_a_method_never_sees_what_it_is_to_make_up(project):
     main("grey_net")
     path = next(Path("data/evaluation/grey_net/pictures").iterdir())
     rows = scores_of("grey_net").iloc[[int(path.stem)]]["hole_row"].to_numpy()
-    hole = Bank("data/masks/test.npy").gather(rows)[0].astype(bool)
+    hole = MaskSet("data/masks/test.npy").gather(rows)[0].astype(bool)
     assert (np.asarray(Image.open(path))[hole] == 76).all()  # 0.3 x 255
 
 

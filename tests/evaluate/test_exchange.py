@@ -7,9 +7,9 @@ import pytest
 from PIL import Image
 
 from stages.evaluate.__main__ import export, main, score_folder
+from stages.inpainting import classical
 from stages.report.reading import read_evaluations
-from stages.restoring import classical
-from stages.running.errors import InputError, ParamsError
+from stages.runtime.errors import InputError, ParamsError
 from tests.evaluated import make_project
 
 

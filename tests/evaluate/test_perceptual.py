@@ -7,7 +7,7 @@ import torch
 from torchvision.models import alexnet
 
 from stages.evaluate.perceptual import Distance, Fid, Lpips
-from stages.running.errors import InputError
+from stages.runtime.errors import InputError
 
 H, W = 64, 96
 

@@ -15,10 +15,10 @@ from stages.evaluate import filling
 from stages.evaluate import photographs as photograph_test
 from stages.evaluate.__main__ import main
 from stages.evaluate.photographs import summarise_photographs
-from stages.restoring import classical, inpainter
-from stages.restoring.cropping import Settings
-from stages.restoring.inpainter import About
-from stages.running.errors import InputError
+from stages.inpainting import classical, inpainter
+from stages.inpainting.cropping import Settings
+from stages.inpainting.inpainter import About
+from stages.runtime.errors import InputError
 from tests.evaluated import PARAMS, make_project
 
 

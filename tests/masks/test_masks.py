@@ -1,4 +1,4 @@
-"""The masks stage: balanced banks, the same bytes for any number of workers, mistakes in params said."""
+"""The masks stage: balanced mask sets, the same bytes for any number of workers, mistakes in params said."""
 
 import os
 import subprocess
@@ -11,10 +11,10 @@ import pytest
 import yaml
 from PIL import Image
 
+from stages.imaging.drawing.boxes import challenge_ratio
+from stages.imaging.holes import BUCKETS, MaskSet, bucket_of, hole_ratio, touches_border
 from stages.masks import __main__ as masks
-from stages.pictures.drawing.boxes import challenge_ratio
-from stages.pictures.holes import BUCKETS, Bank, bucket_of, hole_ratio, touches_border
-from stages.running.errors import InputError, ParamsError
+from stages.runtime.errors import InputError, ParamsError
 
 SIZE = 24
 NONE = {"strokes": 0.0, "blobs": 0.0, "boxes": 0.0, "challenge": 0.0, "files": 0.0}
@@ -22,7 +22,7 @@ NONE = {"strokes": 0.0, "blobs": 0.0, "boxes": 0.0, "challenge": 0.0, "files": 0
 
 @pytest.fixture(autouse=True)
 def project(tmp_path, monkeypatch):
-    """A folder with params for small banks, in which the stage runs in one process."""
+    """A folder with params for small mask sets, in which the stage runs in one process."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("INPAINT_WORKERS", "1")
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
@@ -39,12 +39,12 @@ def write_params(size: int = SIZE, seed: int = 3, **changed) -> None:
 
 
 def bank_and_table(split: str) -> tuple[np.ndarray, pd.DataFrame]:
-    bank = Bank(f"data/masks/{split}.npy")
-    return bank.gather(np.arange(len(bank))), pd.read_parquet(f"data/masks/{split}.parquet")
+    mask_set = MaskSet(f"data/masks/{split}.npy")
+    return mask_set.gather(np.arange(len(mask_set))), pd.read_parquet(f"data/masks/{split}.parquet")
 
 
 @pytest.mark.parametrize("split", ["train", "val", "test"])
-def test_the_table_says_what_is_in_the_bank(split):
+def test_the_table_says_what_is_in_the_mask_set(split):
     masks.main()
     holes, table = bank_and_table(split)
     assert list(table.columns) == ["row", "kind", "ratio", "bucket", "border", "seed"]
@@ -111,8 +111,8 @@ def test_bytes_do_not_depend_on_the_number_of_workers(project, monkeypatch):
     monkeypatch.setenv("INPAINT_WORKERS", "3")
     masks.main()
     assert {path.name: path.read_bytes() for path in (project / "data/masks").iterdir()} == alone
-    banks = [f"{split}.{kind}" for split in ("test", "train", "val") for kind in ("npy", "parquet")]
-    assert sorted(alone) == ["look.html", *banks]
+    mask_sets = [f"{split}.{kind}" for split in ("test", "train", "val") for kind in ("npy", "parquet")]
+    assert sorted(alone) == ["look.html", *mask_sets]
 
 
 def test_the_challenge_serves_where_its_ratio_lies():
@@ -125,7 +125,7 @@ def test_the_challenge_serves_where_its_ratio_lies():
     assert set(bank_and_table("test")[1].query("bucket != 1").kind) == {"boxes"}
 
 
-def test_the_challenge_alone_cannot_fill_the_test_bank():
+def test_the_challenge_alone_cannot_fill_the_test_mask_set():
     write_params(kinds=NONE | {"challenge": 1.0})
     with pytest.raises(
         ParamsError, match=r"no kind with a share .* ratio in \(0\.01, 0\.1\] that keeps off the border"
@@ -208,4 +208,4 @@ def test_the_command_writes_the_banks_and_says_so(project):
     done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
     assert "masks: 30 train, 12 val, 36 test holes of 24 x 24 pixels in data/masks" in done.stdout
-    assert len(Bank(project / "data/masks/test.npy")) == 36
+    assert len(MaskSet(project / "data/masks/test.npy")) == 36

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from stages.inpainting.composite import composite
 from stages.pconv.losses import Weights, feature_losses, gram, hole_loss, loss_terms, tv_loss, valid_loss
-from stages.restoring.composite import composite
 
 
 def ones_features(picture: Tensor) -> list[Tensor]:

@@ -7,7 +7,7 @@ import numpy as np
 import yaml
 from PIL import Image
 
-from stages.pictures.images import save_png
+from stages.imaging.images import save_png
 
 PARAMS: dict[str, Any] = {
     "photos": "photos",

@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from stages.pictures.images import save_png
+from stages.imaging.images import save_png
 from stages.prepare import photos
 from stages.prepare.__main__ import main
-from stages.running.errors import InputError
+from stages.runtime.errors import InputError
 from tests.clone import Clone
 from tests.prepare.photographs import contents, photo, shards, write_params, write_photos
 
@@ -158,7 +158,7 @@ def test_a_photo_that_changes_while_it_is_prepared_again_stops_the_run(project, 
             shard_mates.append(path)
         return found
 
-    monkeypatch.setattr("stages.prepare.found.hash_files", then_change)
+    monkeypatch.setattr("stages.prepare.photo_cache.hash_files", then_change)
     with pytest.raises(InputError, match=r"photos/a/\d+.png changed while the stage ran; run it again"):
         main()
     assert shard_mates

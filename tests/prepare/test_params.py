@@ -3,7 +3,7 @@
 import pytest
 
 from stages.prepare.__main__ import main
-from stages.running.errors import ParamsError
+from stages.runtime.errors import ParamsError
 from tests.prepare.photographs import write_params
 
 

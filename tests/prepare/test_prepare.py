@@ -15,11 +15,11 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from stages.pictures.images import load_image, save_png
-from stages.pictures.shards import Tiles
-from stages.pictures.splits import SPLITS, split_of
+from stages.imaging.images import load_image, save_png
+from stages.imaging.shards import Tiles
+from stages.imaging.splits import SPLITS, split_of
 from stages.prepare.__main__ import main
-from stages.running.errors import InputError
+from stages.runtime.errors import InputError
 from tests.prepare.photographs import contents, photo, write_params
 
 ROOT = Path(__file__).parents[2]

@@ -15,11 +15,11 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from stages.pictures.images import printable_name, save_png
+from stages.imaging.images import printable_name, save_png
 from stages.prepare.__main__ import main
-from stages.running.errors import InputError
+from stages.runtime.errors import InputError
 from tests.clone import ROOT
-from tests.pictures import bad_files
+from tests.imaging import bad_files
 from tests.prepare.photographs import contents, photo, write_params, write_photos
 from tests.prepare.test_prepare import summary
 

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stages.prepare.tiling import Cutting, choose_tiles, cut, scaled_shape
+from stages.prepare.tiling import TilingConfig, choose_tiles, cut, scaled_shape
 
 
-def cutting(tile_size: int = 16, short_sides: tuple[int, ...] = (20, 40), max_tiles: int = 1000) -> Cutting:
-    return Cutting(tile_size, short_sides, max_tiles, max_megapixels=1, turned=False, seed=0)
+def cutting(tile_size: int = 16, short_sides: tuple[int, ...] = (20, 40), max_tiles: int = 1000) -> TilingConfig:
+    return TilingConfig(tile_size, short_sides, max_tiles, max_megapixels=1, turned=False, seed=0)
 
 
 def rng(seed: int = 0) -> np.random.Generator:

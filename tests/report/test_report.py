@@ -13,7 +13,7 @@ from stages.pair import main as pair
 from stages.report.__main__ import main
 from stages.report.reading import read_evaluations, read_trainings
 from stages.report.runs import compare_runs
-from stages.running.errors import InputError
+from stages.runtime.errors import InputError
 from tests.evaluated import METHODS, PARAMS, evaluate_all, make_project, make_training
 
 

@@ -11,9 +11,9 @@ import pytest
 from typer.testing import CliRunner
 
 from stages.retrain import doctor
-from stages.running import guard
-from stages.running.errors import BusyError, InputError
-from stages.running.processes import named
+from stages.runtime import guard
+from stages.runtime.errors import BusyError, InputError
+from stages.runtime.processes import named
 from stages.serving.cli import app
 from stages.tracking.runs import Mirror
 from tests.clone import ROOT, name_of_dead
@@ -85,7 +85,7 @@ def test_gits_locks_are_named_and_left_alone(project: Path) -> None:
 
 
 def test_nothing_is_mended_while_a_stage_is_at_work(project: Path) -> None:
-    code = "import sys\nfrom stages.running import guard\nsys.exit(guard.run('train@pconv', input))"
+    code = "import sys\nfrom stages.runtime import guard\nsys.exit(guard.run('train@pconv', input))"
     with subprocess.Popen(
         [sys.executable, "-c", code], stdin=subprocess.PIPE, env=os.environ | {"PYTHONPATH": str(ROOT)}
     ) as stage:
@@ -100,7 +100,7 @@ def test_nothing_is_mended_while_a_stage_is_at_work(project: Path) -> None:
 
 def test_while_it_mends_no_stage_starts(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with guard.nothing_else():
-        code = "import sys\nfrom stages.running import guard\nsys.exit(guard.run('masks', lambda: None))"
+        code = "import sys\nfrom stages.runtime import guard\nsys.exit(guard.run('masks', lambda: None))"
         done = subprocess.run(
             [sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
             check=False,

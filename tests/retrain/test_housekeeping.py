@@ -15,7 +15,7 @@ from dvc.repo import Repo
 from typer.testing import CliRunner
 
 from stages.retrain import housekeeping
-from stages.running.errors import BusyError, InputError
+from stages.runtime.errors import BusyError, InputError
 from stages.serving.cli import app
 from stages.tracking import aliases, holdings, store, versions
 from tests.tracked import PARAMS, Seen, write_database, write_record

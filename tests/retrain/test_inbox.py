@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from stages.retrain import inbox
-from stages.running.errors import InputError
+from stages.runtime.errors import InputError
 
 
 def put(path: Path, age_s: float = 1000) -> Path:

@@ -12,11 +12,11 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
-from stages.restoring.cropping import Filler, Settings
-from stages.restoring.inpainter import About, Inpainter, load
+from stages.inpainting.cropping import Filler, Settings
+from stages.inpainting.inpainter import About, Inpainter, load
 from stages.serving.app import create_app
 from stages.serving.contract import Limits
-from stages.serving.served import Served
+from stages.serving.model_manager import ModelManager
 from tests.tracked import wait_for
 
 H, W = 120, 180
@@ -43,7 +43,7 @@ HOLE = png(np.where(MISSING, 255, 0).astype(np.uint8))
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[TestClient]:
-    served = Served(["telea", "biharmonic"], None, 60)
+    served = ModelManager(["telea", "biharmonic"], None, 60)
     served.load_first()
     with TestClient(create_app(served, LIMITS, HOSTS), raise_server_exceptions=False) as client:
         wait_for(lambda: len(served.names()) == 2, 30)
@@ -215,7 +215,7 @@ def held(limits: Limits) -> tuple[TestClient, Event, Event]:
         go_on.wait(30)
         return np.full(image.shape, 0.5, np.float32)
 
-    served = Served(["held"], None, 60)
+    served = ModelManager(["held"], None, 60)
     served._loaded = {"held": Inpainter(Filler(fill, 256, 100), About("held"))}
     return TestClient(create_app(served, limits, HOSTS)), begun, go_on
 
@@ -245,6 +245,6 @@ def test_an_answer_that_takes_too_long_is_given_up_and_the_server_goes_on() -> N
 
 
 def test_without_a_model_it_is_not_ready() -> None:
-    client = TestClient(create_app(Served(["telea"], None, 60), LIMITS, HOSTS))
+    client = TestClient(create_app(ModelManager(["telea"], None, 60), LIMITS, HOSTS))
     assert (client.get("/readyz").status_code, client.get("/readyz").json()["error"]) == (503, "not_ready")
     assert client.get("/healthz").status_code == 200

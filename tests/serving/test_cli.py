@@ -13,9 +13,9 @@ import typer
 from PIL import ExifTags, Image
 from typer.testing import CliRunner
 
-from stages.restoring.challenge import hole_of
-from stages.restoring.cropping import Settings, detail
-from stages.restoring.inpainter import load
+from stages.inpainting.challenge import hole_of
+from stages.inpainting.cropping import Settings, detail
+from stages.inpainting.inpainter import load
 from stages.serving.cli import app, main
 
 ROOT = Path(__file__).parents[2]

@@ -15,12 +15,12 @@ import pytest
 import torch
 from PIL import Image
 
+from stages.inpainting import exported, onnx_model
+from stages.inpainting.composite import composite
+from stages.inpainting.cropping import Settings
+from stages.inpainting.inpainter import load
 from stages.publish.__main__ import CROPPING, publish
-from stages.publish.held import PublishParams, hold
-from stages.restoring import exported, onnx_model
-from stages.restoring.composite import composite
-from stages.restoring.cropping import Settings
-from stages.restoring.inpainter import load
+from stages.publish.pipeline_outputs import PublishParams, hold
 from stages.serving.served_check import check
 from stages.tracking import store, versions
 from tests.tracked import Seen, write_database, write_dropping, write_model, write_outputs

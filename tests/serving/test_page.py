@@ -12,8 +12,8 @@ from PIL import ExifTags, Image
 from playwright.sync_api import Browser, Page, expect
 from skimage.data import coffee
 
-from stages.restoring.cropping import Settings
-from stages.restoring.inpainter import load
+from stages.inpainting.cropping import Settings
+from stages.inpainting.inpainter import load
 from tests.tracked import answers, free_port, wait_for
 
 FEATHER = 0  # what the page sets when it opens

@@ -6,9 +6,9 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from stages.serving.app import create_app
 from stages.serving.contract import Limits
-from stages.serving.served import Served
+from stages.serving.model_manager import ModelManager
 
-served = Served(["telea"], None, 60)
+served = ModelManager(["telea"], None, 60)
 served.load_first()
 app = create_app(served, Limits(max_bytes=1_000_000, max_megapixels=1, timeout_s=20), ["*"])
 schema = schemathesis.openapi.from_asgi("/openapi.json", app)

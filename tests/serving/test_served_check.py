@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stages.running.errors import InputError
+from stages.runtime.errors import InputError
 from stages.serving import served_check
 from stages.serving.served_check import check
 from stages.tracking import versions

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.running.errors import InputError
+from stages.runtime.errors import InputError
 from stages.tracking import aliases, store, versions
 from tests.tracked import write_database
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from stages.running import processes
+from stages.runtime import processes
 from stages.tracking import live, runs, store
 from tests.clone import name_of_dead
 from tests.tracked import PARAMS, STARTED_MS, Seen, free_port, wait_for, write_database, write_record

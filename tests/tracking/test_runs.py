@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.running.errors import InputError, TrackingError
+from stages.runtime.errors import InputError, TrackingError
 from stages.tracking import runs, store
 from stages.tracking.record import Point, read_points, read_record
 from tests.tracked import PARAMS, STARTED_MS, Seen, free_port, wait_for, write_database, write_record

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from stages.inpainting import exported
 from stages.publish.__main__ import main as publish
-from stages.restoring import exported
-from stages.running.errors import InputError
+from stages.runtime.errors import InputError
 from stages.tracking import aliases, registry, store, versions
 from tests.clone import ROOT
 from tests.postgres import kinds, server_on

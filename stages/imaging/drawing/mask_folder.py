@@ -1,0 +1,128 @@
+"""Holes out of a folder of pictures, brought to one size and varied.
+
+given, refused = load_given("data/holes", "white", 64)
+hole = given.draw(wanted, crop=True, rng=np.random.default_rng(0))     # uint8 (64, 64), 1 = missing
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from stages.imaging.drawing.mask_spec import MaskSpec, first_allowed
+from stages.imaging.holes import Pixels, hole_ratio, pack, touches_border
+from stages.imaging.images import BadImageError, load_hole
+from stages.runtime.errors import InputError
+
+_SUFFIXES = {".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".tif", ".tiff", ".webp"}
+_SMALLEST_CROP = 0.6  # of the side
+_MOSTLY = 0.6  # of the pixels; no larger holes are used
+
+
+@dataclass(frozen=True)
+class MaskFolder:
+    """The holes of a folder.
+
+    Attributes:
+        packed: uint8 (n, size, ceil(size / 8)), as `holes.pack` makes them.
+        ratios: float64 (n,).
+        borders: bool (n,), whether each touches the border.
+    """
+
+    packed: Pixels
+    ratios: npt.NDArray[np.float64]
+    borders: npt.NDArray[np.bool_]
+
+    def doubt(self, hole_is: Literal["white", "black"]) -> str:
+        """Say why the polarity looks wrong, "" where it does not.
+
+        Pictures of holes mostly show less than half as missing, and leave the rest of the edge known; the other way
+        round it is the ground around the holes that counts as missing.
+
+        Args:
+            hole_is: the colour that was taken for "missing".
+        """
+        much = self.ratios > _MOSTLY
+        share = float((much & self.borders).mean())
+        if share <= 0.5:
+            return ""
+        other = "black" if hole_is == "white" else "white"
+        return (
+            f"in {share:.0%} of the hole pictures more than {_MOSTLY:.0%} is missing, up to the edge, when {hole_is} "
+            f"means missing; if the {other} parts are the holes, set `masks.files_hole_is: {other}` in params.yaml"
+        )
+
+    def rows_for(self, wanted: MaskSpec) -> npt.NDArray[np.integer[Any]]:
+        """Return which of the holes are what is wanted, as they are."""
+        fits = (self.ratios > wanted.low) & (self.ratios <= wanted.high)
+        return np.flatnonzero(fits if wanted.border is None else fits & (self.borders == wanted.border))
+
+    def draw(self, wanted: MaskSpec, crop: bool, rng: np.random.Generator) -> Pixels:
+        """Pick one of the holes that are what is wanted, and turn and flip it.
+
+        Args:
+            wanted: what is asked of the hole; some row fits it.
+            crop: whether every second hole is also a part of one, enlarged.
+            rng: where the random numbers come from.
+
+        Returns:
+            uint8 (size, size), 1 = missing.
+        """
+        rows = self.rows_for(wanted)
+        return first_allowed(lambda _: self._varied(int(rng.choice(rows)), crop, rng), "files", wanted)
+
+    def _varied(self, row: int, crop: bool, rng: np.random.Generator) -> Pixels:
+        hole = np.unpackbits(self.packed[row], axis=1, count=self.packed.shape[1])
+        if crop and rng.random() < 0.5:
+            hole = _cropped(hole, rng)
+        hole = np.rot90(hole, int(rng.integers(4)))
+        return np.ascontiguousarray(hole[:, ::-1] if rng.random() < 0.5 else hole)
+
+
+def _cropped(hole: Pixels, rng: np.random.Generator) -> Pixels:
+    size = len(hole)
+    side = round(size * rng.uniform(_SMALLEST_CROP, 1))
+    top, left = rng.integers(0, size - side, 2, endpoint=True)
+    return _resized(hole[top : top + side, left : left + side], size)
+
+
+def _resized(hole: Pixels, size: int) -> Pixels:
+    """Scale by nearest neighbour, because in-between values would be neither missing nor known."""
+    return np.asarray(cv2.resize(hole, (size, size), interpolation=cv2.INTER_NEAREST_EXACT), np.uint8)
+
+
+def load_given(
+    folder: str | Path, hole_is: Literal["white", "black"], size: int
+) -> tuple[MaskFolder, list[BadImageError]]:
+    """Load the hole pictures of a folder and of the folders in it, by name.
+
+    Args:
+        folder: where the pictures are; files of other kinds are passed over.
+        hole_is: the colour that means "missing".
+        size: side of the holes in pixels; pictures that are not square are squeezed.
+
+    Returns:
+        the holes, and what was wrong with the pictures that cannot be used.
+
+    Raises:
+        InputError: no picture can be used.
+    """
+    paths = sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in _SUFFIXES)
+    holes: list[Pixels] = []
+    refused: list[BadImageError] = []
+    for path in paths:
+        try:
+            holes.append(_resized(load_hole(path, hole_is), size))
+        except BadImageError as bad:
+            refused.append(bad)
+    if not holes:
+        found = f"none of its {len(paths)} can be used: {refused[0]}" if refused else "there are none"
+        raise InputError(
+            f"`masks.kinds.files` asks for hole pictures from {folder}, but {found}; put pictures there, name another "
+            f"folder in `masks.files`, or set the share to 0"
+        )
+    ratios = np.array([hole_ratio(hole) for hole in holes])
+    return MaskFolder(pack(np.stack(holes)), ratios, np.array([touches_border(hole) for hole in holes])), refused

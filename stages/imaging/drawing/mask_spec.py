@@ -1,0 +1,96 @@
+"""Holes of a given kind, ratio and place: draw until one is what is wanted.
+
+wanted = MaskSpec(low=0.1, high=0.2, ratio=0.15, border=False)
+hole = draw_hole("strokes", (48, 64), wanted, np.random.default_rng(0))     # uint8 (48, 64), 1 = missing
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from stages.imaging.drawing.blobs import draw_blobs, paint_blobs
+from stages.imaging.drawing.boxes import draw_boxes, draw_challenge, paint_boxes
+from stages.imaging.drawing.strokes import draw_strokes, paint_strokes
+from stages.imaging.holes import Pixels, Shape, hole_ratio, margin, touches_border
+from stages.runtime.errors import InputError
+
+MOST_ATTEMPTS = 300
+
+
+@dataclass(frozen=True)
+class MaskSpec:
+    """What is asked of a hole.
+
+    Attributes:
+        low: the ratio is more than this,
+        high: and at most this.
+        ratio: where between the two a kind that can choose should aim.
+        border: whether some pixel in the margin is missing; None where it does not matter.
+    """
+
+    low: float
+    high: float
+    ratio: float
+    border: bool | None
+
+    def allows(self, hole: Pixels) -> bool:
+        """Tell whether a hole is what is asked for."""
+        return self.low < hole_ratio(hole) <= self.high and self.border in (None, touches_border(hole))
+
+
+def _paint_one(kind: str, shape: Shape, ratio: float, free: Shape, rng: np.random.Generator) -> Pixels:
+    match kind:
+        case "strokes":
+            return paint_strokes(draw_strokes(shape, ratio, free, rng), shape)
+        case "blobs":
+            return paint_blobs(draw_blobs(ratio, free, rng), shape)
+        case "boxes":
+            return paint_boxes(draw_boxes(shape, ratio, free, rng), shape)
+        case "challenge":
+            return paint_boxes(draw_challenge(shape, free, rng), shape)
+    raise ValueError(f"`kind` should be strokes, blobs, boxes or challenge, but is {kind!r}")
+
+
+def first_allowed(draw: Callable[[float], Pixels], kind: str, wanted: MaskSpec) -> Pixels:
+    """Return the first drawing that is what is wanted.
+
+    Args:
+        draw: called with the ratio to aim at, which with every vain attempt moves from where it should be towards the
+            middle of what is allowed: a last stroke takes many an aim at the edge beyond it.
+        kind: for the message.
+        wanted: what is asked of the hole.
+
+    Raises:
+        InputError: none of `MOST_ATTEMPTS` drawings is.
+    """
+    middle = (wanted.low + wanted.high) / 2
+    for attempt in range(MOST_ATTEMPTS):
+        hole = draw(wanted.ratio + (middle - wanted.ratio) * min(attempt / 30, 1))
+        if wanted.allows(hole):
+            return hole
+    side = {None: "", True: " that touches the border", False: " that keeps off the border"}[wanted.border]
+    raise InputError(
+        f"no `{kind}` hole{side} with a ratio in ({wanted.low:g}, {wanted.high:g}] came of {MOST_ATTEMPTS} drawings; "
+        f"widen `masks.ratio_range`, enlarge `tile_size`, or give this kind no share"
+    )
+
+
+def draw_hole(kind: str, shape: Shape, wanted: MaskSpec, rng: np.random.Generator) -> Pixels:
+    """Draw and paint holes of a kind until one is what is wanted.
+
+    Args:
+        kind: strokes, blobs, boxes or challenge.
+        shape: (H, W).
+        wanted: what is asked of the hole.
+        rng: where the random numbers come from.
+
+    Returns:
+        uint8 (H, W), 1 = missing.
+
+    Raises:
+        InputError: none of `MOST_ATTEMPTS` drawings is.
+        ValueError: there is no such kind.
+    """
+    free = margin(shape) if wanted.border is False else (0, 0)
+    return first_allowed(lambda ratio: _paint_one(kind, shape, ratio, free, rng), kind, wanted)

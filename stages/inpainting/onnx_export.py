@@ -1,0 +1,100 @@
+"""A network as `model.onnx`: the contract of `model.pt2` for machines without torch.
+
+    export(network, exported.save(network, "model.pt2", levels, facts), "model.onnx")
+
+What stands beside the program there stands in the metadata here. By the older, tracing exporter of torch: the newer one
+takes minutes instead of seconds for a network of free sizes.
+"""
+
+import json
+import warnings
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from stages.inpainting.exported import Restorer, Saved, example
+from stages.inpainting.onnx_model import FACTS, INPUT, OUTPUT, WITHOUT_DROPOUT
+from stages.runtime.errors import InputError
+from stages.runtime.files import atomic_write
+
+SIZES = ((1, 2, 2), (3, 4, 3), (2, 2, 5))  # batch, and height and width in multiples
+TOLERANCE = 1e-4
+_OPSET = 18
+
+
+def export(network: nn.Module, saved: Saved, path: str | Path) -> None:
+    """Convert a network, compare ONNX Runtime's answers with those of its exported program, then write the file.
+
+    Args:
+        network: as for `exported.save`. One that drops out at test time is converted without: answers that are drawn
+            anew each time cannot be compared; the fact `WITHOUT_DROPOUT` then says so.
+        saved: the same network as it stands in `model.pt2`.
+        path: where `model.onnx` is to stand.
+
+    Raises:
+        InputError: ONNX Runtime answers otherwise than torch, or not with finite numbers.
+    """
+    program, facts = saved
+    dropouts = [node for node in program.graph.nodes if node.target is torch.ops.aten.dropout.default]
+    if any(node.args[2] for node in dropouts):
+        facts = {**facts, WITHOUT_DROPOUT: True}
+    for node in dropouts:
+        node.args = (*node.args[:2], False)
+    content = _converted(Restorer(network).eval(), facts)
+    _check(program.module(), content, facts["multiple"])
+    with atomic_write(path) as file:
+        file.write(content)
+
+
+def _converted(restorer: nn.Module, facts: dict[str, Any]) -> bytes:
+    import onnx
+
+    free = {0: "n", 2: "h", 3: "w"}
+    multiple = facts["multiple"]
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that it is the older exporter
+        torch.onnx.export(
+            restorer,
+            (example(2, 2 * multiple, 3 * multiple),),
+            traced := BytesIO(),  # type: ignore[arg-type]
+            dynamo=False,
+            input_names=[INPUT],
+            output_names=[OUTPUT],
+            dynamic_axes={INPUT: free, OUTPUT: free},
+            opset_version=_OPSET,
+        )
+    model = onnx.load_from_string(traced.getvalue())
+    for node in model.graph.node:
+        node.ClearField("doc_string")  # source lines with the paths of their files
+        if node.op_type == "Dropout":
+            del node.input[1:]  # without its ratio and mode, it hands on what it gets
+    model.metadata_props.add(key=FACTS, value=json.dumps(facts))
+    content: bytes = model.SerializeToString(deterministic=True)
+    return content
+
+
+def _check(torch_model: nn.Module, content: bytes, multiple: int) -> None:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    for n, h, w in SIZES:
+        for holed in _cases(example(n, h * multiple, w * multiple), multiple):
+            with torch.no_grad():
+                wanted = torch_model(holed)
+            got = torch.from_numpy(session.run(None, {INPUT: holed.numpy()})[0])
+            if not torch.isfinite(got).all():
+                raise InputError(f"the ONNX model answers {tuple(holed.shape)} with numbers that are not finite")
+            error = (wanted - got).abs().max().item()
+            if error > TOLERANCE:
+                raise InputError(f"the ONNX model differs from the network by {error:.2g} on {tuple(holed.shape)}")
+
+
+def _cases(holed: Tensor, multiple: int) -> list[Tensor]:
+    """Return the picture with the example's holes, none, one along an edge, and nothing but hole."""
+    picture = torch.rand(holed[:, :3].shape, generator=torch.Generator().manual_seed(1))
+    whole, edge = torch.zeros_like(holed[:, 3:]), torch.zeros_like(holed[:, 3:])
+    edge[..., :multiple] = 1
+    return [holed, *(torch.cat([picture * (1 - hole), hole], dim=1) for hole in (whole, edge, torch.ones_like(whole)))]

@@ -1,0 +1,96 @@
+"""What the pipeline holds when all its stages are done, read and checked before MLflow is asked for anything."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import Field
+
+from stages.publish import data
+from stages.runtime.errors import InputError, ParamsError
+from stages.runtime.params import Settings
+from stages.tracking.record import Record, read_record, read_scores
+
+_REPORT = ("index.html", "gallery.png", "photographs.csv", "scores.csv", "differences.csv")
+
+
+class PublishParams(Settings):
+    """The section `publish`."""
+
+    experiment: str = Field(min_length=1)
+    model_name: str = Field(pattern=r"^[A-Za-z0-9_-]+$")  # of it and a key the registered model's name is made
+    strict: bool
+
+
+@dataclass(frozen=True)
+class PipelineOutputs:
+    """The outputs of one working tree.
+
+    Attributes:
+        data: folder of the pipeline's outputs.
+        records: of each trained model, by its key.
+        scores: of each method on the test pairs, by its key.
+        params: the section `publish`.
+    """
+
+    data: Path
+    records: Mapping[str, Record]
+    scores: Mapping[str, Mapping[str, float]]
+    params: PublishParams
+
+    def published(self, key: str) -> str:
+        """Hash all that the run of a training shows; done again with the same result, it shows the same."""
+        record = self.records[key]
+        made = f"{self.params.experiment} {key} {record.fingerprint} {record.model_sha256}"
+        return _hash(made, self.data / "evaluation" / key / "summary.json", *self.tested(key))
+
+    def tested(self, key: str) -> list[Path]:
+        """Return what a run shows of its test: means by ratio, and the report's table, plot and gallery of it."""
+        of_method = sorted((self.data / "report" / "methods" / key).glob("*.*"))
+        return [self.data / "evaluation" / key / "by_ratio.csv", *of_method]
+
+    def compared(self) -> str:
+        """Hash all that the comparison shows."""
+        summaries = [self.data / "evaluation" / method / "summary.json" for method in self.scores]
+        return _hash(self.params.experiment, *self.report(), *summaries, *data.files(self.data))
+
+    def report(self) -> list[Path]:
+        """Return the report's page and, as far as there are such, its picture and tables."""
+        page, *others = (self.data / "report" / name for name in _REPORT)
+        return [page, *(path for path in (*others, self.data / "pairs.csv") if path.exists())]
+
+    def registered_name(self, key: str) -> str:
+        """Return the name of the registered model whose versions are the trainings of `key`."""
+        return f"{self.params.model_name}-{key}"
+
+
+def hold(data: Path, models: Sequence[str], methods: Sequence[str], params: PublishParams) -> PipelineOutputs:
+    """Read what is to be published.
+
+    Raises:
+        ParamsError: a model is no row of `methods`, so nothing scores it.
+        InputError: a record or an evaluation is missing, damaged or unfinished.
+    """
+    for key in models:
+        if key not in methods:
+            raise ParamsError(
+                f"params.yaml: `models.{key}` is no row of `methods`, so it is never scored; add "
+                f"`{key}: {{filled_by: data/models/{key}/model.onnx}}` there"
+            )
+    records = {key: read_record(data / "training" / key) for key in models}
+    for key, record in records.items():
+        if not record.finished:
+            raise InputError(f"the training in {data / 'training' / key} is not finished; run dvc repro")
+    scores = {key: read_scores(data / "evaluation" / key / "summary.json") for key in methods}
+    return PipelineOutputs(data, records, scores, params)
+
+
+def _hash(first: str, *paths: Path) -> str:
+    digest = hashlib.sha256(first.encode())
+    for path in paths:
+        try:
+            digest.update(hashlib.sha256(path.read_bytes()).digest())
+        except FileNotFoundError:
+            raise InputError(f"{path} is missing; run dvc repro, or dvc pull where a remote holds it") from None
+    return digest.hexdigest()

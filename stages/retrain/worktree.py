@@ -1,0 +1,238 @@
+"""The pipeline run apart: in a git worktree with the project's cache, so that no failure touches the present outputs.
+
+    shop = Worktree(root)
+    with shop.opened() as tree:
+        shop.repro()
+        ...                          # what `tree / "data"` holds is the candidate
+        shop.bring_home()
+
+What was trained stays in the cache and in the state to resume from, both of which belong to the project and not to the
+worktree: a call that is killed costs the next one little.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from stages.runtime import guard
+from stages.runtime.errors import InputError
+from stages.runtime.files import atomic_write
+
+LOCK = "dvc.lock"
+_TREE = Path(".retrain/tree")
+_REASONS = 3  # of a stage that are listed
+
+
+class Worktree:
+    """Where candidates are made.
+
+    Args:
+        root: of the project, a git repository with DVC.
+        tree: where the worktree goes, within the root.
+        commit: what is checked out there.
+        alone: use nothing that earlier runs of the project left to go on from.
+    """
+
+    def __init__(self, root: Path, tree: Path = _TREE, commit: str = "HEAD", alone: bool = False) -> None:
+        self.root, self.tree, self._commit = root.resolve(), root.resolve() / tree, commit
+        self._memory = self.tree if alone else self.root
+
+    def changes(self) -> list[str]:
+        """Say what `dvc repro` would do anew, a line a stage; empty when there is nothing.
+
+        Raises:
+            InputError: DVC cannot say.
+        """
+        import json
+
+        said = self._dvc(self.root, "status", "--json", captured=True)
+        status: dict[str, Any] = json.loads(said or "{}")
+        status.pop("publish", None)  # is listed always
+        return [f"{stage}: {_explain(reasons)}" for stage, reasons in sorted(status.items())]
+
+    def check_committed(self) -> None:
+        """Refuse to train what no commit holds: nobody could make such a model again.
+
+        Raises:
+            InputError: tracked files differ from the commit, other than those that DVC writes.
+        """
+        said = self._git(self.root, "status", "--porcelain", "--untracked-files=no")
+        changed = [line[3:] for line in said.splitlines() if not line.endswith((LOCK, ".dvc"))]
+        if changed:
+            raise InputError(
+                f"{', '.join(changed)}: changed since the last commit; commit, or undo, so that the models to come "
+                "can be traced to what made them"
+            )
+
+    @contextmanager
+    def opened(self, locked: bool = True) -> Iterator[Path]:
+        """Lay out the worktree; take it away when the block ends without an error.
+
+        Args:
+            locked: with the state that `dvc.lock` and the `.dvc` files of the project have now.
+        """
+        self._lay_out()
+        for name in [LOCK, *self._pointers()] if locked else []:
+            if (self.root / name).exists():
+                shutil.copy2(self.root / name, self.tree / name)
+        yield self.tree
+        self._git(self.root, "worktree", "remove", "--force", str(self.tree))
+
+    def _lay_out(self) -> None:
+        commit = self._git(self.root, "rev-parse", "--verify", f"{self._commit}^{{commit}}")
+        if self.tree.exists():
+            shutil.rmtree(self.tree)  # of a call that was killed; what it trained is in the cache
+        self._git(self.root, "worktree", "prune")
+        self._git(self.root, "worktree", "add", "--quiet", "--force", "--detach", str(self.tree), commit)
+        local = self.root / ".dvc/config.local"
+        if local.exists():
+            shutil.copy2(local, self.tree / ".dvc/config.local")
+        self._dvc(self.tree, "config", "--local", "cache.dir", self._dvc(self.root, "cache", "dir", captured=True))
+        for name in self._given():
+            _link(self.root / name, self.tree / name)
+
+    def _pointers(self) -> list[str]:
+        return [line for line in self._git(self.root, "ls-files", "*.dvc").splitlines() if line]
+
+    def _given(self) -> list[str]:
+        """List the files that the pipeline reads and git does not hold: photographs, hole pictures, others' answers."""
+        from dvc.repo import Repo
+
+        with Repo(str(self.root)) as repo:
+            made = {Path(out.fs_path) for out in repo.index.outs if out.stage.cmd}
+            read = {Path(dep.fs_path) for dep in repo.index.deps}
+        inside = [path for path in read - made if path.is_relative_to(self.root) and path.exists()]
+        given = [path for path in inside if not any(parent in made for parent in path.parents)]
+        names = [str(path.relative_to(self.root)) for path in sorted(given)]
+        found = self._git(self.root, "ls-files", "--others", "-z", "--", *names) if names else ""
+        return [name for name in found.split("\0") if name and "__pycache__" not in name]
+
+    def repro(self, *targets: str) -> None:
+        """Run the pipeline, or what some stages need and they themselves.
+
+        Raises:
+            InputError: a stage failed; its own message stands above.
+        """
+        self._dvc(self.tree, "repro", *targets)
+
+    def run(self, command: list[str]) -> None:
+        """Run the command of one stage, such as `python -m stages.pair`.
+
+        Raises:
+            InputError: it failed; its own message stands above.
+        """
+        self._run(self.tree, [sys.executable, *command[1:]])
+
+    def take_from_cache(self, paths: list[str]) -> bool:
+        """Fetch outputs from the cache, or else from the remote; say whether all of them could be had."""
+        for command in ("checkout", "pull"):
+            with suppress(InputError):
+                self._dvc(self.tree, command, "--quiet", *paths)
+                return True
+            if not self.has_remote():
+                return False
+        return False
+
+    def bring_home(self) -> None:
+        """Make the worktree's outputs those of the project."""
+        for name in [LOCK, *self._pointers()]:
+            if (self.tree / name).exists():
+                with atomic_write(self.root / name) as file:
+                    file.write((self.tree / name).read_bytes())
+        self._dvc(self.root, "checkout", "--force", "--quiet", "dvc.yaml")
+
+    def has_remote(self) -> bool:
+        """Say whether DVC has a remote to push to."""
+        return bool(self._dvc(self.root, "remote", "list", captured=True))
+
+    def push(self) -> None:
+        """Copy what was made to the remote, with what DVC remembers of its runs."""
+        self._dvc(self.root, "push", "--quiet", "--run-cache")
+
+    def refresh(self, photos: Path) -> None:
+        """Bring photographs that DVC imports, or that a remote holds, up to date."""
+        pointer = self.root / f"{photos}.dvc"
+        if not pointer.exists():
+            return
+        if "\ndeps:" in f"\n{pointer.read_text(encoding='utf-8')}":  # an import knows where it comes from
+            self._dvc(self.root, "update", "--quiet", str(pointer))
+        elif not (self.root / photos).exists():
+            self._dvc(self.root, "pull", "--quiet", str(pointer))
+
+    def commit(self, message: str) -> str:
+        """Commit what says what was made from what; return the commit's hash, "" if nothing changed."""
+        self._git(self.root, "add", LOCK, *self._pointers())
+        if not self._git(self.root, "diff", "--cached", "--name-only"):
+            return ""
+        words = ["commit", "--quiet", "--message", message, "--", LOCK, *self._pointers()]
+        self._git(self.root, *self._committer(), *words)
+        return self._git(self.root, "rev-parse", "HEAD")
+
+    def _committer(self) -> list[str]:
+        """Name a committer where the account of a scheduler has none."""
+        try:
+            self._git(self.root, "var", "GIT_COMMITTER_IDENT")
+        except InputError:
+            return ["-c", "user.name=inpaint retrain", "-c", "user.email=inpaint@localhost"]
+        return []
+
+    def _git(self, place: Path, *words: str) -> str:
+        synced = ["git", "-c", "core.fsync=all", *words]  # else a power cut leaves empty objects, and no repository
+        ran = subprocess.run(synced, cwd=place, capture_output=True, text=True, check=False)
+        if ran.returncode:
+            raise InputError(f"git {words[0]} failed: {ran.stderr.strip() or ran.stdout.strip()}")
+        return ran.stdout.strip()
+
+    def _dvc(self, place: Path, *words: str, captured: bool = False) -> str:
+        return self._run(place, [sys.executable, "-m", "dvc", *words], captured)
+
+    def _run(self, place: Path, command: list[str], captured: bool = False) -> str:
+        """Run a program that ends when this process does. What it says goes to the error stream."""
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+        environment = {**os.environ, "PATH": path, "DVC_ROOT": str(self._memory), "DVC_NO_ANALYTICS": "1"}
+        ran = subprocess.run(
+            command, cwd=place, env=environment, stdout=subprocess.PIPE if captured else sys.stderr, text=True,
+            check=False, preexec_fn=guard.end_with_parent,
+        )  # fmt: skip
+        if ran.returncode:
+            said = " ".join(command[2:4])
+            raise InputError(f"{said} failed in {place} with exit code {ran.returncode}; see above")
+        return (ran.stdout or "").strip()
+
+
+def _explain(reasons: Any) -> str:
+    """Say what DVC says of a stage: "data/raw is modified, prepare.tile_size is new"."""
+    if isinstance(reasons, str):
+        return reasons
+    words = []
+    for reason in reasons:
+        if isinstance(reason, str):
+            words.append(reason)
+            continue
+        for changed in reason.values():
+            words += [f"{path} {_state(state)}" for path, state in changed.items()]
+    more = [f"and {len(words) - _REASONS} more"] if len(words) > _REASONS else []
+    return ", ".join(words[:_REASONS] + more)
+
+
+def _state(state: Any) -> str:
+    if isinstance(state, dict):
+        return "; ".join(f"{key} {_state(each)}" for key, each in state.items())
+    return str(state)
+
+
+def _link(source: Path, place: Path) -> None:
+    """Make the same file stand in both places; a copy where the file system has no hard links."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    if source.is_symlink():
+        place.symlink_to(source.readlink() if source.readlink().is_absolute() else source.resolve())
+        return
+    try:
+        os.link(source, place)
+    except OSError:
+        shutil.copy2(source, place)

@@ -1,0 +1,271 @@
+"""The training loop, on Lightning Fabric: steps, validation, history, best weights, checkpoints.
+
+Schedule, batches and dropout are functions of the step, so a training that was interrupted goes on from its checkpoint
+as if nothing had happened.
+"""
+
+import math
+import os
+import signal
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from stages.imaging.images import save_png
+from stages.runtime import guard, machine
+from stages.runtime.errors import InpaintError
+from stages.training import checkpoint
+from stages.training.dataset import Batch, TrainingBatches, ValidationBatches, keep_batch
+from stages.training.module import InpaintingModule
+from stages.training.record import Record
+from stages.training.settings import FitSettings
+
+CHECK_EVERY = 5  # steps, whether all numbers are finite: each look makes a GPU wait
+HISTORY_EVERY = 5 * CHECK_EVERY
+SYSTEM_EVERY_S = 5.0
+SHOWN = 6  # validation pictures
+SCORE = "val_hole_psnr"
+BAD_BATCHES = "bad_batches"  # in the record's folder
+
+
+@dataclass
+class Best:
+    """The best validation so far.
+
+    Attributes:
+        weights: of `trained`, on the CPU.
+        score: hole PSNR, dB.
+        step: after which it was reached.
+        misses: validations since.
+    """
+
+    weights: dict[str, Tensor] = field(default_factory=dict)
+    score: float = -math.inf
+    step: int = 0
+    misses: int = 0
+
+
+class NotFiniteError(InpaintError):
+    """A loss, gradient, score or weight is infinite or no number: the training cannot go on."""
+
+
+def make_fabric() -> Fabric:
+    """Return Fabric for the device and the precision that the machine offers."""
+    kind, _, number = machine.device().partition(":")
+    return Fabric(accelerator=kind, devices=[int(number or 0)] if kind == "cuda" else 1, precision=machine.precision())  # type: ignore[arg-type]
+
+
+def run(
+    module: InpaintingModule,
+    training: TrainingBatches,
+    validation: ValidationBatches,
+    settings: FitSettings,
+    record: Record,
+    folder: Path,
+) -> Best:
+    """Train a module to its end, from its checkpoint if there is one.
+
+    Args:
+        module: as made from the settings.
+        training: the batch of every step.
+        validation: what is filled every `validate_every` steps.
+        settings: of the training.
+        record: where history, validations and pictures go.
+        folder: of the checkpoint.
+
+    Returns:
+        the best weights, and when they were reached.
+
+    Raises:
+        NotFiniteError: numbers are no longer finite; the batch is kept in the record.
+    """
+    machine.keep_freed_memory()
+    machine.keep_to_cores()
+    fabric = make_fabric()
+    module.setup(fabric)
+    best = _resume(module, record, folder)
+    total, every = settings.total_steps, settings.validate_every
+    history = _History(record, settings.batch_size)
+    saved = time.monotonic()
+    bar = tqdm(total=total, initial=module.step, desc=record.content["key"], unit="step", mininterval=2.0)
+    try:
+        for batch in _batches(fabric, training, range(module.step, total)):
+            module.train()
+            history.start()
+            history.add(module.fit_batch(batch))
+            bar.update()
+            at_end = module.step == total
+            validates = at_end or module.step % every == 0
+            if validates or module.step % CHECK_EVERY == 0:
+                _require_finite(history.fetch(), module.step, training, record)
+            if at_end or module.step % HISTORY_EVERY == 0:
+                history.write(module.step, module.learning_rate_at(module.step - 1))
+            if validates:
+                score = validate(module, fabric, validation, record)
+                _require_finite_weights(module, score, training, record)
+                better = score > best.score
+                best = (
+                    Best(_copy(module.trained), score, module.step) if better else replace(best, misses=best.misses + 1)
+                )
+                bar.set_postfix_str(f"hole PSNR {score:.2f} dB, best {best.score:.2f}")
+                if at_end or 0 < settings.patience <= best.misses:
+                    break
+            due = module.step % CHECK_EVERY == 0 and time.monotonic() - saved >= settings.checkpoint_every_s
+            if validates or due:
+                checkpoint.save(folder, module, asdict(best))
+                saved = time.monotonic()
+            history.stop()
+    finally:
+        bar.close()
+    return best
+
+
+def _resume(module: InpaintingModule, record: Record, folder: Path) -> Best:
+    """Put a module where its checkpoint says, if there is one."""
+    state = checkpoint.load(folder)
+    if state is None:
+        return Best()
+    module.load_state_dict(state["module"])
+    module.step = state["step"]
+    for name, optimizer in module.optimizers.items():
+        optimizer.load_state_dict(state["optimizers"][name])
+    record.rewind(module.step)
+    return Best(**state["best"])
+
+
+def _batches(fabric: Fabric, batches: Any, numbers: Sequence[int]) -> Iterable[Batch]:
+    """Load batches by their numbers, and bring them to the device."""
+    workers = machine.loader_workers()
+    loader: Any = DataLoader(
+        batches,
+        batch_size=None,
+        sampler=numbers,
+        num_workers=workers,
+        pin_memory=workers > 0 and machine.device().startswith("cuda"),
+        worker_init_fn=partial(_end_with, os.getpid()),
+    )
+    loaded: Any = fabric.setup_dataloaders(loader)
+    return loaded  # type: ignore[no-any-return]
+
+
+def _end_with(training: int, _number: int) -> None:
+    """End this loading process with its training: torch's own watch misses one that is killed while they start."""
+    guard.end_with_parent(signal.SIGKILL)
+    if os.getppid() != training:
+        os._exit(1)
+
+
+def _require_finite(steps: Sequence[dict[str, float]], step: int, training: TrainingBatches, record: Record) -> None:
+    for back, numbers in zip(range(len(steps), 0, -1), steps, strict=True):
+        wrong = [f"{name} is {value}" for name, value in numbers.items() if not math.isfinite(value)]
+        if wrong:
+            raise _not_finite(", ".join(wrong), step - back, training, record)
+
+
+def _require_finite_weights(module: InpaintingModule, score: float, training: TrainingBatches, record: Record) -> None:
+    wrong = [name for name, value in module.state_dict().items() if not value.isfinite().all()]
+    if wrong or not math.isfinite(score):
+        what = f"{len(wrong)} weights are no longer finite: {', '.join(wrong[:3])}; the score is {score}"
+        raise _not_finite(what, module.step - 1, training, record)
+
+
+def _not_finite(what: str, step: int, training: TrainingBatches, record: Record) -> NotFiniteError:
+    kept, key = keep_batch(record.folder / BAD_BATCHES, training[step]), record.content["key"]
+    return NotFiniteError(
+        f"{key}: at step {step + 1} {what}; its batch is in {kept} and {kept.with_suffix('.npz').name}. Look at it; "
+        f"lower `train.{key}.learning_rate` or `clip_norm`, or train in float32 (INPAINT_PRECISION=32-true)"
+    )
+
+
+def validate(module: InpaintingModule, fabric: Fabric, validation: ValidationBatches, record: Record) -> float:
+    """Score the composites' missing pixels, write the means over pictures down, and return the score that decides."""
+    module.trained.eval()
+    mse, l1 = [], []
+    for number, batch in enumerate(_batches(fabric, validation, range(len(validation)))):
+        squared, absolute, composed = module.validate(batch)
+        mse.append(squared)
+        l1.append(absolute)
+        if number == 0:
+            _show(batch, composed, record.folder / "pictures" / f"step_{module.step:06d}.png")
+    psnr = -10 * torch.cat(mse).clamp(min=1e-10).log10()
+    scores = {SCORE: psnr.mean().item(), "val_hole_l1_percent": 100 * torch.cat(l1).mean().item()}
+    record.add("validation", {"step": module.step, "seconds": round(record.seconds, 1), **scores})
+    return scores[SCORE]
+
+
+def _show(batch: Batch, composed: Tensor, path: Path) -> None:
+    """Save target, image and composite of some pictures, side by side."""
+    target = batch["target"][:SHOWN].float() / 255
+    image = target * (1 - batch["hole"][:SHOWN])
+    columns = [torch.cat(list(pictures.float().cpu()), dim=1) for pictures in (target, image, composed[:SHOWN])]
+    sheet = (torch.cat(columns, dim=2).clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
+    save_png(path, sheet)
+
+
+def _copy(network: torch.nn.Module) -> dict[str, Tensor]:
+    return {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
+
+
+class _History:
+    """The numbers of the steps since the last line of history.csv; they stay on the device until they are fetched."""
+
+    def __init__(self, record: Record, batch_size: int) -> None:
+        self._record, self._batch_size = record, batch_size
+        self._unseen: list[dict[str, Tensor]] = []
+        self._seen: list[dict[str, float]] = []
+        self._since = self._sampled = self._ended = time.monotonic()
+        self._waited = 0.0
+
+    def start(self) -> None:
+        """Count the time since the last step ended, which was spent waiting for this batch."""
+        self._waited += time.monotonic() - self._ended
+
+    def stop(self) -> None:
+        """Note that what a step takes has ended."""
+        self._ended = time.monotonic()
+
+    def add(self, numbers: dict[str, Tensor]) -> None:
+        """Take the scalars of a step."""
+        self._unseen.append(numbers)
+        self.stop()
+
+    def fetch(self) -> list[dict[str, float]]:
+        """Return the numbers of the steps since the last call: one copy from the device for all."""
+        if not self._unseen:
+            return []
+        rows = torch.stack([torch.stack(list(each.values())).float() for each in self._unseen]).tolist()
+        fetched = [dict(zip(each, row, strict=True)) for each, row in zip(self._unseen, rows, strict=True)]
+        self._unseen = []
+        self._seen += fetched
+        return fetched
+
+    def write(self, step: int, learning_rate: float) -> None:
+        """Write a line: means since the last one."""
+        now = time.monotonic()
+        elapsed = now - self._since
+        row: dict[str, Any] = {"step": step, "seconds": round(self._record.seconds, 1)}
+        row |= dict(_columns(self._seen))
+        row["lr"] = learning_rate
+        row["tiles_per_s"] = round(len(self._seen) * self._batch_size / elapsed, 1)
+        row["data_wait"] = round(self._waited / elapsed, 4)
+        self._record.add("history", row)
+        if now - self._sampled > SYSTEM_EVERY_S:
+            self._record.add_system()
+            self._sampled = now
+        self._seen, self._waited, self._since = [], 0.0, now
+
+
+def _columns(steps: Sequence[dict[str, float]]) -> Iterator[tuple[str, float]]:
+    for name in steps[0]:
+        column = name if name == "loss" else name.replace(" ", "_") if name.startswith("gradient") else f"loss_{name}"
+        yield column, fmean(each[name] for each in steps)

@@ -1,0 +1,135 @@
+"""The record of a training: what it was, and how it went, in files that anyone can read.
+
+    record.json       what was trained on what, by which code on which machine, when; the best score
+    history.csv       a line every few steps: seconds, loss terms, learning rate, speed, share of time spent waiting
+    validation.csv    a line a validation
+    system.csv        processor, memory, GPU
+    pictures/         target | image | composite of validation pictures, by step
+
+Training writes here and nowhere else; MLflow is brought up to date from it.
+"""
+
+import csv
+import importlib.metadata
+import json
+import time
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+
+from stages.runtime import machine, project
+from stages.runtime.files import write_json, write_text
+
+_FILE = "record.json"
+_PACKAGES = (
+    "torch",
+    "torchvision",
+    "lightning-fabric",
+    "numpy",
+    "albumentations",
+    "dvc",
+    "mlflow",
+    "pillow",
+    "scikit-image",
+)
+
+
+class Record:
+    """A training's record in a folder; opened again after an interruption, it goes on as the same one.
+
+    Args:
+        folder: made if missing.
+        facts: what to say of the training at its start: key, stage, fingerprint, params, inputs.
+    """
+
+    def __init__(self, folder: Path, facts: Mapping[str, Any]) -> None:
+        self.folder = folder
+        (folder / "pictures").mkdir(parents=True, exist_ok=True)
+        self._path = folder / _FILE
+        self.content: dict[str, Any] = self.content_of(folder) or {}
+        if not self.content:
+            self.content = {"id": uuid.uuid4().hex, **facts, **_surroundings(), "started_ms": _now_ms()}
+        self.note(status="running", ended_ms=None, model_sha256="", summary={})
+        psutil.cpu_percent()  # the first call only starts the counting
+
+    @staticmethod
+    def content_of(folder: Path) -> dict[str, Any] | None:
+        """Return what the record in a folder says, None where there is none or it is damaged."""
+        try:
+            content: dict[str, Any] = json.loads((folder / _FILE).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        return content
+
+    @property
+    def seconds(self) -> float:
+        """Since the training first started, interruptions included."""
+        started: int = self.content["started_ms"]
+        return (_now_ms() - started) / 1000
+
+    def add(self, table: str, row: Mapping[str, Any]) -> None:
+        """Append a line to `history`, `validation` or `system`; the first line's keys are the columns."""
+        path = self.folder / f"{table}.csv"
+        new = not path.exists()
+        with path.open("a", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, list(row), lineterminator="\n")
+            if new:
+                writer.writeheader()
+            writer.writerow(row)
+
+    def add_system(self) -> None:
+        """Append what the machine is doing."""
+        cuda = torch.cuda.is_available()
+        self.add(
+            "system",
+            {
+                "seconds": round(self.seconds, 1),
+                "cpu_percent": psutil.cpu_percent(),
+                "memory_mib": round(psutil.Process().memory_info().rss / 2**20),
+                "gpu_percent": torch.cuda.utilization() if cuda else "",
+                "gpu_memory_mib": round(torch.cuda.memory_allocated() / 2**20) if cuda else "",
+            },
+        )
+
+    def note(self, **facts: Any) -> None:
+        """Add to what the record says, or change it."""
+        self.content |= facts
+        write_json(self._path, self.content)
+
+    def rewind(self, step: int) -> None:
+        """Forget what was written after a step, which is about to be done again, and lines that a full disk cut."""
+        for table in ("history", "validation", "system"):
+            path = self.folder / f"{table}.csv"
+            if not path.exists():
+                continue
+            lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+            header, *rows = [line for line in lines if line.endswith("\n")] or [""]
+            if header.startswith("step,"):
+                rows = [row for row in rows if int(row.split(",", 1)[0]) <= step]
+            if header:
+                write_text(path, header + "".join(rows))
+            else:
+                path.unlink()
+
+    def finish(self, model_sha256: str, summary: Mapping[str, Any]) -> None:
+        """Close the record: the training is done, and this is the model it made."""
+        self.note(status="finished", ended_ms=_now_ms(), model_sha256=model_sha256, summary=dict(summary))
+
+
+def _surroundings() -> dict[str, Any]:
+    commit, dirty = project.commit()
+    return {
+        "experiment_name": project.experiment(),
+        "commit": commit,
+        "dirty": dirty,
+        "machine": machine.describe(),
+        "packages": {name: importlib.metadata.version(name) for name in _PACKAGES},
+    }
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

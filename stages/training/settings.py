@@ -1,0 +1,74 @@
+"""The settings that every training has; each model's own section of params.yaml adds to them."""
+
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from stages.runtime.params import Settings
+
+
+class ModelEntry(Settings):
+    """A line of `models`: whose code trains it, and on which tiles beside the prepared ones."""
+
+    code: Literal["pconv", "pix2pix"]
+    tiles: Path
+
+
+_OLD_NAMES = {
+    "average_decay": "it is called `ema_decay`",
+    "centred": "`harmonic_residual` stands for it and `seamless`",
+    "seamless": "`harmonic_residual` stands for it and `centred`",
+    "on_bad_numbers": "gradients are clipped to `clip_norm`, and numbers that are not finite end a training",
+}
+
+
+class FitSettings(Settings):
+    """What a training of any network is told.
+
+    Attributes:
+        width: channels of the first level.
+        levels: halvings of the picture's sides.
+        batch_size: pictures in a step.
+        steps: of the first phase, or of all.
+        learning_rate: of Adam, at first.
+        clip_norm: longer gradients are scaled down to this norm.
+        harmonic_residual: the network paints on a membrane and meets the known pixels (`harmonic.py`).
+        ema_decay: of the weights' moving average, which is exported; 0 for none.
+        validate_every: steps.
+        patience: validations without a better score before training ends; 0 for never.
+        checkpoint_every_s: seconds.
+    """
+
+    width: int = Field(ge=4, le=256)
+    levels: int = Field(ge=2, le=9)
+    batch_size: int = Field(ge=2, le=4096)
+    steps: int = Field(ge=1, le=10**9)
+    learning_rate: float = Field(gt=0, le=1)
+    clip_norm: float = Field(gt=0)
+    harmonic_residual: bool
+    ema_decay: float = Field(ge=0, lt=1)
+    validate_every: int = Field(ge=1)
+    patience: int = Field(ge=0)
+    checkpoint_every_s: float = Field(gt=0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_old_names(cls, said: Any) -> Any:
+        for name, instead in _OLD_NAMES.items():
+            if isinstance(said, dict) and name in said:
+                raise ValueError(f"`{name}` is no longer a setting: {instead}")
+        return said
+
+    @property
+    def total_steps(self) -> int:
+        """Steps of all phases together."""
+        return self.steps
+
+    @model_validator(mode="after")
+    def _validated_at_least_once(self) -> Self:
+        if self.validate_every > self.total_steps:
+            raise ValueError(
+                f"`validate_every` should be at most the {self.total_steps} steps, or nothing is validated"
+            )
+        return self

@@ -1,0 +1,165 @@
+"""From params and files to a trained, exported and recorded model: the `main` of every training stage."""
+
+import contextlib
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+
+from stages.imaging import shards
+from stages.inpainting import exported, onnx_export
+from stages.runtime import machine, project
+from stages.runtime.errors import InpaintError, InputError, ParamsError
+from stages.runtime.files import fresh_folder, remove_folder, sha256, write_json
+from stages.runtime.log import log
+from stages.runtime.params import read, read_seed
+from stages.runtime.remembered import fingerprint
+from stages.training import checkpoint, loop
+from stages.training.dataset import TrainingBatches, ValidationBatches
+from stages.training.module import InpaintingModule
+from stages.training.record import Record
+from stages.training.settings import FitSettings, ModelEntry
+
+PREPARED = Path("data/prepared")
+MASKS = Path("data/masks")
+MODELS = Path("data/models")
+TRAINING = Path("data/training")
+MIRROR = "stages.tracking"  # started as a process, not imported: training never talks to MLflow
+VALIDATION_BATCH = 32
+
+AnySettings = TypeVar("AnySettings", bound=FitSettings)
+
+
+def train(key: str, settings_kind: type[AnySettings], module_kind: Callable[[AnySettings], InpaintingModule]) -> None:
+    """Train one model, or go on with it where an interrupted run left off, and write its outputs.
+
+    Args:
+        key: the model's name in `models` and `train` of params.yaml.
+        settings_kind: of its section.
+        module_kind: makes the module from the settings.
+    """
+    machine.require_one_process()
+    seed = read_seed()
+    entry = read(f"models.{key}", ModelEntry)
+    settings = read(f"train.{key}", settings_kind)
+    folders = list(dict.fromkeys([PREPARED / "train", entry.tiles]))
+    training = TrainingBatches(folders, MASKS / "train.npy", settings.batch_size, seed)
+    validation = ValidationBatches(PREPARED / "val", MASKS / "val.npy", VALIDATION_BATCH)
+    _check_sizes(training.tile_size, settings, key)
+    facts = _facts(key, seed, entry, settings)
+    state = checkpoint.folder(facts["fingerprint"])
+    if (state / checkpoint.FILE).exists():
+        log(f"{key}: goes on with the training that was interrupted")
+    else:
+        _tell_of_others(facts, state)
+    record = Record(state / "record", facts)
+    torch.manual_seed(seed)
+    module = module_kind(settings)
+    module.seed = seed
+    with _mirrored(record.folder):
+        try:
+            best = loop.run(module, training, validation, settings, record, state)
+        except torch.OutOfMemoryError as error:
+            raise InpaintError(
+                f"the GPU's memory does not hold {settings.batch_size} pictures of {training.tile_size} x "
+                f"{training.tile_size} pixels at step {module.step + 1}; lower `train.{key}.batch_size` or "
+                f"`tile_size`, or free the GPU of other programs ({str(error).splitlines()[0]})"
+            ) from None
+        about = {
+            "key": key,
+            "tile_size": training.tile_size,
+            "reach": training.reach,  # how large holes may be that the model is asked to fill at once
+            "settings": settings.model_dump(mode="json"),
+        }
+        _write(about, module, settings.levels, best, record)
+    remove_folder(state)
+
+
+def _tell_of_others(facts: Mapping[str, Any], state: Path) -> None:
+    """Say of trainings of this key that were interrupted why this one does not go on with them."""
+    for place in sorted(state.parent.glob("*/record")):
+        other = Record.content_of(place)
+        if place.parent == state or other is None or other["key"] != facts["key"]:
+            continue
+        changed = [
+            name
+            for part in ("params", "inputs")
+            for name in {**other[part], **facts[part]}
+            if other[part].get(name) != facts[part].get(name)
+        ]
+        log(
+            f"{facts['key']}: starts anew; the training interrupted in {place.parent.relative_to(project.root())} had "
+            f"another {', '.join(changed) or 'code'}"
+        )
+
+
+def _check_sizes(tile_size: int, settings: FitSettings, key: str) -> None:
+    levels, micro_batches = settings.levels, machine.micro_batches()
+    if tile_size % 2**levels or tile_size < 2 ** (levels + 1):
+        raise ParamsError(
+            f"`train.{key}.levels` is {levels}, which needs a `tile_size` that is a multiple of {2**levels} and at "
+            f"least {2 ** (levels + 1)}, but it is {tile_size}; lower the levels or change the tile size"
+        )
+    if settings.batch_size % micro_batches:
+        raise InputError(
+            f"INPAINT_ACCUMULATE is {micro_batches}, which does not divide `train.{key}.batch_size`, "
+            f"{settings.batch_size}; choose a number that does"
+        )
+
+
+def _facts(key: str, seed: int, entry: ModelEntry, settings: FitSettings) -> dict[str, Any]:
+    tiles = {str(folder): shards.summary(folder) for folder in {PREPARED / "train", PREPARED / "val", entry.tiles}}
+    mask_sets = {str(path): {"digest": sha256(path)} for path in (MASKS / "train.npy", MASKS / "val.npy")}
+    params = {"seed": seed, **entry.model_dump(mode="json"), **settings.model_dump(mode="json")}
+    inputs = dict(sorted((tiles | mask_sets).items()))
+    of = fingerprint({"key": key, "params": params, "inputs": inputs})
+    return {"key": key, "stage": f"train@{key}", "fingerprint": of, "params": params, "inputs": inputs}
+
+
+@contextlib.contextmanager
+def _mirrored(folder: Path) -> Iterator[None]:
+    """Let a process beside this one bring the record into MLflow as it grows; training never waits for it."""
+    mirror = subprocess.Popen(
+        [sys.executable, "-m", MIRROR, str(folder)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        yield
+    finally:
+        mirror.terminate()
+        try:
+            mirror.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            mirror.kill()
+            mirror.wait()
+
+
+def _write(about: dict[str, Any], module: InpaintingModule, levels: int, best: loop.Best, record: Record) -> None:
+    key = about["key"]
+    network = module.trained
+    network.load_state_dict(best.weights)
+    network.to("cpu").to(memory_format=torch.contiguous_format).eval()
+    with fresh_folder(MODELS / key) as folder:
+        model = folder / "model.pt2"
+        saved = exported.save(network, model, levels, about)
+        onnx_export.export(network, saved, folder / "model.onnx")
+        write_json(folder / "settings.json", about["settings"])
+        checkpoint.write_state(folder / "weights.pt", module.cpu().state_dict())  # all of it, for fine-tuning
+        digest = sha256(model)
+    summary = {
+        "val_hole_psnr": best.score,
+        "best_step": best.step,
+        "steps": module.step,
+        "seconds": round(record.seconds, 1),
+        "parameters": sum(parameter.numel() for parameter in network.parameters()),
+    }
+    record.finish(digest, summary)
+    with fresh_folder(TRAINING / key) as folder:
+        shutil.copytree(record.folder, folder, dirs_exist_ok=True)
+    log(
+        f"{key}: hole PSNR {best.score:.2f} dB on validation pictures after {best.step} steps, "
+        f"{record.seconds:.0f} s; {MODELS / key}/model.pt2"
+    )

@@ -1,0 +1,110 @@
+"""Files are found in one order whatever the disk says, and a list is checked line by line."""
+
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+
+from stages.imaging.sources import check_listed, find_sources
+from stages.runtime.errors import InputError, ParamsError
+
+HEADER = "package,file,split,sha256\n"
+EMBEDDED = Path(__file__).parents[2] / "data" / "embedded.csv"
+
+
+def touch(folder: Path, *names: str) -> None:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(name.encode())
+
+
+def names(photos: Path) -> list[str]:
+    return [source.name for source in find_sources(photos)]
+
+
+def test_a_folder_is_searched_in_depth_and_sorted(tmp_path):
+    touch(tmp_path, "b.jpg", "a/z.jpg", "a/y/x.png", "B.jpg", "notes.txt", "ä.jpg")
+    sources = find_sources(tmp_path)
+    assert [source.name for source in sources] == ["B.jpg", "a/y/x.png", "a/z.jpg", "b.jpg", "notes.txt", "ä.jpg"]
+    assert all(source.path == tmp_path / source.name and source.split == source.sha256 == "" for source in sources)
+
+
+def test_what_systems_leave_behind_is_no_photo(tmp_path):
+    touch(tmp_path, "a.jpg", ".DS_Store", "._a.jpg", "Thumbs.db", "sub/desktop.ini", ".git/b.jpg")
+    assert names(tmp_path) == ["a.jpg"]
+
+
+def test_links_to_files_are_followed_and_links_to_folders_only_named(tmp_path):
+    touch(tmp_path, "photos/a.jpg", "elsewhere/b.jpg")
+    (tmp_path / "photos" / "link.jpg").symlink_to(tmp_path / "elsewhere" / "b.jpg")
+    (tmp_path / "photos" / "loop").symlink_to(tmp_path / "photos")
+    assert names(tmp_path / "photos") == ["a.jpg", "link.jpg", "loop"]
+    (tmp_path / "root").symlink_to(tmp_path / "elsewhere")
+    assert names(tmp_path / "root") == ["b.jpg"]
+
+
+def test_a_name_that_is_not_utf8_is_kept_readable(tmp_path):
+    (tmp_path / os.fsdecode(b"caf\xe9.jpg")).write_bytes(b"")
+    (source,) = find_sources(tmp_path)
+    assert source.name == r"caf\xe9.jpg"
+    assert source.path.read_bytes() == b""
+
+
+def test_nothing_there_says_which_setting_to_change(tmp_path):
+    with pytest.raises(
+        ParamsError, match=r"`prepare.photos` in params.yaml is '.*absent', which does not exist; set it"
+    ):
+        find_sources(tmp_path / "absent")
+    with pytest.raises(InputError, match="holds no files; put photographs there"):
+        find_sources(tmp_path)
+
+
+def test_a_list_names_files_beside_it_and_in_packages(tmp_path):
+    touch(tmp_path, "own/a.jpg")
+    (tmp_path / "list.csv").write_text(
+        f"\ufeff{HEADER},own/a.jpg,val,\n\nskimage,data/coffee.png,test,{'0' * 64}\n", encoding="utf-8"
+    )
+    own, packaged = find_sources(tmp_path / "list.csv")
+    assert (own.path, own.name, own.split, own.sha256) == (tmp_path / "own/a.jpg", "own/a.jpg", "val", "")
+    assert (packaged.name, packaged.split, packaged.sha256) == ("skimage/data/coffee.png", "test", "0" * 64)
+    assert packaged.path.is_file()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "should begin with the line package,file,split,sha256"),
+        ("file,split\na.jpg,train\n", "should begin with the line package,file,split,sha256"),
+        (HEADER, "lists no photographs"),
+        (HEADER + ",a.jpg,train\n", "line 2 should have 4 columns .* but has 3"),
+        (
+            HEADER + ",a.jpg,training,\n",
+            r"line 2 \(a.jpg\): the split should be one of train, val, test, but is 'training'",
+        ),
+        (HEADER + ",a.jpg,train,\n,b.jpg,train,\n", "line 3: .*b.jpg does not exist; paths count from"),
+        (HEADER + "no_such_package,a.jpg,train,\n", "line 2: the package no_such_package is not installed"),
+        (HEADER + "skimage,data/none.png,train,\n", "none.png does not exist; install the locked version of skimage"),
+    ],
+)
+def test_a_wrong_list_is_refused_by_line(text, message, tmp_path):
+    touch(tmp_path, "a.jpg")
+    (tmp_path / "list.csv").write_text(text)
+    with pytest.raises(InputError, match=message):
+        find_sources(tmp_path / "list.csv")
+
+
+def test_a_photo_is_not_taken_for_a_list(tmp_path):
+    (tmp_path / "a.jpg").write_bytes(b"\xff\xd8\xff\xe0\0\x10JFIF")
+    with pytest.raises(InputError, match=r"a.jpg is neither a folder nor a CSV list of photographs"):
+        find_sources(tmp_path / "a.jpg")
+
+
+def test_the_embedded_photographs_are_installed_as_listed():
+    sources = find_sources(EMBEDDED)
+    assert {source.split for source in sources} == {"train", "val", "test"}
+    assert len(sources) == len({source.path for source in sources}) == 18
+    for source in sources:
+        check_listed(source, hashlib.sha256(source.path.read_bytes()).hexdigest())
+        with pytest.raises(InputError, match="is not the file that was listed: its sha256 is 0000"):
+            check_listed(source, "0000")

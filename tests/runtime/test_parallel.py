@@ -1,0 +1,78 @@
+"""The order of the results is that of the items, whatever does the work; a worker that dies is replaced."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from stages.runtime import parallel
+from stages.runtime.errors import InputError
+from stages.runtime.parallel import AtHome, map_ordered
+
+
+def square(number: int) -> int:
+    return number * number
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_results_come_in_order(monkeypatch: pytest.MonkeyPatch, workers: str) -> None:
+    monkeypatch.setenv("INPAINT_WORKERS", workers)
+    assert list(map_ordered(square, range(50), "squares")) == [n * n for n in range(50)]
+    assert list(map_ordered(square, [], "squares")) == []
+
+
+def whose(_number: int) -> int:
+    time.sleep(0.02)
+    return os.getpid()
+
+
+def test_little_work_is_done_at_home_and_the_rest_by_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INPAINT_WORKERS", "2")
+    assert set(map_ordered(whose, range(5), "numbers", at_home=AtHome(60))) == {os.getpid()}
+    at_home = AtHome(0.1)
+    by = [worker for _ in range(5) for worker in map_ordered(whose, range(4), "numbers", at_home=at_home)]
+    own = by.count(os.getpid())
+    assert 4 < own < 20  # more than one call has items
+    assert set(by[:own]) == {os.getpid()}
+    assert list(map_ordered(square, range(50), "squares", at_home=AtHome(1e-4))) == [n * n for n in range(50)]
+
+
+def die_once(item: tuple[Path, int]) -> int:
+    marker, number = item
+    if number == 7 and not marker.exists():
+        marker.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number
+
+
+def die(number: int) -> int:
+    if number == 7:
+        os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(0.01)
+    return number
+
+
+def test_a_worker_that_dies_is_replaced(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("INPAINT_WORKERS", "2")
+    items = [(tmp_path / "died", number) for number in range(30)]
+    assert list(map_ordered(die_once, items, "numbers")) == list(range(30))
+    assert (tmp_path / "died").exists()
+
+
+def test_an_item_that_kills_whoever_takes_it_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INPAINT_WORKERS", "2")
+    with pytest.raises(InputError, match=r"numbers: 3 times in a row a worker died before item \d+ of 30 was done"):
+        list(map_ordered(die, range(30), "numbers"))
+
+
+def test_an_unknown_backend_or_a_scheduler_that_is_away_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INPAINT_BACKEND", "spark")
+    with pytest.raises(InputError, match="INPAINT_BACKEND should be one of loky, dask, but is 'spark'"):
+        list(map_ordered(square, range(3), "squares"))
+    monkeypatch.setenv("INPAINT_BACKEND", "dask")
+    monkeypatch.setenv("INPAINT_SCHEDULER", "tcp://127.0.0.1:1")
+    monkeypatch.setattr(parallel, "_PATIENCE_S", 1)
+    with pytest.raises(InputError, match="INPAINT_SCHEDULER is tcp://127.0.0.1:1, where no Dask scheduler answers"):
+        list(map_ordered(square, range(3), "squares"))

@@ -1,0 +1,20 @@
+"""A path that is not there is named together with the setting to change."""
+
+from pathlib import Path
+
+import pytest
+
+from stages.runtime import preflight
+from stages.runtime.errors import ParamsError
+
+
+def test_missing_paths_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("params.yaml").write_text("prepare: {photos: data/raw}\nmasks: {files: data/holes}\n")
+    with pytest.raises(ParamsError, match=r"`prepare.photos` is data/raw, which does not exist; put photographs there"):
+        preflight.main()
+    Path("data/raw").mkdir(parents=True)
+    with pytest.raises(ParamsError, match=r"`masks.files` is data/holes, which does not exist; make it"):
+        preflight.main()
+    Path("data/holes").mkdir()
+    preflight.main()

@@ -1,0 +1,125 @@
+"""Aliases that move under a running server: the new version takes over, a bad one is refused, no answer is lost."""
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from stages.inpainting.cropping import Settings
+from stages.publish.__main__ import publish
+from stages.publish.pipeline_outputs import PublishParams, hold
+from stages.runtime.errors import InputError
+from stages.serving.cli import app
+from stages.serving.model_manager import ModelManager
+from stages.serving.models import open_inpainter
+from stages.tracking import aliases, versions
+from tests.tracked import wait_for, write_database, write_outputs
+
+MODEL = "models:/inpaint-pconv@champion"
+PARAMS = PublishParams(experiment="photographs", model_name="inpaint", strict=False)
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A tree with two versions: the first the champion, the second the challenger."""
+    tree = tmp_path_factory.mktemp("registry")
+    write_database(tree)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DVC_ROOT", str(tree))
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        for seed in (0, 1):
+            shutil.rmtree(tree / "data", ignore_errors=True)
+            write_outputs(tree, seed)
+            publish(hold(tree / "data", ["pconv"], ["mean", "pconv"], PARAMS), registering=True)
+        yield tree
+
+
+def picture_and_hole() -> tuple[np.ndarray, np.ndarray]:
+    image = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
+    missing = np.zeros((48, 64), bool)
+    missing[10:30, 20:40] = True
+    return image, missing
+
+
+def test_an_alias_moves_a_bad_version_is_refused_and_the_old_one_goes_on(registry: Path) -> None:
+    image, missing = picture_and_hole()
+    served = ModelManager([MODEL], "cpu", poll_s=0.2)
+    served.load_first()
+    first = served.pick()
+    with served.kept_up_to_date():
+        assert (first.about.name, first.about.version) == ("inpaint-pconv", "1")
+        before, _ = first(image, missing, Settings())
+        aliases.promote("inpaint-pconv", "2", "test")
+        wait_for(lambda: served.pick().about.version == "2", 30)
+        after, _ = served.pick("inpaint-pconv")(image, missing, Settings())
+        assert not np.array_equal(before, after)
+        assert np.array_equal(first(image, missing, Settings())[0], before)  # who holds the old one ends with it
+
+        (damaged,) = [path for path in registry.rglob("artifacts/model.pt2") if path.stat().st_size and _is(path, "1")]
+        honest = damaged.read_bytes()
+        damaged.write_bytes(honest[:-100])
+        aliases.promote("inpaint-pconv", "1", "test")
+        wait_for(lambda: served.describe()[0]["refused"] is not None, 30)
+        (said,) = served.describe()
+        assert (said["version"], said["refused"]["version"]) == ("2", "1")
+        assert "is not the one that was registered" in said["refused"]["reason"]
+        assert np.array_equal(served.pick()(image, missing, Settings())[0], after)
+        damaged.write_bytes(honest)
+        aliases.promote("inpaint-pconv", "2", "test")
+        wait_for(lambda: served.describe()[0]["refused"] is None, 30)
+
+
+def _is(model: Path, number: str) -> bool:
+    from stages.runtime.files import sha256
+
+    return sha256(model) == versions.resolve(f"models:/inpaint-pconv/{number}").digest
+
+
+@pytest.mark.parametrize("registered_as", ["0" * 64, ""])
+def test_a_model_onnx_that_was_not_registered_is_refused(registry: Path, registered_as: str) -> None:
+    version = versions.resolve("models:/inpaint-pconv/1")
+    other = replace(version, tags=version.tags | {versions.ONNX_SHA: registered_as})
+    with versions.fetched(version) as folder:
+        assert (folder / "model.onnx").is_file()
+    with pytest.raises(InputError, match="model.onnx of inpaint-pconv version 1 is not"), versions.fetched(other):
+        pass
+
+
+def test_a_version_is_named_by_alias_or_number(registry: Path) -> None:
+    assert open_inpainter("models:/inpaint-pconv/2", "cpu").about.version == "2"
+    assert versions.resolve("models:/inpaint-pconv@champion").number in "12"
+    with pytest.raises(InputError, match="models:/nothing@champion is not registered at .*; there are: inpaint-pconv"):
+        versions.resolve("models:/nothing@champion")
+    with pytest.raises(InputError, match='no registered model is called "it\'s"'):
+        versions.resolve("models:/it's@champion")
+
+
+def test_the_command_lists_shows_and_promotes(registry: Path) -> None:
+    def inpaint(*words: str) -> str:
+        result = CliRunner().invoke(app, words, catch_exceptions=False)
+        assert result.exit_code == 0
+        return result.stdout
+
+    inpaint("model", "promote", "models:/inpaint-pconv/1")
+    assert inpaint("model", "promote", "models:/inpaint-pconv/2") == (
+        "version 2 is the champion of inpaint-pconv; it was version 1\n"
+    )
+    assert inpaint("model", "list").split()[:3] == ["inpaint-pconv", "2", "champion"]
+    assert "inpaint-pconv, version 2 (champion), model.pt2 " in inpaint("model", "show", MODEL)
+    assert inpaint("model", "rollback", "inpaint-pconv", "--why", "grey skies") == (
+        "version 1 is the champion of inpaint-pconv again; version 2 is under a veto\n"
+    )
+    assert "may be promoted again; the veto was: " in inpaint("model", "lift-veto", "models:/inpaint-pconv/2")
+    assert "rolled back from version 2: grey skies" in inpaint("model", "ledger").splitlines()[-1]
+
+
+def test_two_models_of_one_name_are_not_served_together(registry: Path) -> None:
+    served = ModelManager([MODEL, "models:/inpaint-pconv/1"], "cpu", poll_s=60)
+    served.load_first()
+    with served.kept_up_to_date():
+        wait_for(lambda: served.describe()[1]["refused"] is not None, 30)
+    assert "serve one of them" in served.describe()[1]["refused"]["reason"]
