@@ -73,7 +73,7 @@ $(VENV)/.test: requirements-test.lock $(VENV)/.run
 	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet --require-hashes -r $<
 	@touch $@
 
-# What machines need to work on the stages together: the README's section "Beyond one machine".
+# What machines need to work on the stages together: docs/scaling.md.
 cluster: $(VENV)/.run
 	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet --require-hashes -r requirements-cluster.lock
 

@@ -226,7 +226,7 @@ class Seen:
 
 
 class Server:
-    """A real `mlflow server` over a database, on a free port of this machine, started as README.md says.
+    """A real `mlflow server` over a database, on a free port of this machine, started as docs/tracking.md says.
 
     with Server(tmp_path) as server:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)

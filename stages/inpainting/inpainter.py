@@ -25,6 +25,8 @@ _CLASSICAL_SIDE = 512  # pixels; biharmonic inpainting solves an equation with o
 _CLASSICAL_REACH = 128  # pixels; they answer holes of any depth, but the time that some take grows with its cube
 _SELF_TEST_SIZE = (96, 128)  # height, width
 
+_DEFAULTS = Settings()
+
 
 @dataclass(frozen=True)
 class About:
@@ -57,7 +59,9 @@ class Inpainter:
         self._on_cpu = on_cpu
         self.about = about
 
-    def __call__(self, image: Pixels, missing: Missing, settings: Settings) -> tuple[Pixels, dict[str, Any]]:
+    def __call__(
+        self, image: Pixels, missing: Missing, settings: Settings = _DEFAULTS
+    ) -> tuple[Pixels, dict[str, Any]]:
         """Fill the holes of one picture; the rest as `cropping.inpaint`.
 
         Where the GPU's memory does not suffice, crops of half the side are tried once, then the CPU; the report says so

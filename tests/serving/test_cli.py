@@ -4,12 +4,10 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-import typer
 from PIL import ExifTags, Image
 from typer.testing import CliRunner
 
@@ -207,19 +205,6 @@ def test_help_comes_at_once_and_without_torch(tmp_path: Path) -> None:
     loaded = said.strip().rpartition("\n")[2]
     assert "'typer'" in loaded
     assert not [name for name in ("torch", "numpy", "mlflow", "onnxruntime", "fastapi", "PIL") if f"'{name}'" in loaded]
-
-
-def commands(group: object, words: str = "inpaint") -> Iterator[str]:
-    """Walk all commands."""
-    for name, command in getattr(group, "commands", {}).items():
-        yield from commands(command, f"{words} {name}") if hasattr(command, "commands") else [f"{words} {name}"]
-
-
-def test_the_readme_has_every_command() -> None:
-    readme = (ROOT / "README.md").read_text()
-    found = list(commands(typer.main.get_command(app)))
-    assert {"inpaint run", "inpaint serve", "inpaint model promote"} <= set(found)
-    assert not [command for command in found if command not in readme]
 
 
 def test_the_installed_command_answers(folder: Path) -> None:
