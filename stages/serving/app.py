@@ -76,6 +76,7 @@ async def inpaint(
     request: Request,
     image: Annotated[UploadFile, File(description="The photo: JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF.")],
     hole: Annotated[UploadFile | None, File(description="A picture of the hole, of the photo's size.")] = None,
+    mask: Annotated[UploadFile | None, File(description="Another name of `hole`, as other tools call it.")] = None,
     hole_is: Annotated[Literal["white", "black"], Form(description="The colour that means missing.")] = "white",
     hole_at: Annotated[
         str, Form(pattern=r"^([0-9]{1,6},[0-9]{1,6})?$", description="left,top of a smaller hole picture.")
@@ -105,6 +106,9 @@ async def inpaint(
     is the photo's, to the bit (in a lossless format).
     """
     inpainter = _picked(request.app.state.served, model)
+    if hole and mask:
+        raise ApiError(422, "bad_request", "send `hole` or `mask`, which mean the same, not both")
+    hole = hole or mask
     sent = patches or []
     places = [_pair(each) for each in patches_at.split()]
     if len(places) != len(sent) or len(sent) > MOST_PATCHES:

@@ -66,6 +66,15 @@ def test_the_answer_is_the_pixels_that_the_inpainter_gives(client: TestClient) -
     assert report["changed"] == [63, 33, 117, 67]
 
 
+def test_a_mask_is_a_hole(client: TestClient) -> None:
+    photo, hole = ("photo.png", png(PHOTO)), ("hole.png", HOLE)
+    answer = client.post("/v1/inpaint", files={"image": photo, "mask": hole})
+    assert answer.status_code == 200
+    assert answer.content == ask(client).content
+    both = client.post("/v1/inpaint", files={"image": photo, "mask": hole, "hole": hole})
+    assert (both.status_code, both.json()["error"]) == (422, "bad_request")
+
+
 def test_texture_is_copied_where_it_is_asked_for(client: TestClient) -> None:
     plain, textured = (
         ask(client, boxes="40,20,140,100", hole=None),
