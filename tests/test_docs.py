@@ -42,6 +42,14 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_blocks_of_code_are_indented_from_their_first_line(page: Path) -> None:
+    lines = page.read_text().splitlines()
+    after_text = [line for before, line in zip(lines, lines[1:], strict=False) if before[:1] not in ("", " ", "-", "|")]
+    torn = [line for line in after_text if line.startswith("    ")]
+    assert not torn
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_modules_and_files_are_there(page: Path) -> None:
     text = page.read_text()
     modules = set(re.findall(r"python -m ((?:stages|tests)[\w.]*)", text)) - {"stages.evaluate.METHOD"}
