@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from importlib.util import find_spec
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -44,7 +45,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_blocks_of_code_are_indented_from_their_first_line(page: Path) -> None:
     lines = page.read_text().splitlines()
-    after_text = [line for before, line in zip(lines, lines[1:], strict=False) if before[:1] not in ("", " ", "-", "|")]
+    after_text = [line for before, line in pairwise(lines) if before[:1] not in ("", " ", "-", "|")]
     torn = [line for line in after_text if line.startswith("    ")]
     assert not torn
 

@@ -25,8 +25,7 @@ import stages.evaluate.__main__ as evaluate
 import stages.masks.__main__ as masks
 import stages.prepare.__main__ as prepare
 import stages.report.__main__ as report
-from stages import pair, photographs
-from stages.pconv import train
+from stages import pair, photographs, train
 from stages.runtime import files
 from stages.runtime.errors import InpaintError
 from stages.runtime.files import sha256

@@ -11,9 +11,8 @@ from PIL import Image
 import stages.augment.__main__ as augment
 import stages.masks.__main__ as masks
 import stages.prepare.__main__ as prepare
-from stages import pair, photographs
+from stages import pair, photographs, train
 from stages.imaging.shards import Tiles, write_tiles
-from stages.pconv import train
 from stages.runtime.errors import InputError, ParamsError
 from stages.runtime.files import inside
 from stages.serving.batch import restored

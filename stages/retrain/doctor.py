@@ -94,7 +94,9 @@ def _of_dvc(root: Path) -> Iterator[Finding]:
 def _of_git(root: Path) -> Iterator[Finding]:
     """Name the locks in which git names no process: whether one is still held, a person has to find out."""
     try:
-        places = project.git("rev-parse", "--git-path", "index.lock", "--git-path", "HEAD.lock", place=root).split()
+        places = project.git(
+            "rev-parse", "--git-path", "index.lock", "--git-path", "HEAD.lock", place=root
+        ).splitlines()
     except (OSError, subprocess.CalledProcessError):  # without git, or outside a repository
         return
     for path in (root / place for place in places):
@@ -112,7 +114,7 @@ def _drafts(root: Path) -> Iterator[Finding]:
 
 
 def _interrupted_trainings(root: Path) -> Iterator[Finding]:
-    for place in sorted(root.glob(".resume/*")):
+    for place in sorted(path for path in root.glob(".resume/*") if path.is_dir()):
         try:
             key = read_record(place / "record").key
         except InputError:

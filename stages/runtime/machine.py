@@ -87,6 +87,12 @@ def device() -> str:
         kind = torch.device(said).type
     except RuntimeError:
         raise InputError(f"INPAINT_DEVICE should be cpu, cuda, cuda:1 or mps, but is {said!r}") from None
+    if kind not in ("cpu", "cuda", "mps"):
+        raise InputError(f"INPAINT_DEVICE should be cpu, cuda, cuda:1 or mps, but is {said!r}")
+    if kind == "mps" and not torch.backends.mps.is_available():
+        raise InputError("INPAINT_DEVICE is 'mps', but torch finds no Apple GPU here; unset it to use the CPU")
+    if kind == "cuda" and torch.cuda.is_available() and (torch.device(said).index or 0) >= torch.cuda.device_count():
+        raise InputError(f"INPAINT_DEVICE is {said!r}, but there are {torch.cuda.device_count()} CUDA devices")
     if kind == "cuda" and not torch.cuda.is_available():
         raise InputError(f"INPAINT_DEVICE is {said!r}, but torch finds no CUDA device here; unset it to use the CPU")
     return said

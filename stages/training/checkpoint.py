@@ -24,14 +24,17 @@ def folder(of: str) -> Path:
     return project.root() / ".resume" / of[:32]
 
 
-def save(where: Path, module: InpaintingModule, best: Mapping[str, Any]) -> None:
-    """Write the state of a training; readers see the old checkpoint or the new one, never half of one."""
+def save(where: Path, module: InpaintingModule, progress: Mapping[str, Any]) -> None:
+    """Write the state of a training, and what the loop knows of it.
+
+    Readers see the old checkpoint or the new one, never half of one.
+    """
     state = {
         "training": where.name,
         "step": module.step,
         "module": module.state_dict(),
         "optimizers": {name: optimizer.state_dict() for name, optimizer in module.optimizers.items()},
-        "best": dict(best),
+        **progress,
     }
     write_state(where / FILE, state)
 

@@ -4,11 +4,12 @@ Schedule, batches and dropout are functions of the step, so a training that was 
 as if nothing had happened.
 """
 
+import logging
 import math
 import os
 import signal
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
@@ -25,7 +27,7 @@ from stages.imaging.images import save_png
 from stages.runtime import guard, machine
 from stages.runtime.errors import InpaintError
 from stages.training import checkpoint
-from stages.training.dataset import Batch, TrainingBatches, ValidationBatches, keep_batch
+from stages.training.dataset import Batch, Pixels, TrainingBatches, ValidationBatches, keep_batch
 from stages.training.module import InpaintingModule
 from stages.training.record import Record
 from stages.training.settings import FitSettings
@@ -62,7 +64,11 @@ class NotFiniteError(InpaintError):
 def make_fabric() -> Fabric:
     """Return Fabric for the device and the precision that the machine offers."""
     kind, _, number = machine.device().partition(":")
-    return Fabric(accelerator=kind, devices=[int(number or 0)] if kind == "cuda" else 1, precision=machine.precision())  # type: ignore[arg-type]
+    devices: Any = [int(number or 0)] if kind == "cuda" else 1
+    precision: Any = machine.precision()
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+    # One process, whatever SLURM or MPI say of others in its environment.
+    return Fabric(accelerator=kind, devices=devices, precision=precision, plugins=[LightningEnvironment()])
 
 
 def run(
@@ -93,9 +99,9 @@ def run(
     machine.keep_to_cores()
     fabric = make_fabric()
     module.setup(fabric)
-    best = _resume(module, record, folder)
-    total, every = settings.total_steps, settings.validate_every
     history = _History(record, settings.batch_size)
+    best = _resume(module, history, record, folder)
+    total, every = settings.total_steps, settings.validate_every
     saved = time.monotonic()
     bar = tqdm(total=total, initial=module.step, desc=record.content["key"], unit="step", mininterval=2.0)
     try:
@@ -108,21 +114,25 @@ def run(
             validates = at_end or module.step % every == 0
             if validates or module.step % CHECK_EVERY == 0:
                 _require_finite(history.fetch(), module.step, training, record)
-            if at_end or module.step % HISTORY_EVERY == 0:
+            if module.step % HISTORY_EVERY == 0:
                 history.write(module.step, module.learning_rate_at(module.step - 1))
             if validates:
-                score = validate(module, fabric, validation, record)
-                _require_finite_weights(module, score, training, record)
+                scores, shown = validate(module, fabric, validation)
+                _require_finite_weights(module, scores, training, record)
+                _write_validation(module.step, scores, shown, record)
+                score = scores[SCORE]
                 better = score > best.score
                 best = (
                     Best(_copy(module.trained), score, module.step) if better else replace(best, misses=best.misses + 1)
                 )
                 bar.set_postfix_str(f"hole PSNR {score:.2f} dB, best {best.score:.2f}")
                 if at_end or 0 < settings.patience <= best.misses:
+                    history.write(module.step, module.learning_rate_at(module.step - 1))
                     break
             due = module.step % CHECK_EVERY == 0 and time.monotonic() - saved >= settings.checkpoint_every_s
             if validates or due:
-                checkpoint.save(folder, module, asdict(best))
+                _require_finite_weights(module, {}, training, record)
+                checkpoint.save(folder, module, {"best": asdict(best), "history": history.seen})
                 saved = time.monotonic()
             history.stop()
     finally:
@@ -130,11 +140,13 @@ def run(
     return best
 
 
-def _resume(module: InpaintingModule, record: Record, folder: Path) -> Best:
+def _resume(module: InpaintingModule, history: "_History", record: Record, folder: Path) -> Best:
     """Put a module where its checkpoint says, if there is one."""
     state = checkpoint.load(folder)
     if state is None:
+        record.rewind(0)
         return Best()
+    history.seen = state["history"]
     module.load_state_dict(state["module"])
     module.step = state["step"]
     for name, optimizer in module.optimizers.items():
@@ -143,9 +155,9 @@ def _resume(module: InpaintingModule, record: Record, folder: Path) -> Best:
     return Best(**state["best"])
 
 
-def _batches(fabric: Fabric, batches: Any, numbers: Sequence[int]) -> Iterable[Batch]:
+def _batches(fabric: Fabric, batches: Any, numbers: Sequence[int], most_workers: int = 64) -> Iterator[Batch]:
     """Load batches by their numbers, and bring them to the device."""
-    workers = machine.loader_workers()
+    workers = min(machine.loader_workers(), most_workers)
     loader: Any = DataLoader(
         batches,
         batch_size=None,
@@ -154,8 +166,16 @@ def _batches(fabric: Fabric, batches: Any, numbers: Sequence[int]) -> Iterable[B
         pin_memory=workers > 0 and machine.device().startswith("cuda"),
         worker_init_fn=partial(_end_with, os.getpid()),
     )
-    loaded: Any = fabric.setup_dataloaders(loader)
-    return loaded  # type: ignore[no-any-return]
+    try:
+        loaded: Any = fabric.setup_dataloaders(loader)
+        yield from loaded
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise InpaintError(
+            f"a process that loads batches ended ({str(error).splitlines()[0]}); give it more memory (--shm-size in a "
+            "container), or set INPAINT_LOADERS to a lower number"
+        ) from None
 
 
 def _end_with(training: int, _number: int) -> None:
@@ -172,44 +192,58 @@ def _require_finite(steps: Sequence[dict[str, float]], step: int, training: Trai
             raise _not_finite(", ".join(wrong), step - back, training, record)
 
 
-def _require_finite_weights(module: InpaintingModule, score: float, training: TrainingBatches, record: Record) -> None:
+def _require_finite_weights(
+    module: InpaintingModule, scores: dict[str, float], training: TrainingBatches, record: Record
+) -> None:
     wrong = [name for name, value in module.state_dict().items() if not value.isfinite().all()]
-    if wrong or not math.isfinite(score):
-        what = f"{len(wrong)} weights are no longer finite: {', '.join(wrong[:3])}; the score is {score}"
+    if wrong:
+        what = f"{len(wrong)} weights are no longer finite, {wrong[0]} among them"
         raise _not_finite(what, module.step - 1, training, record)
+    if not all(map(math.isfinite, scores.values())):
+        raise _not_finite(f"validation is no longer finite: {scores}", module.step - 1, training, record)
 
 
 def _not_finite(what: str, step: int, training: TrainingBatches, record: Record) -> NotFiniteError:
     kept, key = keep_batch(record.folder / BAD_BATCHES, training[step]), record.content["key"]
+    in_float32 = "" if machine.precision() == "32-true" else ", or train in float32 (INPAINT_PRECISION=32-true)"
     return NotFiniteError(
         f"{key}: at step {step + 1} {what}; its batch is in {kept} and {kept.with_suffix('.npz').name}. Look at it; "
-        f"lower `train.{key}.learning_rate` or `clip_norm`, or train in float32 (INPAINT_PRECISION=32-true)"
+        f"lower the learning rate or `clip_norm` of `train.{key}`{in_float32}"
     )
 
 
-def validate(module: InpaintingModule, fabric: Fabric, validation: ValidationBatches, record: Record) -> float:
-    """Score the composites' missing pixels, write the means over pictures down, and return the score that decides."""
+def validate(
+    module: InpaintingModule, fabric: Fabric, validation: ValidationBatches
+) -> tuple[dict[str, float], Pixels]:
+    """Score the composites' missing pixels, as means over pictures.
+
+    Returns:
+        the scores, and some pictures side by side: target, image, composite; uint8 (H, W, 3).
+    """
     module.trained.eval()
     mse, l1 = [], []
-    for number, batch in enumerate(_batches(fabric, validation, range(len(validation)))):
+    for number, batch in enumerate(_batches(fabric, validation, range(len(validation)), most_workers=1)):
         squared, absolute, composed = module.validate(batch)
         mse.append(squared)
         l1.append(absolute)
         if number == 0:
-            _show(batch, composed, record.folder / "pictures" / f"step_{module.step:06d}.png")
+            shown = _side_by_side(batch, composed)
     psnr = -10 * torch.cat(mse).clamp(min=1e-10).log10()
     scores = {SCORE: psnr.mean().item(), "val_hole_l1_percent": 100 * torch.cat(l1).mean().item()}
-    record.add("validation", {"step": module.step, "seconds": round(record.seconds, 1), **scores})
-    return scores[SCORE]
+    return scores, shown
 
 
-def _show(batch: Batch, composed: Tensor, path: Path) -> None:
-    """Save target, image and composite of some pictures, side by side."""
+def _write_validation(step: int, scores: dict[str, float], shown: Pixels, record: Record) -> None:
+    record.add("validation", {"step": step, "seconds": round(record.seconds, 1), **scores})
+    save_png(record.folder / "pictures" / f"step_{step:06d}.png", shown)
+
+
+def _side_by_side(batch: Batch, composed: Tensor) -> Pixels:
     target = batch["target"][:SHOWN].float() / 255
     image = target * (1 - batch["hole"][:SHOWN])
     columns = [torch.cat(list(pictures.float().cpu()), dim=1) for pictures in (target, image, composed[:SHOWN])]
-    sheet = (torch.cat(columns, dim=2).clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
-    save_png(path, sheet)
+    sheet: Pixels = (torch.cat(columns, dim=2).clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
+    return sheet
 
 
 def _copy(network: torch.nn.Module) -> dict[str, Tensor]:
@@ -222,7 +256,7 @@ class _History:
     def __init__(self, record: Record, batch_size: int) -> None:
         self._record, self._batch_size = record, batch_size
         self._unseen: list[dict[str, Tensor]] = []
-        self._seen: list[dict[str, float]] = []
+        self.seen: list[dict[str, float]] = []  # what the next line is the mean of
         self._since = self._sampled = self._ended = time.monotonic()
         self._waited = 0.0
 
@@ -246,23 +280,25 @@ class _History:
         rows = torch.stack([torch.stack(list(each.values())).float() for each in self._unseen]).tolist()
         fetched = [dict(zip(each, row, strict=True)) for each, row in zip(self._unseen, rows, strict=True)]
         self._unseen = []
-        self._seen += fetched
+        self.seen += fetched
         return fetched
 
     def write(self, step: int, learning_rate: float) -> None:
-        """Write a line: means since the last one."""
+        """Write a line, the means of the steps since the last one, if there were any."""
+        if not self.seen:
+            return
         now = time.monotonic()
         elapsed = now - self._since
         row: dict[str, Any] = {"step": step, "seconds": round(self._record.seconds, 1)}
-        row |= dict(_columns(self._seen))
+        row |= dict(_columns(self.seen))
         row["lr"] = learning_rate
-        row["tiles_per_s"] = round(len(self._seen) * self._batch_size / elapsed, 1)
+        row["tiles_per_s"] = round(len(self.seen) * self._batch_size / elapsed, 1)
         row["data_wait"] = round(self._waited / elapsed, 4)
         self._record.add("history", row)
         if now - self._sampled > SYSTEM_EVERY_S:
             self._record.add_system()
             self._sampled = now
-        self._seen, self._waited, self._since = [], 0.0, now
+        self.seen, self._waited, self._since = [], 0.0, now
 
 
 def _columns(steps: Sequence[dict[str, float]]) -> Iterator[tuple[str, float]]:

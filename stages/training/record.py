@@ -90,7 +90,7 @@ class Record:
                 "seconds": round(self.seconds, 1),
                 "cpu_percent": psutil.cpu_percent(),
                 "memory_mib": round(psutil.Process().memory_info().rss / 2**20),
-                "gpu_percent": torch.cuda.utilization() if cuda else "",
+                "gpu_percent": _gpu_percent() if cuda else "",
                 "gpu_memory_mib": round(torch.cuda.memory_allocated() / 2**20) if cuda else "",
             },
         )
@@ -118,6 +118,14 @@ class Record:
     def finish(self, model_sha256: str, summary: Mapping[str, Any]) -> None:
         """Close the record: the training is done, and this is the model it made."""
         self.note(status="finished", ended_ms=_now_ms(), model_sha256=model_sha256, summary=dict(summary))
+
+
+def _gpu_percent() -> int | str:
+    """Return how busy the GPU is, "" where nobody can tell: that ends no training."""
+    try:
+        return torch.cuda.utilization()
+    except Exception:
+        return ""
 
 
 def _surroundings() -> dict[str, Any]:

@@ -66,8 +66,9 @@ def train(key: str, settings_kind: type[AnySettings], module_kind: Callable[[Any
         except torch.OutOfMemoryError as error:
             raise InpaintError(
                 f"the GPU's memory does not hold {settings.batch_size} pictures of {training.tile_size} x "
-                f"{training.tile_size} pixels at step {module.step + 1}; lower `train.{key}.batch_size` or "
-                f"`tile_size`, or free the GPU of other programs ({str(error).splitlines()[0]})"
+                f"{training.tile_size} pixels at step {module.step + 1}; set INPAINT_ACCUMULATE=2 or more, lower "
+                f"`train.{key}.batch_size` or `tile_size`, or free the GPU of other programs "
+                f"({str(error).splitlines()[0]})"
             ) from None
         about = {
             "key": key,

@@ -25,7 +25,7 @@ from stages.augment.transforms import alter, build
 from stages.imaging.near import near_duplicates
 from stages.imaging.sources import Source
 from stages.masks.__main__ import Recipe, _draw_rows
-from stages.prepare.photo_cache import Found
+from stages.prepare.photo_cache import PhotoCache
 from stages.prepare.photos import take
 from stages.prepare.tiling import TilingConfig
 from tests.clone import ROOT
@@ -135,7 +135,7 @@ def scaling() -> str:
             os.environ["INPAINT_WORKERS"] = workers
             journal, start = Path(folder) / "journal", time.perf_counter()
             journal.mkdir()
-            Found(journal, CUTTING).look_at(sources)
+            PhotoCache(journal, CUTTING).look_at(sources)
             taken[workers] = time.perf_counter() - start
             shutil.rmtree(journal)
     return f"{taken['1'] / taken['2']:.2f} x on two cores: {taken['2']:.1f} s instead of {taken['1']:.1f} for 64 photos"

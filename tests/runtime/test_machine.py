@@ -23,6 +23,7 @@ def test_defaults_fit_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     ("INPAINT_WORKERS", "0", machine.workers, "a whole number from 1, but is '0'"),
     ("INPAINT_ACCUMULATE", "0", machine.micro_batches, "a whole number from 1, but is '0'"),
     ("INPAINT_DEVICE", "gpu", machine.device, "cpu, cuda, cuda:1 or mps, but is 'gpu'"),
+    ("INPAINT_DEVICE", "xpu", machine.device, "cpu, cuda, cuda:1 or mps, but is 'xpu'"),
     ("INPAINT_PRECISION", "half", machine.precision, "one of 32-true, bf16-mixed, but is 'half'"),
 ])  # fmt: skip
 def test_nonsense_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str, ask: object, message: str) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import yaml
@@ -13,7 +14,7 @@ import yaml
 from stages.pconv.network import PConvUNet
 from stages.runtime.errors import InpaintError, ParamsError
 from stages.runtime.files import sha256
-from stages.training import loop
+from stages.training import loop, record
 from stages.training.dataset import TrainingBatches
 from stages.training.module import InpaintingModule
 from tests.project import tiny_params
@@ -56,7 +57,7 @@ def test_numbers_that_are_not_finite_end_the_training_and_the_batch_is_kept(
             fit(key)
     (sheet,) = Path().glob(f".resume/*/record/{loop.BAD_BATCHES}/*.png")
     assert str(sheet.resolve()) in str(stopped.value)
-    assert f"lower `train.{key}.learning_rate`" in str(stopped.value)
+    assert f"lower the learning rate or `clip_norm` of `train.{key}`" in str(stopped.value)
     kept = np.load(sheet.with_suffix(".npz"))
     tiles = ["data/prepared/train", "data/augmented/train"][: 2 if key == "pix2pix" else 1]
     batch = TrainingBatches(tiles, "data/masks/train.npy", 4, seed=7)[13]
@@ -101,15 +102,16 @@ def test_gradients_are_clipped(monkeypatch: pytest.MonkeyPatch, key: str) -> Non
 
 
 def test_a_validation_that_is_no_number_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    set_params("pconv", steps=8, ema_decay=0.5)
+    set_params("pconv", steps=20, validate_every=10, ema_decay=0.5, checkpoint_every_s=1e-6)
 
     def spoil_average(module: Any) -> None:  # no loss shows it
         with torch.no_grad():
             next(module.average.parameters()).mul_(math.nan)
 
     before_step(monkeypatch, "pconv", 1, spoil_average)
-    with pytest.raises(InpaintError, match=r"at step 3 \d+ weights are no longer finite"):
+    with pytest.raises(InpaintError, match=r"at step 5 \d+ weights are no longer finite"):  # before a checkpoint
         fit("pconv")
+    assert not list(Path().glob(".resume/*/checkpoint.pt"))
 
 
 def test_too_little_gpu_memory_says_what_to_lower(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,7 +120,8 @@ def test_too_little_gpu_memory_says_what_to_lower(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(PConvUNet, "forward", forward)
     with pytest.raises(
-        InpaintError, match=r"4 pictures of 16 x 16 pixels at step 1; lower `train.pconv.batch_size` or `tile_size`"
+        InpaintError,
+        match="4 pictures of 16 x 16 pixels at step 1; set INPAINT_ACCUMULATE=2 or more",
     ):
         fit("pconv")
 
@@ -162,3 +165,31 @@ def test_a_batch_that_cannot_be_divided_is_named(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("INPAINT_ACCUMULATE", "3")
     with pytest.raises(InpaintError, match=r"INPAINT_ACCUMULATE is 3, which does not divide `train.pconv.batch_size`"):
         fit("pconv")
+
+
+def test_a_training_that_was_cut_off_leaves_the_history_of_an_undisturbed_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    def cut_off(module: InpaintingModule) -> None:
+        raise KeyboardInterrupt
+
+    histories = []
+    for every_s, step in ((60, 55), (1e-6, 38), (60, None)):  # before any checkpoint, between two lines, never
+        set_params("pconv", steps=60, validate_every=60, checkpoint_every_s=every_s)
+        if step:
+            with monkeypatch.context() as patch:
+                before_step(patch, "pconv", step, cut_off)
+                with pytest.raises(KeyboardInterrupt):
+                    fit("pconv")
+        fit("pconv")
+        histories.append(pd.read_csv("data/training/pconv/history.csv"))
+    wanted = histories.pop()
+    for history in histories:
+        assert history["step"].tolist() == wanted["step"].tolist() == [25, 50, 62]
+        assert history["loss"].tolist() == wanted["loss"].tolist()
+
+
+def test_neither_slurm_nor_a_gpu_that_cannot_be_asked_ends_a_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLURM_NTASKS", "2")
+    monkeypatch.setenv("SLURM_JOB_NAME", "train")
+    loop.make_fabric()
+    monkeypatch.setattr(torch.cuda, "utilization", lambda: 1 / 0)
+    assert record._gpu_percent() == ""
