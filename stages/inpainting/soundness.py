@@ -19,7 +19,7 @@ SIDE = 256  # pixels
 SIZES = (8, 60, 204)  # pixels, of holes
 FLAT_LEVELS = 2  # that a pixel may be off on plain colour
 SHADED_LEVELS = 8  # that a pixel may be off on a shade, beyond what a membrane is
-LOST = 16 / 255  # how far an answer may be that gives way to a membrane
+LOST = 16 / 255  # how far an answer may be that gives way to a membrane, beyond what the membrane itself is off by
 CAUGHT = "gave way to one"
 MARGIN, MARGIN_LEVELS = 1.25, 4  # of the error's root mean square, against a membrane's
 
@@ -75,8 +75,9 @@ def find_faults(inpainter: Inpainter, side: int = SIDE, sizes: tuple[int, ...] =
             for what, missing in holes(side, size):
                 answer, report = inpainter(picture, missing, Settings(detail=False))
                 sheet = membrane.spread(picture.astype(np.float32), missing).round().clip(0, 255)
-                problem = _problem(name, _errors(answer, picture, missing), _errors(sheet, picture, missing))
-                if not problem and report["strays"] > LOST and name != "noisy":
+                of_membrane = _errors(sheet, picture, missing)
+                problem = _problem(name, _errors(answer, picture, missing), of_membrane)
+                if not problem and report["strays"] > LOST + _spread(of_membrane) / 255 and name != "noisy":
                     problem = f"an answer {255 * report['strays']:.0f} levels away from a membrane {CAUGHT}"
                 if problem:
                     faults.append(f"{name} surroundings, {what}: {problem}")
@@ -94,5 +95,10 @@ def _problem(surroundings: str, errors: Errors, of_membrane: Errors) -> str:
         return f"{most} levels off"
     if surroundings == "shaded" and most > allowed:
         return f"{most} levels off, a membrane {allowed - SHADED_LEVELS}"
-    mean, limit = (float(np.sqrt(np.square(each, dtype=np.float64).mean())) for each in (errors, of_membrane))
+    mean, limit = _spread(errors), _spread(of_membrane)
     return f"an error of {mean:.0f} levels, a membrane {limit:.0f}" if mean > MARGIN * limit + MARGIN_LEVELS else ""
+
+
+def _spread(errors: Errors) -> float:
+    """Return the root of the errors' mean square, in levels."""
+    return float(np.sqrt(np.square(errors, dtype=np.float64).mean()))
