@@ -232,7 +232,7 @@ def main() -> None:
 def _path(path_of: dict[str, Path], source: str, photos: str) -> Path:
     if source not in path_of:
         raise InputError(f"{source}, a test photograph of data/prepared, is not in {photos} any more; run dvc repro")
-    return path_of[source].absolute()  # processes of this machine or another may have started elsewhere
+    return path_of[source]
 
 
 if __name__ == "__main__":

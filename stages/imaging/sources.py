@@ -13,7 +13,7 @@ given, is what the file must have.
 import csv
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -31,7 +31,7 @@ class Source:
     """A file that should be a photo.
 
     Attributes:
-        path: where it is.
+        path: where it is, absolute: processes that read it may have started in another folder, or machine.
         name: what the manifest calls it: relative to the folder or the list, or package/file.
         split: said by the list; "" where the content decides.
         sha256: said by the list; "" where nothing is said.
@@ -61,14 +61,13 @@ def find_sources(photos: Path) -> list[Source]:
         ParamsError: there is nothing at `photos`.
         InputError: the folder holds no files, or the list cannot be read or names files that are not there.
     """
-    if photos.is_dir():
-        return _search(photos)
-    if photos.is_file():
-        return _read_list(photos)
-    raise ParamsError(
-        f"`prepare.photos` in params.yaml is {str(photos)!r}, which does not exist; "
-        "set it to a folder of photographs, or to a list such as data/embedded.csv"
-    )
+    if not (photos.is_dir() or photos.is_file()):
+        raise ParamsError(
+            f"`prepare.photos` in params.yaml is {str(photos)!r}, which does not exist; "
+            "set it to a folder of photographs, or to a list such as data/embedded.csv"
+        )
+    found = _search(photos) if photos.is_dir() else _read_list(photos)
+    return [replace(source, path=source.path.absolute()) for source in found]
 
 
 def _search(folder: Path) -> list[Source]:

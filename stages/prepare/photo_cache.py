@@ -13,7 +13,6 @@ photos came beside it or went, is it decoded again.
 import json
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -74,7 +73,6 @@ class PhotoCache:
         Raises:
             InputError: a file is not the one that its list describes.
         """
-        sources = [replace(source, path=source.path.absolute()) for source in sources]  # for workers anywhere
         verdicts = list(self._known(sources))
         new = [number for number, verdict in enumerate(verdicts) if verdict is None]
         for number, record in zip(new, self._take([sources[number] for number in new]), strict=True):
