@@ -77,7 +77,7 @@ def find_faults(inpainter: Inpainter, side: int = SIDE, sizes: tuple[int, ...] =
                 sheet = membrane.spread(picture.astype(np.float32), missing).round().clip(0, 255)
                 of_membrane = _errors(sheet, picture, missing)
                 problem = _problem(name, _errors(answer, picture, missing), of_membrane)
-                if not problem and report["strays"] > LOST + _spread(of_membrane) / 255 and name != "noisy":
+                if not problem and report["strays"] > LOST + _root_mean_square(of_membrane) / 255 and name != "noisy":
                     problem = f"an answer {255 * report['strays']:.0f} levels away from a membrane {CAUGHT}"
                 if problem:
                     faults.append(f"{name} surroundings, {what}: {problem}")
@@ -95,10 +95,10 @@ def _problem(surroundings: str, errors: Errors, of_membrane: Errors) -> str:
         return f"{most} levels off"
     if surroundings == "shaded" and most > allowed:
         return f"{most} levels off, a membrane {allowed - SHADED_LEVELS}"
-    mean, limit = _spread(errors), _spread(of_membrane)
+    mean, limit = _root_mean_square(errors), _root_mean_square(of_membrane)
     return f"an error of {mean:.0f} levels, a membrane {limit:.0f}" if mean > MARGIN * limit + MARGIN_LEVELS else ""
 
 
-def _spread(errors: Errors) -> float:
+def _root_mean_square(errors: Errors) -> float:
     """Return the root of the errors' mean square, in levels."""
     return float(np.sqrt(np.square(errors, dtype=np.float64).mean()))

@@ -105,7 +105,7 @@ def run(
     saved = time.monotonic()
     bar = tqdm(total=total, initial=module.step, desc=record.content["key"], unit="step", mininterval=2.0)
     try:
-        for batch in _batches(fabric, training, range(module.step, total)):
+        for batch in _batches(fabric, training, range(module.step, total), machine.loader_workers()):
             module.train()
             history.start()
             history.add(module.fit_batch(batch))
@@ -116,9 +116,12 @@ def run(
                 _require_finite(history.fetch(), module.step, training, record)
             if module.step % HISTORY_EVERY == 0:
                 history.write(module.step, module.learning_rate_at(module.step - 1))
+            due = module.step % CHECK_EVERY == 0 and time.monotonic() - saved >= settings.checkpoint_every_s
+            if validates or due:
+                _require_finite_weights(module, training, record)
             if validates:
                 scores, shown = validate(module, fabric, validation)
-                _require_finite_weights(module, scores, training, record)
+                _require_finite([scores], module.step, training, record)
                 _write_validation(module.step, scores, shown, record)
                 score = scores[SCORE]
                 better = score > best.score
@@ -129,9 +132,7 @@ def run(
                 if at_end or 0 < settings.patience <= best.misses:
                     history.write(module.step, module.learning_rate_at(module.step - 1))
                     break
-            due = module.step % CHECK_EVERY == 0 and time.monotonic() - saved >= settings.checkpoint_every_s
             if validates or due:
-                _require_finite_weights(module, {}, training, record)
                 checkpoint.save(folder, module, {"best": asdict(best), "history": history.seen})
                 saved = time.monotonic()
             history.stop()
@@ -155,9 +156,8 @@ def _resume(module: InpaintingModule, history: "_History", record: Record, folde
     return Best(**state["best"])
 
 
-def _batches(fabric: Fabric, batches: Any, numbers: Sequence[int], most_workers: int = 64) -> Iterator[Batch]:
+def _batches(fabric: Fabric, batches: Any, numbers: Sequence[int], workers: int) -> Iterator[Batch]:
     """Load batches by their numbers, and bring them to the device."""
-    workers = min(machine.loader_workers(), most_workers)
     loader: Any = DataLoader(
         batches,
         batch_size=None,
@@ -192,15 +192,11 @@ def _require_finite(steps: Sequence[dict[str, float]], step: int, training: Trai
             raise _not_finite(", ".join(wrong), step - back, training, record)
 
 
-def _require_finite_weights(
-    module: InpaintingModule, scores: dict[str, float], training: TrainingBatches, record: Record
-) -> None:
+def _require_finite_weights(module: InpaintingModule, training: TrainingBatches, record: Record) -> None:
     wrong = [name for name, value in module.state_dict().items() if not value.isfinite().all()]
     if wrong:
         what = f"{len(wrong)} weights are no longer finite, {wrong[0]} among them"
         raise _not_finite(what, module.step - 1, training, record)
-    if not all(map(math.isfinite, scores.values())):
-        raise _not_finite(f"validation is no longer finite: {scores}", module.step - 1, training, record)
 
 
 def _not_finite(what: str, step: int, training: TrainingBatches, record: Record) -> NotFiniteError:
@@ -221,8 +217,9 @@ def validate(
         the scores, and some pictures side by side: target, image, composite; uint8 (H, W, 3).
     """
     module.trained.eval()
+    workers = min(1, machine.loader_workers())  # those of the training wait meanwhile, with batches in shared memory
     mse, l1 = [], []
-    for number, batch in enumerate(_batches(fabric, validation, range(len(validation)), most_workers=1)):
+    for number, batch in enumerate(_batches(fabric, validation, range(len(validation)), workers)):
         squared, absolute, composed = module.validate(batch)
         mse.append(squared)
         l1.append(absolute)
