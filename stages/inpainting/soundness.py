@@ -18,7 +18,7 @@ from stages.inpainting.inpainter import Inpainter
 SIDE = 256  # pixels
 SIZES = (8, 60, 204)  # pixels, of holes
 FLAT_LEVELS = 2  # that a pixel may be off on plain colour
-SHADED_LEVELS = 8  # that a pixel may be off on a shade, beyond what a membrane is
+SHADED_LEVELS = 4  # that a pixel may be off on a shade, beyond what a membrane is
 LOST = 16 / 255  # how far an answer may be that gives way to a membrane, beyond what the membrane itself is off by
 CAUGHT = "gave way to one"
 MARGIN, MARGIN_LEVELS = 1.25, 4  # of the error's root mean square, against a membrane's
