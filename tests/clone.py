@@ -17,7 +17,16 @@ from stages.runtime.processes import named
 ROOT = Path(__file__).parents[1]
 _UNSET = ("MLFLOW_TRACKING_URI", "DVC_ROOT", "DVC_EXP_NAME", "DVC_STAGE", "PYTHONPATH")
 
-TINY_TRAINING = {"width": 4, "levels": 2, "batch_size": 4, "steps": 6, "validate_every": 4}
+TINY_TRAINING = {
+    "start_from": "none",
+    "decay_steps": 0,
+    "hole_perceptual_weight": 0.0,
+    "width": 4,
+    "levels": 2,
+    "batch_size": 4,
+    "steps": 6,
+    "validate_every": 4,
+}
 BARE = {"harmonic_residual": False}  # two of four, since what they add takes most of the time of an export
 TINY: dict[str, Any] = {
     "tile_size": 32,

@@ -11,15 +11,17 @@ from stages.imaging.holes import pack
 from stages.imaging.shards import write_tiles
 
 TILE = 16
+BASE = "data/base.safetensors"
 UNET = {
+    "start_from": "none", "decay_steps": 0, "hole_perceptual_weight": 0.0,
     "partial": False, "width": 4, "levels": 2, "batch_size": 4, "steps": 6, "learning_rate": 1e-3,
     "finetune_steps": 2, "finetune_learning_rate": 1e-4, "ema_decay": 0.9, "valid_weight": 1.0, "hole_weight": 6.0,
     "harmonic_residual": False,
-    "perceptual_weight": 0.0, "style_weight": 0.0, "tv_weight": 0.1, "features": "efficientnet_lite0",
+    "perceptual_weight": 0.0, "style_weight": 0.0, "tv_weight": 0.1, "features": "efficientnet_lite1",
     "validate_every": 3, "patience": 0, "checkpoint_every_s": 1e-6, "clip_norm": 10.0,
 }  # fmt: skip
 PIX2PIX = {
-    "harmonic_residual": True,
+    "start_from": "none", "hole_perceptual_weight": 0.0, "harmonic_residual": True,
     "width": 4, "levels": 2, "discriminator_width": 4, "discriminator_layers": 1, "norm": "batch",
     "infer_norm": "running", "infer_dropout": False, "objective": "vanilla", "l1_weight": 100.0, "batch_size": 4,
     "steps": 8, "learning_rate": 2e-4, "decay_steps": 2, "ema_decay": 0.9, "validate_every": 3, "patience": 0,
@@ -46,14 +48,15 @@ def tiny_params() -> dict[str, Any]:
         "seed": 7,
         "tile_size": TILE,
         "models": {
-            "unet": {"code": "pconv", "tiles": prepared},
-            "pconv": {"code": "pconv", "tiles": prepared},
-            "pconv_augmented": {"code": "pconv", "tiles": augmented},
-            "pix2pix": {"code": "pix2pix", "tiles": augmented},
+            "unet": {"code": "pconv", "tiles": prepared, "base": BASE},
+            "pconv": {"code": "pconv", "tiles": prepared, "base": BASE},
+            "pconv_augmented": {"code": "pconv", "tiles": augmented, "base": BASE},
+            "pix2pix": {"code": "pix2pix", "tiles": augmented, "base": BASE},
         },
+        "criterion": {"score": "hole_psnr", "floor_db": 0.5},
         "train": {
             "unet": dict(UNET),
-            "pconv": UNET | {"partial": True, "harmonic_residual": True},
+            "pconv": UNET | {"partial": True, "harmonic_residual": True, "hole_perceptual_weight": 0.1},
             "pconv_augmented": UNET | {"partial": True},
             "pix2pix": dict(PIX2PIX),
         },

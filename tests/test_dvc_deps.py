@@ -24,7 +24,7 @@ LOGGED = {  # publish hands these files to MLflow, it does not import them
 }
 FEATURES = {  # listed for all trainings by their one template; Pix2Pix has no use for them
     Path("stages/imaging/features.py"),
-    Path("stages/imaging/lite0.py"),
+    Path("stages/imaging/efficientnet_lite.py"),
 }
 GRAPH = grimp.build_graph("stages")
 MODELS = yaml.safe_load((ROOT / "params.yaml").read_text())["models"]

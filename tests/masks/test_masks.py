@@ -17,7 +17,7 @@ from stages.masks import __main__ as masks
 from stages.runtime.errors import InputError, ParamsError
 
 SIZE = 24
-NONE = {"strokes": 0.0, "blobs": 0.0, "boxes": 0.0, "challenge": 0.0, "files": 0.0}
+NONE = {"strokes": 0.0, "blobs": 0.0, "boxes": 0.0, "challenge": 0.0, "everyday": 0.0, "files": 0.0}
 
 
 @pytest.fixture(autouse=True)

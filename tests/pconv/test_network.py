@@ -151,11 +151,14 @@ def test_the_papers_size(levels: int, weights: float, norms: int) -> None:
     assert f"decoder.{levels - 1}.norm" not in with_norm
 
 
-def test_the_twin_has_the_same_weights_and_names() -> None:
-    partial, plain = PConvUNet(4, 3), PConvUNet(4, 3, partial=False)
-    plain.load_state_dict(partial.state_dict())
-    image, none = torch.rand(1, 3, 24, 16), torch.zeros(1, 1, 24, 16)
-    assert not torch.allclose(partial.eval()(image, none), plain.eval()(image, none))  # the edges differ
+def test_the_twin_differs_in_its_convolutions_alone_and_is_shown_the_hole() -> None:
+    partial, plain = PConvUNet(4, 3), PConvUNet(4, 3, partial=False).eval()
+    sizes = [{name: value.shape for name, value in network.state_dict().items()} for network in (partial, plain)]
+    first = "encoder.0.conv.weight"
+    assert {name for name in sizes[0] if sizes[0][name] != sizes[1][name]} == {first}
+    assert (sizes[0][first][1], sizes[1][first][1]) == (3, 4)
+    black, none, hole = torch.zeros(1, 3, 24, 16), torch.zeros(1, 1, 24, 16), torch.ones(1, 1, 24, 16)
+    assert not torch.allclose(plain(black, none), plain(black, hole))  # a black picture is no hole
 
 
 def test_a_frozen_encoder_keeps_its_statistics_and_the_decoder_goes_on() -> None:

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from safetensors.torch import load_file
 
 from stages.pconv.network import PConvUNet
 from stages.runtime.errors import InpaintError, ParamsError
@@ -65,7 +66,7 @@ def test_numbers_that_are_not_finite_end_the_training_and_the_batch_is_kept(
     assert (kept["hole"] == batch["hole"][:, 0].numpy()).all()
     assert not Path(f"data/models/{key}").exists()
     fit(key)  # what was spoilt was no checkpoint
-    weights = torch.load(f"data/models/{key}/weights.pt", weights_only=True)
+    weights = load_file(f"data/models/{key}/weights.safetensors")
     assert all(value.isfinite().all() for value in weights.values())
 
 
@@ -76,9 +77,9 @@ def test_going_on_after_bad_numbers_ends_where_an_undisturbed_training_does(monk
         with pytest.raises(loop.NotFiniteError):
             fit("pconv")
     fit("pconv")
-    resumed = sha256("data/models/pconv/weights.pt")
+    resumed = sha256("data/models/pconv/weights.safetensors")
     fit("pconv")
-    assert sha256("data/models/pconv/weights.pt") == resumed
+    assert sha256("data/models/pconv/weights.safetensors") == resumed
 
 
 @pytest.mark.parametrize("key", ["unet", "pix2pix"])

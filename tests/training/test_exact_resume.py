@@ -57,7 +57,7 @@ def project_of(folder: Path, key: str) -> Path:
 
 
 def weights(root: Path, key: str) -> str:
-    return sha256(root / f"data/models/{key}/weights.pt")
+    return sha256(root / f"data/models/{key}/weights.safetensors")
 
 
 @pytest.mark.slow

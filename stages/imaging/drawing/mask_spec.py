@@ -11,11 +11,15 @@ import numpy as np
 
 from stages.imaging.drawing.blobs import draw_blobs, paint_blobs
 from stages.imaging.drawing.boxes import draw_boxes, draw_challenge, paint_boxes
+from stages.imaging.drawing.everyday import EVERYDAY_KINDS, draw_everyday
 from stages.imaging.drawing.strokes import draw_strokes, paint_strokes
 from stages.imaging.holes import Pixels, Shape, hole_ratio, margin, touches_border
 from stages.runtime.errors import InputError
 
 MOST_ATTEMPTS = 300
+_LARGEST_CANVAS = (
+    1.75  # of which an everyday hole is cut: so it can be as deep as in a photograph that a tile is part of
+)
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,17 @@ def _paint_one(kind: str, shape: Shape, ratio: float, free: Shape, rng: np.rando
             return paint_boxes(draw_boxes(shape, ratio, free, rng), shape)
         case "challenge":
             return paint_boxes(draw_challenge(shape, free, rng), shape)
-    raise ValueError(f"`kind` should be strokes, blobs, boxes or challenge, but is {kind!r}")
+        case "everyday":
+            return _cut_everyday(shape, rng)
+    raise ValueError(f"`kind` should be strokes, blobs, boxes, challenge or everyday, but is {kind!r}")
+
+
+def _cut_everyday(shape: Shape, rng: np.random.Generator) -> Pixels:
+    h, w = shape
+    larger = rng.uniform(1, _LARGEST_CANVAS)
+    hole = draw_everyday(str(rng.choice(EVERYDAY_KINDS)), (round(h * larger), round(w * larger)), rng)
+    top, left = (int(rng.integers(0, have - want + 1)) for have, want in zip(hole.shape, shape, strict=True))
+    return hole[top : top + h, left : left + w].copy()
 
 
 def first_allowed(draw: Callable[[float], Pixels], kind: str, wanted: MaskSpec) -> Pixels:
@@ -80,7 +94,7 @@ def draw_hole(kind: str, shape: Shape, wanted: MaskSpec, rng: np.random.Generato
     """Draw and paint holes of a kind until one is what is wanted.
 
     Args:
-        kind: strokes, blobs, boxes or challenge.
+        kind: strokes, blobs, boxes, challenge or everyday.
         shape: (H, W).
         wanted: what is asked of the hole.
         rng: where the random numbers come from.

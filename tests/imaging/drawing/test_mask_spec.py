@@ -1,5 +1,6 @@
 """A hole of a kind is what was wanted of it, or an error says that none came."""
 
+import cv2
 import numpy as np
 import pytest
 
@@ -32,6 +33,17 @@ def test_the_challenge_has_its_own_ratio():
     assert hole_ratio(hole) == challenge_ratio((64, 64))
 
 
+@pytest.mark.parametrize("border", [False, True])
+def test_everyday_holes_of_tiles_are_as_deep_as_in_photographs(border):
+    depths = []
+    for seed in range(60):
+        hole = draw_hole("everyday", (96, 128), MaskSpec(0.01, 0.6, 0.3, border), np.random.default_rng(seed))
+        assert hole.shape == (96, 128)
+        depths.append(cv2.distanceTransform(hole, cv2.DIST_L2, cv2.DIST_MASK_PRECISE).max())
+    assert min(depths) < 3
+    assert max(depths) > 20
+
+
 def test_what_cannot_be_is_said():
     with pytest.raises(
         InputError, match=r"no `challenge` hole that keeps off the border with a ratio in \(0\.3, 0\.4\]"
@@ -40,7 +52,7 @@ def test_what_cannot_be_is_said():
 
 
 def test_an_unknown_kind_is_said():
-    with pytest.raises(ValueError, match="should be strokes, blobs, boxes or challenge, but is 'circles'"):
+    with pytest.raises(ValueError, match="should be strokes, blobs, boxes, challenge or everyday, but is 'circles'"):
         draw_hole("circles", (64, 64), MaskSpec(0.3, 0.4, 0.35, border=None), np.random.default_rng(0))
 
 

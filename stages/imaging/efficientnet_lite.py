@@ -1,6 +1,6 @@
-"""The first half of EfficientNet-Lite0 (Tan and Le 2019, and its Lite variant: ReLU6, no squeeze-and-excitation).
+"""The first stages of EfficientNet-Lite0 and -Lite1 (Tan and Le 2019; Lite: ReLU6, no squeeze-and-excitation).
 
-A test holds it equal to timm's. timm itself is not used: importing it takes longer than scoring a method does. Batch
+A test holds them equal to timm's. timm itself is not used: importing it takes longer than scoring a method does. Batch
 norms are folded into the convolutions before them, which they only scale and shift here: a sixth of the time.
 """
 
@@ -11,14 +11,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 STEM = 32  # channels
-# A row a block: kernel size, stride, expansion, channels.
-BLOCKS = (
+STAGES = (  # kernel size, stride of the first block, expansion, channels
     (3, 1, 1, 16),
-    (3, 2, 6, 24), (3, 1, 6, 24),
-    (5, 2, 6, 40), (5, 1, 6, 40),
-    (3, 2, 6, 80), (3, 1, 6, 80), (3, 1, 6, 80),
-    (5, 1, 6, 112), (5, 1, 6, 112), (5, 1, 6, 112),
-)  # fmt: skip
+    (3, 2, 6, 24),
+    (5, 2, 6, 40),
+    (3, 2, 6, 80),
+    (5, 1, 6, 112),
+)
+BLOCKS = {"efficientnet_lite0": (1, 2, 2, 3, 3), "efficientnet_lite1": (1, 3, 3, 4, 4)}  # of each stage
 _EPSILON = 1e-3  # of TensorFlow's batch norm
 
 
@@ -52,14 +52,15 @@ class Block(nn.Module):
         return narrow + x if self._adds else narrow
 
 
-def layers(weights: Mapping[str, Tensor]) -> tuple[nn.Sequential, list[Block]]:
-    """Build the stem and the blocks.
+def layers(name: str, weights: Mapping[str, Tensor]) -> list[nn.Sequential]:
+    """Build the stages; the first begins with the stem, which halves the sides.
 
     Args:
+        name: one of `BLOCKS`.
         weights: of the whole classifier, by the names of EfficientNet's PyTorch ports.
 
     Returns:
-        the stem, which halves the sides, and the blocks of `BLOCKS`.
+        a module for each of `STAGES`.
 
     Raises:
         KeyError: a weight is missing.
@@ -67,17 +68,20 @@ def layers(weights: Mapping[str, Tensor]) -> tuple[nn.Sequential, list[Block]]:
     """
     stem = SameConv(3, STEM, 3, 2)
     _fill(stem, weights, "_conv_stem", "_bn0")
-    blocks, channels_in = [], STEM
-    for number, (kernel, stride, expansion, channels) in enumerate(BLOCKS):
-        block = Block(channels_in, kernel, stride, expansion, channels)
-        of_block = f"_blocks.{number}."
-        if block.widen is not None:
-            _fill(block.widen, weights, f"{of_block}_expand_conv", f"{of_block}_bn0")
-        _fill(block.each, weights, f"{of_block}_depthwise_conv", f"{of_block}_bn1")
-        _fill(block.narrow, weights, f"{of_block}_project_conv", f"{of_block}_bn2")
-        blocks.append(block)
-        channels_in = channels
-    return nn.Sequential(stem, nn.ReLU6()), blocks
+    stages = [nn.Sequential(stem, nn.ReLU6())]
+    number, channels_in = 0, STEM
+    for count, (kernel, first_stride, expansion, channels) in zip(BLOCKS[name], STAGES, strict=True):
+        for stride in (first_stride, *[1] * (count - 1)):
+            block = Block(channels_in, kernel, stride, expansion, channels)
+            of_block = f"_blocks.{number}."
+            if block.widen is not None:
+                _fill(block.widen, weights, f"{of_block}_expand_conv", f"{of_block}_bn0")
+            _fill(block.each, weights, f"{of_block}_depthwise_conv", f"{of_block}_bn1")
+            _fill(block.narrow, weights, f"{of_block}_project_conv", f"{of_block}_bn2")
+            stages[-1].append(block)
+            number, channels_in = number + 1, channels
+        stages.append(nn.Sequential())
+    return stages[:-1]
 
 
 def _fill(conv: SameConv, weights: Mapping[str, Tensor], conv_name: str, norm_name: str) -> None:
