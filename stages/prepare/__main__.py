@@ -15,10 +15,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import pandas as pd
 from pydantic import Field
 
 from stages.imaging.images import MOST_MEGAPIXELS
+from stages.imaging.near import Looks
 from stages.imaging.shards import SHARD_BYTES, close_folder
 from stages.imaging.sources import find_sources
 from stages.imaging.splits import SPLITS
@@ -38,6 +40,7 @@ from stages.runtime.params import Settings, read, read_seed, read_tile_size
 from stages.runtime.remembered import fingerprint, remembered
 
 PREPARED = Path("data/prepared")
+SEEN_BY_BASE = Path("data/base/photographs.npy")  # perceptual hashes, uint64 (n, 2)
 
 
 class PrepareParams(Settings):
@@ -64,7 +67,7 @@ def main() -> None:
         found = PhotoCache(memory, cutting)
         photos, rejects = found.look_at(sources)
         check_rejects(rejects, len(sources), params.max_reject_share)
-        selection = select(photos, shares, params.near_duplicate_bits)
+        selection = select(photos, shares, params.near_duplicate_bits, _seen_by_base())
         check_splits(selection.placed, shares)
         shards = assign_shards(selection.placed, cutting, SHARD_BYTES)
         _write_shards(folder, shards, found)
@@ -77,6 +80,10 @@ def main() -> None:
         write_text(folder / "look.html", look(folder, selection, rejects, summary))
         found.keep((photo.sha256 for photo in photos), (shard.name for shard in shards))
     _tell(summary)
+
+
+def _seen_by_base() -> Looks:
+    return np.load(SEEN_BY_BASE) if SEEN_BY_BASE.exists() else np.empty((0, 2), np.uint64)
 
 
 def _cutting(params: PrepareParams, tile_size: int, seed: int) -> TilingConfig:
@@ -167,6 +174,8 @@ def _tell(summary: dict[str, Any]) -> None:
     log(f"prepare: {', '.join(made)}, in {PREPARED}")
     if gone := summary.get("rejected_near_duplicate", 0):
         log(f"prepare: left out {gone} photos that look like others in a stronger split (test before val before train)")
+    if gone := summary.get("rejected_seen_by_base", 0):
+        log(f"prepare: left out {gone} photos of val or test that the base weights were trained on")
     fates = ", ".join(f"{summary[fate]} {fate}" for fate in ("kept", "converted", "duplicates", "rejected"))
     log(f"prepare: {summary['files']} files: {fates}; {PREPARED}/rejects.csv says why")
     log(f"prepare: a look at the data: {PREPARED}/look.html")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stages.imaging.near import near_duplicates
+from stages.imaging.near import Looks, near_duplicates
 from stages.imaging.splits import SPLITS, leaks_across_splits, split_of
 from stages.prepare.photos import Photo, Reject
 from stages.runtime.errors import InputError
@@ -67,7 +67,9 @@ def check_rejects(rejects: Sequence[Reject], num_files: int, max_share: float) -
     raise InputError(f"{len(rejects)} of {num_files} files cannot be used{limit}; {what_to_do}:\n" + "\n".join(lines))
 
 
-def select(photos: Sequence[Photo], shares: tuple[float, float], near_duplicate_bits: int) -> Selection:
+def select(
+    photos: Sequence[Photo], shares: tuple[float, float], near_duplicate_bits: int, seen: Looks
+) -> Selection:
     """Give each photo its split, the one its list says or else by its content, and leave out what it may not hold.
 
     Of photos with the same pixels the one in the strongest split stays, of those the first of the list. Of near
@@ -77,10 +79,14 @@ def select(photos: Sequence[Photo], shares: tuple[float, float], near_duplicate_
         photos: in the order of the folder or list.
         shares: of val and of test, for photos without a listed split.
         near_duplicate_bits: largest distance of the hashes of near duplicates.
+        seen: of the photos that the base weights were trained on, (n, 2): what looks like one is left out of val and
+            test.
     """
     wished = {photo.source.path: photo.source.split or split_of(photo.sha256, *shares) for photo in photos}
     stay, left_out = _drop_duplicates(photos, wished)
     stay.sort(key=lambda photo: photo.sha256)
+    stay, by_base = _drop_seen(stay, wished, seen, near_duplicate_bits)
+    left_out += by_base
     splits = [wished[photo.source.path] for photo in stay]
     looks = np.array([photo.look for photo in stay], np.uint64).reshape(len(stay), -1, 2)
     groups, pairs = near_duplicates(looks, near_duplicate_bits)
@@ -108,6 +114,23 @@ def _drop_duplicates(photos: Sequence[Photo], wished: Mapping[Path, str]) -> tup
     said = "the same pixels as {}"
     return list(best.values()), [
         Reject(photo.source.name, "duplicate", said.format(best[photo.pixels_sha256].source.name)) for photo in twins
+    ]
+
+
+def _drop_seen(
+    photos: Sequence[Photo], wished: Mapping[Path, str], seen: Looks, bits: int
+) -> tuple[list[Photo], list[Reject]]:
+    """Take out of val and test what base weights were trained on: scores on it would say nothing."""
+    looks = np.array([photo.look for photo in photos], np.uint64).reshape(len(photos), -1, 2)
+    of_base = np.repeat(seen[:, None], looks.shape[1], axis=1)
+    groups, _ = near_duplicates(np.concatenate([of_base, looks]), bits)
+    known = np.isin(groups[len(seen) :], groups[: len(seen)])
+    gone = [bool(k) and wished[photo.source.path] != "train" for photo, k in zip(photos, known, strict=True)]
+    said = "the base weights were trained on a photo that looks like it, and it would be in {}"
+    return [photo for photo, goes in zip(photos, gone, strict=True) if not goes], [
+        Reject(photo.source.name, "seen_by_base", said.format(wished[photo.source.path]))
+        for photo, goes in zip(photos, gone, strict=True)
+        if goes
     ]
 
 

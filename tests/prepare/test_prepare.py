@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 from stages.imaging.images import load_image, save_png
+from stages.imaging.near import look_of
 from stages.imaging.shards import Tiles
 from stages.imaging.splits import SPLITS, split_of
 from stages.prepare.__main__ import main
@@ -138,6 +139,23 @@ def test_what_cannot_be_used_is_listed_with_its_reason(project):
         "files": 17, "kept": 12, "converted": 0, "duplicates": 1, "rejected": 4, "near_duplicates": 0,
         "rejected_not_a_file": 1, "rejected_not_an_image": 1, "rejected_too_small": 1, "rejected_truncated": 1,
     }  # fmt: skip
+
+
+def test_what_the_base_weights_were_trained_on_is_no_test(project, capsys):
+    main()
+    splits = manifest().drop_duplicates("source").set_index("source")["split"]
+    Path("data/base").mkdir()
+    np.save("data/base/photographs.npy", np.concatenate([look_of(photo(number), False) for number in range(12)]))
+    seen = {split: splits.index[splits == split] for split in ("train", "val", "test")}
+    with pytest.raises(InputError, match="none of them is in val or test"):
+        main()
+    one = int(seen["test"][0][:2])
+    np.save("data/base/photographs.npy", look_of(photo(one, 80, 120), False))  # the same in another size
+    main()
+    now = manifest().drop_duplicates("source").set_index("source")["split"]
+    assert splits.drop(seen["test"][0]).equals(now)
+    assert pd.read_csv("data/prepared/rejects.csv")["reason"].tolist() == ["seen_by_base"]
+    assert "left out 1 photos of val or test that the base weights were trained on" in capsys.readouterr().out
 
 
 def test_near_duplicates_never_stand_in_two_splits(project, capsys):
