@@ -2,7 +2,7 @@
 
     python -m stages.runtime.profile base       # settings for hours of training on the photographs in data/raw
     dvc repro train@unet train@pconv train@pix2pix         # goes on where it was interrupted
-    python -m stages.base                       # data/models to data/base: weights in half precision, hashes of the photos
+    python -m stages.base                       # data/models to data/base: weights in half precision, hashes of photos
 
 `export` makes a model of base weights, as a training does of its own.
 """
@@ -25,7 +25,6 @@ from stages.runtime.files import write_array
 from stages.runtime.log import log
 from stages.runtime.params import read
 from stages.training import weights
-from stages.training.settings import ModelEntry
 
 BASE = Path("data/base")
 MODELS = Path("data/models")

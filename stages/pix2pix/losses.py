@@ -3,6 +3,9 @@
     min_G max_D   E log D(x, y) + E log(1 - D(x, G(x))) + 100 |y - G(x)|_1
 
 with the generator's usual change of sign, "make D say real", and the discriminator's loss halved (§3.3).
+
+In a composite most patches hold nothing that the generator made. With a share of missing pixels for each patch, only
+those are called fake, and only by as much (the soft labels of AOT-GAN; Zeng et al., TVCG 2022).
 """
 
 from typing import Literal
@@ -14,23 +17,41 @@ from torch import Tensor
 Objective = Literal["vanilla", "least_squares"]
 
 
-def judge(logits: Tensor, real: bool, objective: Objective) -> Tensor:
-    """How far the discriminator is from calling every patch real, or fake: a scalar.
+def distances(logits: Tensor, wanted: Tensor, objective: Objective) -> Tensor:
+    """How far the discriminator is, patch by patch, from what it should say.
 
     Args:
         logits: (N, 1, H, W).
-        real: what it should call them.
+        wanted: like `logits`, 1 for real and 0 for fake.
         objective: "vanilla" is the cross-entropy of the paper, "least_squares" that of Mao et al. (ICCV 2017).
     """
-    wanted = torch.full_like(logits, float(real))
     if objective == "vanilla":
-        return F.binary_cross_entropy_with_logits(logits, wanted)
-    return F.mse_loss(logits, wanted)
+        return F.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
+    return (logits - wanted).square()
 
 
-def discriminator_loss(real: Tensor, fake: Tensor, objective: Objective) -> Tensor:
-    """Half the sum of both mistakes; logits (N, 1, H, W) of real pictures and of answers without gradient."""
-    return (judge(real, True, objective) + judge(fake, False, objective)) / 2
+def share_of(hole: Tensor, logits: Tensor) -> Tensor:
+    """Return which share of the pixels around each patch's middle is missing, for (N, 1, H, W) holes."""
+    return F.adaptive_avg_pool2d(hole, (logits.shape[-2], logits.shape[-1]))
+
+
+def discriminator_loss(real: Tensor, fake: Tensor, fakeness: Tensor, objective: Objective) -> Tensor:
+    """Half the sum of both mistakes.
+
+    Args:
+        real: logits (N, 1, H, W) of real pictures.
+        fake: logits of answers without gradient.
+        fakeness: like `fake`, how much of each patch the generator made; 1 everywhere in the paper.
+        objective: as in `distances`.
+    """
+    of_real = distances(real, torch.ones_like(real), objective)
+    return (of_real.mean() + distances(fake, 1 - fakeness, objective).mean()) / 2
+
+
+def generator_loss(fake: Tensor, fakeness: Tensor, objective: Objective) -> Tensor:
+    """How far the discriminator is from calling what the generator made real, as a mean over `fakeness`."""
+    of_fake = distances(fake, torch.ones_like(fake), objective)
+    return (of_fake * fakeness).sum() / fakeness.sum().clamp(min=1e-6)
 
 
 def l1(filled: Tensor, target: Tensor) -> Tensor:

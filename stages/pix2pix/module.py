@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.optim import Adam, Optimizer
 
 from stages.inpainting.composite import composite
-from stages.pix2pix.losses import Objective, discriminator_loss, judge, l1
+from stages.pix2pix.losses import Objective, discriminator_loss, generator_loss, l1, share_of
 from stages.pix2pix.network import Generator, Norm, PatchDiscriminator, condition, to_signed
 from stages.training.module import InpaintingModule, MicroBatch
 from stages.training.settings import FitSettings
@@ -25,7 +25,10 @@ class Pix2PixSettings(FitSettings):
     infer_norm: str = Field(pattern="^(running|batch)$")
     infer_dropout: bool
     objective: Objective
+    judges_holes: bool
+    gan_weight: float = Field(ge=0)
     l1_weight: float = Field(ge=0)
+    discriminator_learning_rate: float = Field(gt=0, le=1)
 
 
 class Pix2PixModule(InpaintingModule):
@@ -48,9 +51,14 @@ class Pix2PixModule(InpaintingModule):
         """Constant, then falling linearly to 0 over the last `decay_steps`."""
         return self.settings.learning_rate * self.decay_at(step)
 
+    def learning_rate_of(self, name: str, step: int) -> float:
+        """The discriminator has a rate of its own, with the same decay."""
+        own = self.settings.discriminator_learning_rate * self.decay_at(step)
+        return own if name == "discriminator" else self.learning_rate_at(step)
+
     def training_step(self, batches: Sequence[MicroBatch]) -> dict[str, Tensor]:
         """The discriminator learns from an answer that is cut off from the generator; then the generator learns."""
-        judges, objective = self.discriminator, self.settings.objective
+        judges, settings = self.discriminator, self.settings
         answers: list[Tensor] = []  # of an undivided batch, which is answered once
 
         def of_discriminator(batch: MicroBatch) -> dict[str, Tensor]:
@@ -59,16 +67,21 @@ class Pix2PixModule(InpaintingModule):
                 filled = self.network(batch.image, batch.hole)
             if len(batches) == 1:
                 answers.append(filled)
-            fake = to_signed(filled).detach()
-            return {"loss": discriminator_loss(judges(known, real), judges(known, fake), objective)}
+            logits, fakeness = self._judged(filled.detach(), batch)
+            return {"loss": discriminator_loss(judges(known, real), logits, fakeness, settings.objective)}
 
         def of_generator(batch: MicroBatch) -> dict[str, Tensor]:
             filled = answers[0] if answers else self.network(batch.image, batch.hole)
-            fooled = judges(condition(batch.image, batch.hole), to_signed(filled))
-            gan, distance = judge(fooled, True, objective), l1(filled.float(), batch.target)
+            logits, fakeness = self._judged(filled, batch)
+            gan = generator_loss(logits, fakeness, settings.objective)
+            distance = l1(filled.float(), batch.target)
             composed = composite(batch.target, filled.detach().float(), batch.hole)
-            loss = gan + self.settings.l1_weight * distance
-            return {"loss": loss, "gan": gan, "l1": distance, "l1_composite": l1(composed, batch.target)}
+            terms = {"gan": gan, "l1": distance, "l1_composite": l1(composed, batch.target)}
+            loss = settings.gan_weight * gan + settings.l1_weight * distance
+            if settings.hole_perceptual_weight:
+                terms["hole_perceptual"] = self.hole_perceptual(filled, batch)
+                loss = loss + settings.hole_perceptual_weight * terms["hole_perceptual"]
+            return {"loss": loss, **terms}
 
         loss_d = self.optimise("discriminator", batches, of_discriminator)["loss"]
         judges.requires_grad_(False)
@@ -76,11 +89,23 @@ class Pix2PixModule(InpaintingModule):
         judges.requires_grad_(True)
         return {**terms, "discriminator": loss_d}
 
+    def _judged(self, filled: Tensor, batch: MicroBatch) -> tuple[Tensor, Tensor]:
+        """Return the logits of an answer, and how much of each patch the generator made.
+
+        The paper judges answers; with `judges_holes`, composites are judged, and only what is missing counts as made.
+        """
+        holes_alone = self.settings.judges_holes
+        picture = composite(batch.target, filled.float(), batch.hole) if holes_alone else filled
+        logits = self.discriminator(condition(batch.image, batch.hole), to_signed(picture))
+        return logits, share_of(batch.hole, logits) if holes_alone else torch.ones_like(logits)
+
     def configure_optimizers(self) -> dict[str, Optimizer]:
         """Adam for each, with the paper's momentum."""
         networks = {"generator": self.network, "discriminator": self.discriminator}
-        rate = self.settings.learning_rate
-        return {name: Adam(n.parameters(), lr=rate, betas=BETAS, fused=True) for name, n in networks.items()}
+        return {
+            name: Adam(network.parameters(), lr=self.learning_rate_of(name, 0), betas=BETAS, fused=True)
+            for name, network in networks.items()
+        }
 
 
 SETTINGS, MODULE = Pix2PixSettings, Pix2PixModule  # what stages/train.py asks for

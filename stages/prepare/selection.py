@@ -67,9 +67,7 @@ def check_rejects(rejects: Sequence[Reject], num_files: int, max_share: float) -
     raise InputError(f"{len(rejects)} of {num_files} files cannot be used{limit}; {what_to_do}:\n" + "\n".join(lines))
 
 
-def select(
-    photos: Sequence[Photo], shares: tuple[float, float], near_duplicate_bits: int, seen: Looks
-) -> Selection:
+def select(photos: Sequence[Photo], shares: tuple[float, float], near_duplicate_bits: int, seen: Looks) -> Selection:
     """Give each photo its split, the one its list says or else by its content, and leave out what it may not hold.
 
     Of photos with the same pixels the one in the strongest split stays, of those the first of the list. Of near

@@ -101,6 +101,10 @@ class InpaintingModule(nn.Module):
         """Return the learning rate of a step."""
         raise NotImplementedError
 
+    def learning_rate_of(self, name: str, step: int) -> float:  # noqa: ARG002 - for those who have several
+        """Return the learning rate of an optimizer at a step."""
+        return self.learning_rate_at(step)
+
     def decay_at(self, step: int) -> float:
         """Return the share of the learning rate that is left at a step: 1, then falling linearly over `decay_steps`."""
         return min(1.0, (self._settings.total_steps - step) / max(self._settings.decay_steps, 1))
@@ -150,9 +154,9 @@ class InpaintingModule(nn.Module):
         Returns:
             the loss terms and, as `gradient of NAME`, the gradients' norms before clipping; detached scalars.
         """
-        for optimizer in self.optimizers.values():
+        for name, optimizer in self.optimizers.items():
             for group in optimizer.param_groups:
-                group["lr"] = self.learning_rate_at(self.step)
+                group["lr"] = self.learning_rate_of(name, self.step)
         self._norms: dict[str, Tensor] = {}
         self._reseed()
         parts = [each.chunk(machine.micro_batches()) for each in to_float(batch)]
