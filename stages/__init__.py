@@ -18,3 +18,9 @@ Imports go down only: serving > retrain > stages, independent of each other > tr
 comparing > imaging > runtime; import-linter holds it. `tests/test_dvc_deps.py` compares what a stage imports with what
 `dvc.yaml` lists.
 """
+
+import os
+
+# Threads of torch that wait for work sleep instead of spinning, which slows everybody down on a busy machine, and
+# themselves most of all. It has to be said before torch is loaded.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -73,7 +73,14 @@ def _params(steps: int) -> dict[str, Any]:
         section["steps"] = steps - section.get("finetune_steps", 0)
         section["decay_steps"] = min(section["decay_steps"], steps) if "decay_steps" in section else None
         params["train"][key] = {name: value for name, value in section.items() if value is not None}
-    params["evaluate"] |= {"perceptual": False, "lpips": False, "fid": False, "photographs": False, "worst": 0}
+    params["evaluate"] |= {
+        "perceptual": False,
+        "critic": 0,
+        "lpips": False,
+        "fid": False,
+        "photographs": False,
+        "worst": 0,
+    }
     return params
 
 

@@ -27,7 +27,7 @@ def test_a_smaller_share_is_part_of_a_larger_one():
 @pytest.mark.skipif("INPAINT_LONG" not in os.environ, reason="six trainings take minutes: set INPAINT_LONG=1")
 def test_the_experiment_trains_on_shares_and_leaves_scores(tmp_path, monkeypatch):
     params = tiny_params() | {"pairs": {"per_cell": 1, "gallery": 2}}
-    params["evaluate"] = {"perceptual": True, "lpips": False, "fid": False, "worst": 1}
+    params["evaluate"] = {"perceptual": True, "critic": 8, "lpips": False, "fid": False, "worst": 1}
     make_project(tmp_path, params)
     split_of = ["train"] * 10 + ["test"] * 6
     tiles = [{"id": f"t{n}", "split": split, "photo": f"photo{n}"} for n, split in enumerate(split_of)]

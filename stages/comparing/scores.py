@@ -40,6 +40,7 @@ SCORES = (
     Score("hole_ssim", "hole SSIM", "", 4, "more"),
     Score("hole_l1_percent", "hole L1", "%", 2, "less"),
     Score("perceptual", "perceptual distance", "", 4, "less"),
+    Score("told_apart", "told from the truth", "", 2, "less"),
     Score("lpips", "LPIPS", "", 4, "less"),
     Score("sharpness", "sharpness", "", 3, "1"),
     Score("psnr", "PSNR", "dB", 2, "more"),

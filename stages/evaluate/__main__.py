@@ -53,6 +53,7 @@ class EvaluateParams(Settings):
     """The section `evaluate` of params.yaml."""
 
     perceptual: bool
+    critic: int = Field(ge=0)
     lpips: bool
     fid: bool
     photographs: bool
@@ -140,7 +141,7 @@ def _measures(params: EvaluateParams) -> Measures:
         per_pair["perceptual"] = Distance(device)
     if params.lpips:
         per_pair["lpips"] = Lpips(device)
-    return Measures(per_pair, Fid(device) if params.fid else None)
+    return Measures(per_pair, Fid(device) if params.fid else None, params.critic)
 
 
 def _write(out: Path, outcome: Outcome, photographs: PhotographOutcome, summary: dict[str, float | str]) -> None:

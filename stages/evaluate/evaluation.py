@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from stages.evaluate.critic import told_apart
 from stages.evaluate.filling import AT_HOME_S, Filler, Questions
 from stages.evaluate.perceptual import Distance, Fid, Lpips
 from stages.evaluate.scores import Answer, composite, score, to_floats
@@ -26,10 +27,12 @@ class Measures:
     Attributes:
         per_pair: by name of the score; called with composites, targets and holes.
         fid: takes in all pairs and answers at the end, or None.
+        critic: on how many pairs, from the first on, a fresh critic is trained and asked.
     """
 
     per_pair: dict[str, Distance | Lpips] = field(default_factory=dict)
     fid: Fid | None = None
+    critic: int = 0
 
 
 @dataclass
@@ -65,6 +68,7 @@ def evaluate(
     shown: dict[int, Pixels] = {}
     worst: list[tuple[float, int, Pixels]] = []  # a heap, the best of them first
     at_home = AtHome(AT_HOME_S)
+    composites: dict[int, Pixels] = {}
     step = max(1, CHUNK_BYTES // (4 * 3 * tiles.size**2))
     for start in range(0, len(pairs), step):
         chunk = by_tile.iloc[start : start + step]
@@ -74,8 +78,10 @@ def evaluate(
         answers = [Answer(*answer) for answer in zip(targets, holes, filled, strict=True)]
         scored = [*map_ordered(score, answers, "scores", "pair", at_home)]
         for row, is_shown, answer, found in zip(chunk.index, chunk["shown"], answers, scored, strict=True):
+            if is_shown or row < measures.critic:
+                composites[row] = _as_picture(answer)
             if is_shown:
-                shown[row] = _as_picture(answer)
+                shown[row] = composites[row]
             if num_worst:
                 _keep_worst(worst, num_worst, -found["hole_psnr"], row, answer)
         more = _measure(measures, targets, holes, filled)
@@ -84,8 +90,13 @@ def evaluate(
             for ms, of_pair, of_more in zip(milliseconds, scored, _rows(more, len(chunk)), strict=True)
         ]
     worst_by_row = {-row: picture for _, row, picture in sorted(worst, key=lambda one: -one[0])}
-    scores = pd.DataFrame(rows, index=by_tile.index)
-    return Outcome(pairs.join(scores), shown, worst_by_row)
+    scores = pairs.join(pd.DataFrame(rows, index=by_tile.index))
+    if measures.critic:
+        asked = pairs.iloc[: measures.critic]
+        targets, holes = tiles.gather(asked["tile_row"].to_numpy()), mask_set.gather(asked["hole_row"].to_numpy())
+        made = np.stack([composites[row] for row in asked.index])
+        scores["told_apart"] = pd.Series(told_apart(targets, made, holes, asked["photo"]), asked.index)
+    return Outcome(scores, shown, worst_by_row)
 
 
 def _as_picture(answer: Answer) -> Pixels:

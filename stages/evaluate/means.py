@@ -5,7 +5,7 @@ import pandas as pd
 from stages.imaging.holes import BUCKETS
 
 HEADLINES = ("hole_psnr", "psnr", "ssim", "l1_percent", "hole_l1_percent", "hole_ssim", "sharpness")
-OPTIONAL = ("perceptual", "lpips")  # where params ask for them
+OPTIONAL = ("perceptual", "told_apart", "lpips")  # where params ask for them
 
 
 def summarise(scores: pd.DataFrame) -> dict[str, float]:

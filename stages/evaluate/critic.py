@@ -1,0 +1,102 @@
+"""How often a fill can be told from the truth, by a critic that no training and no selection has ever met.
+
+A small network is trained from nothing to tell composites from photographs, given the hole. It is shown both versions
+of pictures it has not seen, and says which is the photograph: right half of the time means that it cannot tell. Trained
+on half of the photographs and asked about the other half, then the other way round, so that every pair has an answer.
+"""
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+SIDE = 64  # pixels of what it is shown at once
+STEPS = 60
+BATCH = 12  # pictures, each in both versions
+WIDTH = 32
+LEARNING_RATE = 2e-3
+
+Pixels = npt.NDArray[np.uint8]
+
+
+class Critic(nn.Module):
+    """Says of every place of a picture how much it looks like a photograph; the mean over the hole counts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        channels = 4
+        for stride in (2, 1, 2, 1):
+            layers += [nn.Conv2d(channels, WIDTH, 3, stride, 1), nn.LeakyReLU(0.2)]
+            channels = WIDTH
+        self.layers = nn.Sequential(*layers, nn.Conv2d(channels, 1, 1))
+
+    def forward(self, pictures: Tensor, holes: Tensor) -> Tensor:
+        """Return (N,) for pictures (N, 3, H, W) in [0, 1] with holes (N, 1, H, W): above 0 means a photograph."""
+        logits: Tensor = self.layers(torch.cat([2 * pictures - 1, holes], dim=1))
+        weight = F.adaptive_avg_pool2d(holes, (logits.shape[-2], logits.shape[-1]))
+        return (logits * weight).sum((1, 2, 3)) / weight.sum((1, 2, 3)).clamp(min=1e-6)
+
+
+def told_apart(targets: Pixels, composites: Pixels, holes: Pixels, photos: "pd.Series[str]") -> list[float]:
+    """Say for each pair whether the critic finds the photograph: 1, or 0; 0.5 where it finds both alike.
+
+    Args:
+        targets: uint8 (N, H, W, 3).
+        composites: likewise.
+        holes: uint8 (N, H, W), 1 = missing, some pixels in each.
+        photos: which photograph each is of.
+
+    Returns:
+        (N,), all nan where there is one photograph alone.
+    """
+    half_of = {photo: number % 2 for number, photo in enumerate(sorted(set(photos)))}
+    halves = np.array([half_of[photo] for photo in photos])
+    found = np.full(len(halves), np.nan)
+    if len(half_of) < 2:
+        return found.tolist()
+    rng = np.random.default_rng(0)
+    with torch.random.fork_rng(devices=[]):
+        for half in (0, 1):
+            known, asked = np.flatnonzero(halves != half), np.flatnonzero(halves == half)
+            critic = _train(targets, composites, holes, known, rng)
+            with torch.inference_mode():
+                for rows in np.array_split(asked, -(-len(asked) // BATCH)):
+                    truth, made, hole = _batch(targets, composites, holes, rows, np.random.default_rng(0))
+                    found[rows] = np.sign((critic(truth, hole) - critic(made, hole)).numpy()) / 2 + 0.5
+    return found.tolist()
+
+
+def _train(
+    targets: Pixels, composites: Pixels, holes: Pixels, rows: npt.NDArray[np.intp], rng: np.random.Generator
+) -> Critic:
+    torch.manual_seed(0)
+    critic = Critic()
+    optimizer = torch.optim.Adam(critic.parameters(), LEARNING_RATE)
+    for _ in range(STEPS):
+        truth, made, hole = _batch(targets, composites, holes, rng.choice(rows, BATCH), rng)
+        loss = (F.softplus(-critic(truth, hole)) + F.softplus(critic(made, hole))).mean()
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+    return critic
+
+
+def _batch(
+    targets: Pixels, composites: Pixels, holes: Pixels, rows: npt.NDArray[np.intp], rng: np.random.Generator
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Cut both versions of some pictures around missing pixels."""
+    side = min(SIDE, *holes.shape[1:])
+    cut: list[tuple[Pixels, Pixels, Pixels]] = []
+    for row in rows:
+        missing = np.argwhere(holes[row])
+        middle = missing[rng.integers(len(missing))]
+        top, left = (int(min(max(m - side // 2, 0), n - side)) for m, n in zip(middle, holes.shape[1:], strict=True))
+        part = (row, slice(top, top + side), slice(left, left + side))
+        cut.append((targets[part], composites[part], holes[part][..., None]))
+    truth, made, hole = (
+        torch.from_numpy(np.stack(each)).permute(0, 3, 1, 2).float() for each in zip(*cut, strict=True)
+    )
+    return truth / 255, made / 255, hole

@@ -1,0 +1,47 @@
+"""A fresh critic tells bad fills from the truth, and cannot tell what is no different."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import skimage.data
+
+from stages.evaluate.critic import told_apart
+from stages.imaging.drawing.everyday import draw_everyday
+
+
+@pytest.fixture(scope="module")
+def pairs() -> tuple[np.ndarray, np.ndarray, pd.Series]:
+    """Tiles of four photographs, and holes."""
+    wholes = [skimage.data.astronaut(), skimage.data.chelsea(), skimage.data.coffee(), skimage.data.rocket()]
+    rng = np.random.default_rng(0)
+    tiles, holes, photos = [], [], []
+    for number in range(48):
+        whole = wholes[number % 4]
+        y, x = (int(rng.integers(0, side - 72)) for side in whole.shape[:2])
+        tiles.append(whole[y : y + 72, x : x + 72])
+        holes.append(draw_everyday("object", (72, 72), rng))
+        photos.append(f"photo {number % 4}")
+    return np.stack(tiles), np.stack(holes), pd.Series(photos)
+
+
+def test_a_grey_fill_is_always_told(pairs) -> None:
+    targets, holes, photos = pairs
+    told = told_apart(targets, np.where(holes[..., None], np.uint8(128), targets), holes, photos)
+    assert np.mean(told) > 0.9
+    assert told == told_apart(targets, np.where(holes[..., None], np.uint8(128), targets), holes, photos)
+
+
+def test_the_truth_cannot_be_told_from_itself(pairs) -> None:
+    targets, holes, photos = pairs
+    assert set(told_apart(targets, targets, holes, photos)) == {0.5}
+
+
+def test_nor_can_its_own_mirror_image_in_the_hole(pairs) -> None:
+    targets, _, photos = pairs
+    everywhere = np.ones(targets.shape[:3], np.uint8)
+    assert 0.2 < np.mean(told_apart(targets, targets[:, :, ::-1].copy(), everywhere, photos)) < 0.8
+
+
+def test_one_photograph_is_not_enough(pairs) -> None:
+    targets, holes, photos = pairs
+    assert np.isnan(told_apart(targets, targets, holes, photos.map(lambda _: "one"))).all()
