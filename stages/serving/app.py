@@ -98,7 +98,7 @@ async def inpaint(
         bool | None, Form(description="Copy texture of the photo into the hole; empty: by model.")
     ] = None,
     format: Annotated[AnswerFormat, Form(description="keep: the photo's own; patch: only what changed, PNG.")] = "png",  # noqa: A002
-    quality: Annotated[int, Form(ge=1, le=100, description="Of JPEG.")] = 95,
+    quality: Annotated[int | None, Form(ge=1, le=100, description="Of JPEG; empty: as the photo.")] = None,
 ) -> Response:
     """Fill the hole of a photo.
 

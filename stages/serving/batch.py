@@ -13,11 +13,12 @@ import numpy as np
 
 from stages.imaging import user_mask
 from stages.imaging.images import BadImageError, printable_name
-from stages.imaging.photos import JPEG_QUALITY, SUFFIXES, Format, Photo, encode, open_photo, target
+from stages.imaging.photos import SUFFIXES, Format, Photo, encode, lost, open_photo, target
 from stages.imaging.user_mask import HoleIs, UserMask
 from stages.inpainting.challenge import Boxes, hole_of
 from stages.inpainting.cropping import Pixels, Settings
 from stages.inpainting.inpainter import Inpainter
+from stages.inpainting.photo import fill as fill_photo
 from stages.runtime.errors import InpaintError, InputError
 from stages.runtime.files import atomic_write, inside
 
@@ -36,8 +37,8 @@ class Options:
         hole_is: the colour that means "missing".
         settings: of the crops.
         format: of the results.
-        quality: of JPEG, 1 to 100.
-        keep_exif: camera, time and place go into the result, too.
+        quality: of JPEG, 1 to 100; None: as the photo's own.
+        keep_exif: camera, time, place and comments go into the result, too.
         concat: write before, hole and after side by side.
         resume: leave results that are there.
     """
@@ -45,7 +46,7 @@ class Options:
     hole_is: HoleIs = "white"
     settings: Settings = field(default_factory=Settings)
     format: Format = "keep"
-    quality: int = JPEG_QUALITY
+    quality: int | None = None
     keep_exif: bool = False
     concat: bool = False
     resume: bool = False
@@ -148,35 +149,16 @@ def _words(error: Exception) -> str:
 
 
 def _fill(job: Job, inpainter: Inpainter, options: Options) -> dict[str, Any]:
-    photo, given = _read(job, options.hole_is)
-    composite, report = inpainter(photo.pixels, given.missing, options.settings)
-    written = after(photo, given)
+    photo, mask = _read(job, options.hole_is)
+    written, report = fill_photo(photo, mask, inpainter, options.settings)
     if options.concat:
-        written = Photo(photo.pixels, None, photo.format, photo.profile)
-        composite = np.concatenate([photo.pixels, _drawn(given), composite], axis=1)
+        panels = [photo.pixels, _drawn(mask), written.pixels]
+        written = Photo(np.concatenate(panels, axis=1), None, photo.format, photo.metadata, encoding=photo.encoding)
     kind = target(written, options.format, job.out.suffix)
-    content = encode(written, composite, kind, options.quality, options.keep_exif)
+    content = encode(written, kind, options.quality, options.keep_exif)
     with atomic_write(job.out) as file:
         file.write(content)
-    return report | {
-        "warnings": [*photo.notes, *given.warnings, *lost(photo, kind)],
-        "is_nearly_all": bool(given.missing.mean() > user_mask.NEARLY_ALL),
-    }
-
-
-def after(photo: Photo, given: UserMask) -> Photo:
-    """Return the photo as its result is written: what was transparent and is filled has become opaque."""
-    if photo.alpha is None:
-        return photo
-    alpha = np.where(given.missing, np.uint8(255), photo.alpha)
-    return Photo(
-        photo.pixels, None if (alpha == 255).all() else alpha, photo.format, photo.profile, photo.exif, photo.grey
-    )
-
-
-def lost(photo: Photo, kind: str) -> list[str]:
-    """Say what a format cannot hold."""
-    return [f"{kind} holds no transparency: it is lost"] if photo.alpha is not None and kind in ("JPEG", "BMP") else []
+    return report | {"warnings": [*report["warnings"], *lost(written, kind, options.keep_exif)]}
 
 
 def _drawn(given: UserMask) -> Pixels:

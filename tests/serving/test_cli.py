@@ -156,7 +156,7 @@ def test_before_hole_and_after_side_by_side(folder: Path) -> None:
 def test_check_looks_and_writes_nothing(folder: Path) -> None:
     Image.fromarray(255 - np.asarray(opened("hole.png"))).save("inverse.png")
     code, said, wrong = inpaint("check", "photos/a.png", "inverse.png")
-    assert (code, said) == (0, "photos/a.png: 90 x 60 pixels, 96.30% missing, by brightness\n")
+    assert (code, said) == (0, "photos/a.png: 90 x 60 pixels, 96.30% missing, by brightness (white is missing)\n")
     assert "is white the hole, or black?" in wrong
     assert inpaint("check", "photos", "hole.png")[0] == 1
     assert sorted(path.name for path in folder.iterdir()) == ["hole.png", "inverse.png", "photos"]
