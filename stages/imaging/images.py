@@ -48,7 +48,8 @@ class BadImageError(InputError):
 
     Attributes:
         code: the reason, a word that does not change: `not_a_file`, `unreadable`, `changed`, `not_an_image`,
-            `truncated`, `corrupt`, `too_many_pixels`, `float_image`, `bit_depth`, `mostly_transparent`.
+            `truncated`, `corrupt`, `too_many_pixels`, `float_image`, `bit_depth`, `mostly_transparent`,
+            `size_mismatch`, `too_large_for_format`.
         detail: the same in words.
         name: of the file, where it has one.
     """

@@ -20,13 +20,14 @@ from PIL.JpegImagePlugin import get_sampling
 
 from stages.imaging import metadata
 from stages.imaging.appearance import turn
-from stages.imaging.images import Opened, decode_image, open_picture, opened, refusing
+from stages.imaging.images import BadImageError, Opened, decode_image, open_picture, opened, refusing
 from stages.imaging.metadata import Metadata
 
 Format = Literal["keep", "png", "jpg"]
 SUFFIXES = {
-    ".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF", ".bmp": "BMP",
-    ".gif": "GIF", ".avif": "AVIF", ".ppm": "PPM",
+    ".jpg": "JPEG", ".jpeg": "JPEG", ".jpe": "JPEG", ".jfif": "JPEG", ".mpo": "JPEG", ".png": "PNG", ".webp": "WEBP",
+    ".tif": "TIFF", ".tiff": "TIFF", ".bmp": "BMP", ".gif": "GIF", ".avif": "AVIF", ".ppm": "PPM", ".pgm": "PPM",
+    ".pbm": "PPM", ".pnm": "PPM",
 }  # fmt: skip
 MEDIA_TYPES = {
     "JPEG": "image/jpeg",
@@ -35,7 +36,8 @@ MEDIA_TYPES = {
     "TIFF": "image/tiff",
     "AVIF": "image/avif",
 }
-_WRITTEN = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "AVIF")
+CAMERA = ("HEIF", "JXL", "RAW")  # formats that are written back as JPEG
+WRITTEN = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "AVIF")
 _OPTIONS: dict[str, dict[str, Any]] = {
     "JPEG": {"quality": 95, "subsampling": 0},
     "PNG": {"compress_level": 1},
@@ -46,6 +48,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {
 _LOSSY_WEBP = {"quality": 90, "exact": True}
 _HEAD_BYTES = 2**20  # in which a WebP says how it is stored
 _WITHOUT_TRANSPARENCY = ("JPEG", "BMP")
+_MOST_SIDE = {"JPEG": 65_500, "WEBP": 16_383}
 _DEEP = ("PNG", "TIFF")  # formats that hold 16 bits
 
 Pixels = npt.NDArray[np.uint8]
@@ -131,6 +134,11 @@ def _own_encoding(found: Opened, file: BinaryIO) -> dict[str, Any]:
     return {}
 
 
+def kind_of(path: Path) -> str:
+    """Return the format that a file's name promises, Pillow's name; "" where it promises none that is read."""
+    return SUFFIXES.get(path.suffix.lower(), "")
+
+
 def target(photo: Photo, wanted: Format, suffix: str = "") -> str:
     """Return the format in which a photo is written: Pillow's name.
 
@@ -142,7 +150,7 @@ def target(photo: Photo, wanted: Format, suffix: str = "") -> str:
     if wanted != "keep":
         return {"png": "PNG", "jpg": "JPEG"}[wanted]
     kept = SUFFIXES.get(suffix.lower(), photo.format)
-    return kept if kept in _WRITTEN else "PNG"
+    return kept if kept in WRITTEN else "PNG"
 
 
 def encode(photo: Photo, kind: str, quality: int | None = None, keep_exif: bool = False) -> bytes:
@@ -153,7 +161,14 @@ def encode(photo: Photo, kind: str, quality: int | None = None, keep_exif: bool 
         kind: Pillow's name of the format; see `target`, and `lost` for what it cannot hold.
         quality: of JPEG, 1 to 100. None: the file's own tables, where it was a JPEG, else 95.
         keep_exif: all but the orientation, which is always upright: camera, time, often the place, and comments.
+
+    Raises:
+        BadImageError: the photo has more pixels a side than the format can hold.
     """
+    side, most = max(photo.pixels.shape[:2]), _MOST_SIDE.get(kind, 2**31)
+    if side > most:
+        detail = f"{kind} holds at most {most} pixels a side, and the photo has {side}; write it as PNG or TIFF"
+        raise BadImageError("too_large_for_format", detail)
     picture = Image.fromarray(photo.pixels if photo.deep is None or kind not in _DEEP else photo.deep)
     if photo.grey and picture.mode == "RGB":
         picture = picture.convert("L")
