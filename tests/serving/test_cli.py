@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -266,6 +267,16 @@ def test_photos_that_come_are_filled_until_interrupted(folder: Path) -> None:
         finally:
             watching.send_signal(signal.SIGINT)
         assert watching.wait(30) == 130
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "no.such.host.invalid"])
+def test_a_port_that_is_taken_is_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], host: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = str(other.getsockname()[1])
+        assert main_with(["serve", "--model", "telea", "--host", host, "--port", port], monkeypatch) == 2
+    assert f"port {port} of {host} cannot be used: " in capsys.readouterr().err
 
 
 def test_help_comes_at_once_and_without_torch(tmp_path: Path) -> None:
