@@ -13,6 +13,7 @@ from PIL import Image
 from stages.imaging import user_mask
 from stages.imaging.photos import Photo
 from stages.imaging.user_mask import UserMask
+from stages.inpainting import edges
 from stages.inpainting.cropping import Box, Missing, Pixels, Settings, crops, membrane, weights
 from stages.inpainting.inpainter import Inpainter
 
@@ -52,6 +53,8 @@ def fill(
         alpha, stays = _opaque(alpha, weight, boxes, mask.source == user_mask.OF_THE_PHOTO)
         if stays:
             warnings.append("transparent pixels in the hole stay transparent; `alpha` as the hole fills them")
+    if edge := edges.warning(pixels, weight == 255):
+        warnings.append(edge)
     deep = photo.deep
     if deep is not None:
         deep = np.where(weight > 0, np.asarray(Image.fromarray(composite).convert("L")).astype(np.uint16) * 257, deep)

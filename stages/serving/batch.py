@@ -19,6 +19,7 @@ from stages.imaging import user_mask
 from stages.imaging.images import printable_name
 from stages.imaging.photos import Format, Photo, encode, lost, open_photo, read_photo, target
 from stages.imaging.user_mask import HoleIs, UserMask
+from stages.inpainting import edges
 from stages.inpainting.challenge import Boxes, hole_of
 from stages.inpainting.cropping import Pixels, Settings
 from stages.inpainting.inpainter import Inpainter
@@ -177,7 +178,8 @@ def check(jobs: list[Job], options: Options) -> Iterator[dict[str, Any]]:
             continue
         h, w = photo.pixels.shape[:2]
         share = round(float(given.missing.mean()), 6)
-        warnings = [*photo.notes, *given.warnings]
+        edge = edges.warning(photo.pixels, given.missing)
+        warnings = [*photo.notes, *given.warnings, *([edge] if edge else [])]
         yield said | {
             "status": "done",
             "size": [w, h],

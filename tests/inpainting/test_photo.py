@@ -82,3 +82,23 @@ def test_a_mask_of_everything_is_said_to_be_one() -> None:
     _, report = fill(photo_of(np.zeros((H, W, 3), np.uint8)), everything, MEAN)
     assert report["is_nearly_all"]
     assert "hardly anything is known" in report["warnings"][0]
+
+
+def object_on_noise() -> np.ndarray:
+    """A disc with a soft edge on a textured ground."""
+    rng = np.random.default_rng(0)
+    ground = np.asarray(
+        Image.fromarray(rng.integers(90, 160, (20, 25, 3), np.uint8)).resize((W, H), Image.Resampling.BICUBIC)
+    )
+    share = (50 - np.hypot(Y - 80, X - 90)).clip(-1.5, 1.5) / 3 + 0.5
+    return (ground + share[..., None] * ([20, 30, 240] - ground.astype(float))).round().astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("room_px", "grow", "is_said"), [(-2, 0, True), (0, 0, True), (0, 6, False), (6, 0, False), (None, 0, False)]
+)
+def test_an_edge_of_an_object_along_the_border_is_said(room_px: int | None, grow: int, is_said: bool) -> None:
+    pixels = object_on_noise()
+    missing = np.hypot(Y - 80, X - 90) < 50 + room_px if room_px is not None else np.hypot(Y - 80, X - 20) < 12
+    _, report = fill(photo_of(pixels), doubted(missing, "boxes"), MEAN, Settings(grow=grow))
+    assert any("a strong edge runs along" in warning for warning in report["warnings"]) == is_said
