@@ -12,6 +12,7 @@ All of it can be said by the environment, so that it never enters a DVC hash:
 import ctypes
 import os
 import platform
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -104,6 +105,16 @@ def device(asked: str | None = None) -> str:
     if kind == "cuda" and not torch.cuda.is_available():
         raise InputError(f"{name} is {said!r}, but torch finds no CUDA device here; cpu is always there")
     return said
+
+
+def may_have_gpu() -> bool:
+    """Tell whether torch may find a device beside the CPU, without its import, which takes seconds."""
+    if os.environ.get("INPAINT_DEVICE") or Path("/dev/kfd").exists():  # AMD's
+        return os.environ.get("INPAINT_DEVICE") != "cpu"
+    try:
+        return int(ctypes.CDLL("libcuda.so.1").cuInit(0)) == 0
+    except OSError:
+        return False
 
 
 def precision() -> str:
