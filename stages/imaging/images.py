@@ -19,25 +19,19 @@ from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from PIL.ImageFile import ImageFile
-from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from stages.imaging.appearance import orientation, to_srgb, turn
+from stages.imaging.formats import FORMATS, NO_TONES, FormatError, identify  # noqa: F401
 from stages.imaging.jpeg import complaint
 from stages.runtime.errors import InputError
 from stages.runtime.files import atomic_write
 
-FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "PPM")  # JPEG is also what opens MPO
 MOST_MEGAPIXELS = 178  # beyond, Pillow itself refuses
 
 _DRAFT_GAP = 2  # a JPEG decoded at 1/2, 1/4 or 1/8 keeps so many times the side that is needed, as in thumbnails
 _MODES = {"1": "one_bit", "L": "grey", "LA": "grey", "La": "grey", "P": "palette", "PA": "palette"}
-_SAMPLE_FORMAT, _FLOATING = 339, 3  # a tag of TIFF, and one of its values
-_NO_TONES = {
-    True: ("float_image", "pixels are floating-point numbers, whose black and white nothing says"),
-    False: ("bit_depth", "pixels are 32-bit or signed integers, whose black and white nothing says"),
-}
 _UNCHANGED = ("RGB", "RGBA", "RGBX", "RGBa")
 
 Pixels = npt.NDArray[np.uint8]
@@ -48,7 +42,7 @@ class BadImageError(InputError):
 
     Attributes:
         code: the reason, a word that does not change: `not_a_file`, `unreadable`, `changed`, `not_an_image`,
-            `truncated`, `corrupt`, `too_many_pixels`, `float_image`, `bit_depth`, `mostly_transparent`,
+            `needs_extra`, `truncated`, `corrupt`, `too_many_pixels`, `float_image`, `bit_depth`, `mostly_transparent`,
             `size_mismatch`, `too_large_for_format`.
         detail: the same in words.
         name: of the file, where it has one.
@@ -192,12 +186,12 @@ def opened(file: BinaryIO, max_megapixels: float, short_side: int | None = None)
     """Open a picture of any format and decode it; the arguments and errors are those of `decode`."""
     with refusing(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what Pillow warns of is refused, or harmless, such as odd metadata
-        with _identified(file) as picture:
+        with identify(file, max_megapixels) as picture:
             check_size(picture, max_megapixels)
             size, damage = picture.size, ""
             said = orientation(picture) if picture.format == "TIFF" else 1  # Pillow turns TIFF itself
-            is_deep = ";16" in f"{picture.mode} {picture.tile}"
-            if short_side:
+            is_deep = ";16" in f"{picture.mode} {getattr(picture, 'tile', '')}"
+            if short_side and isinstance(picture, ImageFile):
                 picture.draft(picture.mode, (short_side * _DRAFT_GAP,) * 2)
             picture.load()  # before all that swallows errors: a second attempt can succeed with half a picture
             if picture.format in ("JPEG", "MPO"):
@@ -205,22 +199,6 @@ def opened(file: BinaryIO, max_megapixels: float, short_side: int | None = None)
             still = orientation(picture)
             shape = size if still >= 5 else size[::-1]
             yield Opened(picture, still, shape, max(said, still) > 1, is_deep, damage)
-
-
-def _identified(file: BinaryIO) -> ImageFile:
-    format_of_samples = None
-    try:
-        return Image.open(file, formats=FORMATS)
-    except UnidentifiedImageError:
-        with suppress(Exception):  # no TIFF, or one that lies
-            file.seek(0)
-            tags = ImageFileDirectory_v2(file.read(8))
-            file.seek(tags.next)
-            tags.load(file)
-            format_of_samples = tags.get(_SAMPLE_FORMAT, (None,))[0]
-        if format_of_samples:
-            raise BadImageError(*_NO_TONES[format_of_samples == _FLOATING]) from None
-        raise
 
 
 def decode_image(file: BinaryIO, max_megapixels: float) -> Pixels:
@@ -241,8 +219,8 @@ def refusing(name: str = "") -> Iterator[None]:
 
 def _reason(error: Exception) -> tuple[str, str]:
     words = f"{type(error).__name__}: {error}"
-    if isinstance(error, UnidentifiedImageError):
-        return "not_an_image", f"not a picture in a format that is read ({', '.join(FORMATS)})"
+    if isinstance(error, FormatError):
+        return error.code, error.detail
     if isinstance(error, Image.DecompressionBombError):
         return "too_many_pixels", words
     if isinstance(error, MemoryError) or getattr(error, "errno", None) is not None:
@@ -268,7 +246,7 @@ def _to_rgb(picture: Image.Image, changes: list[str]) -> Image.Image:
     if picture.mode.startswith("I;16"):
         picture = Image.fromarray(((np.asarray(picture).astype(np.uint32) + 128) // 257).astype(np.uint8))
     if picture.mode in ("F", "I"):
-        raise BadImageError(*_NO_TONES[picture.mode == "F"])
+        raise BadImageError(*NO_TONES[picture.mode == "F"])
     if picture.mode not in _UNCHANGED:
         changes.append(_MODES.get(picture.mode, picture.mode.lower()))
     if not picture.has_transparency_data:

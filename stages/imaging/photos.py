@@ -27,7 +27,8 @@ Format = Literal["keep", "png", "jpg"]
 SUFFIXES = {
     ".jpg": "JPEG", ".jpeg": "JPEG", ".jpe": "JPEG", ".jfif": "JPEG", ".mpo": "JPEG", ".png": "PNG", ".webp": "WEBP",
     ".tif": "TIFF", ".tiff": "TIFF", ".bmp": "BMP", ".gif": "GIF", ".avif": "AVIF", ".ppm": "PPM", ".pgm": "PPM",
-    ".pbm": "PPM", ".pnm": "PPM",
+    ".pbm": "PPM", ".pnm": "PPM", ".heic": "HEIF", ".heif": "HEIF", ".hif": "HEIF", ".jxl": "JXL",
+    **dict.fromkeys((".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2", ".pef", ".srw"), "RAW"),
 }  # fmt: skip
 MEDIA_TYPES = {
     "JPEG": "image/jpeg",
@@ -150,7 +151,7 @@ def target(photo: Photo, wanted: Format, suffix: str = "") -> str:
     if wanted != "keep":
         return {"png": "PNG", "jpg": "JPEG"}[wanted]
     kept = SUFFIXES.get(suffix.lower(), photo.format)
-    return kept if kept in WRITTEN else "PNG"
+    return kept if kept in WRITTEN else "JPEG" if kept in CAMERA else "PNG"
 
 
 def encode(photo: Photo, kind: str, quality: int | None = None, keep_exif: bool = False) -> bytes:
