@@ -5,19 +5,19 @@ answered = answer(asked, inpainter, max_megapixels=64)
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
 
 from stages.imaging import user_mask
 from stages.imaging.images import BadImageError
-from stages.imaging.photos import JPEG_QUALITY, MEDIA_TYPES, Photo, encode, read_photo, target
+from stages.imaging.photos import MEDIA_TYPES, Photo, encode, lost, read_photo, target
 from stages.imaging.user_mask import HoleIs, UserMask
-from stages.inpainting.cropping import Pixels, Settings
+from stages.inpainting.cropping import Settings
 from stages.inpainting.inpainter import Inpainter
+from stages.inpainting.photo import fill
 from stages.runtime.errors import InputError
-from stages.serving.batch import after, lost
 
 AnswerFormat = Literal["keep", "png", "jpg", "patch"]
 MOST_CROPS_SAID = 20  # headers are short
@@ -37,7 +37,7 @@ class Asked:
         patches: answers of the format "patch", laid on the photo first, in this order, each with its left and top.
         settings: of the crops.
         format: of the answer: a whole picture, or a "patch": the smallest box around what has changed, as PNG.
-        quality: of JPEG.
+        quality: of JPEG; None: as the photo's own.
     """
 
     image: bytes
@@ -49,7 +49,7 @@ class Asked:
     patches: Sequence[tuple[bytes, tuple[int, int]]] = ()
     settings: Settings = field(default_factory=Settings)
     format: AnswerFormat = "png"
-    quality: int = JPEG_QUALITY
+    quality: int | None = None
 
 
 @dataclass(frozen=True)
@@ -70,26 +70,24 @@ def answer(asked: Asked, inpainter: Inpainter, max_megapixels: float) -> Answere
     """
     started = time.perf_counter()
     photo = _patched(read_photo(asked.image, max_megapixels), asked.patches, max_megapixels)
-    given = _hole(asked, photo, max_megapixels)
-    composite, report = inpainter(photo.pixels, given.missing, asked.settings)
-    written = after(photo, given)
+    written, report = fill(photo, _hole(asked, photo, max_megapixels), inpainter, asked.settings)
     if asked.format == "patch":
         left, top, right, bottom = report["changed"] or [0, 0, 1, 1]
-        written, composite = _cut(written, composite, (slice(top, bottom), slice(left, right)))
+        written = _cut(written, (slice(top, bottom), slice(left, right)))
     kind = "PNG" if asked.format == "patch" else target(photo, asked.format)
-    content = encode(written, composite, kind, asked.quality)
+    content = encode(written, kind, asked.quality)
     said = {
         **report,
         "crops": report["crops"][:MOST_CROPS_SAID],
-        "warnings": [*photo.notes, *given.warnings, *lost(written, kind)],
+        "warnings": [*report["warnings"], *lost(written, kind)],
         "total_ms": round(1000 * (time.perf_counter() - started), 1),
     }
     return Answered(content, MEDIA_TYPES.get(kind, f"image/{kind.lower()}"), said)
 
 
-def _cut(photo: Photo, composite: Pixels, part: tuple[slice, slice]) -> tuple[Photo, Pixels]:
+def _cut(photo: Photo, part: tuple[slice, slice]) -> Photo:
     alpha = None if photo.alpha is None else photo.alpha[part]
-    return Photo(composite[part], alpha, "PNG", photo.profile, grey=photo.grey), composite[part]
+    return Photo(photo.pixels[part], alpha, "PNG", photo.metadata, photo.grey)
 
 
 def _patched(photo: Photo, patches: Sequence[tuple[bytes, tuple[int, int]]], max_megapixels: float) -> Photo:
@@ -102,7 +100,7 @@ def _patched(photo: Photo, patches: Sequence[tuple[bytes, tuple[int, int]]], max
         pixels[part] = patch.pixels
         if alpha is not None:
             alpha[part] = 255 if patch.alpha is None else patch.alpha
-    return Photo(pixels, alpha, photo.format, photo.profile, photo.exif, photo.grey, photo.notes)
+    return replace(photo, pixels=pixels, alpha=alpha)
 
 
 def _place(at: tuple[int, int], size: tuple[int, ...], photo: Photo, what: str) -> tuple[slice, slice]:
@@ -131,5 +129,4 @@ def _hole(asked: Asked, photo: Photo, max_megapixels: float) -> UserMask:
         whole = np.zeros((h, w), bool)
         whole[part] = given.missing
         return user_mask.doubted(whole, given.source)
-    user_mask.check_size(given, photo)
     return given

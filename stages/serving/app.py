@@ -23,7 +23,7 @@ from starlette.formparsers import MultiPartParser
 from stages.imaging.images import BadImageError
 from stages.inpainting.cropping import MOST_FEATHER_PX, MOST_GROW_PX, Settings
 from stages.inpainting.inpainter import Inpainter
-from stages.runtime.errors import InpaintError
+from stages.runtime.errors import InpaintError, InputError
 from stages.runtime.log import log
 from stages.serving import examples
 from stages.serving.answer import AnswerFormat, Asked, answer
@@ -98,7 +98,7 @@ async def inpaint(
         bool | None, Form(description="Copy texture of the photo into the hole; empty: by model.")
     ] = None,
     format: Annotated[AnswerFormat, Form(description="keep: the photo's own; patch: only what changed, PNG.")] = "png",  # noqa: A002
-    quality: Annotated[int, Form(ge=1, le=100, description="Of JPEG.")] = 95,
+    quality: Annotated[int | None, Form(ge=1, le=100, description="Of JPEG; empty: as the photo.")] = None,
 ) -> Response:
     """Fill the hole of a photo.
 
@@ -221,12 +221,21 @@ def serve(served: ModelManager, limits: Limits, host: str, port: int, allowed: l
     """Load the first model, say where the server is, and answer until interrupted.
 
     Raises:
-        InputError: the first model cannot be loaded.
+        InputError: the first model cannot be loaded, or the port is taken.
     """
     served.load_first()
     hosts = ["127.0.0.1", "localhost", "::1", socket.gethostname(), *([host] if host not in ("0.0.0.0", "::") else [])]  # noqa: S104
     app = create_app(served, limits, [*hosts, *allowed])
     config = uvicorn.Config(app, host, port, log_level="warning", timeout_graceful_shutdown=10, server_header=False)
-    listening = config.bind_socket()
+    listening = _listening(host, port)
     log(f"inpaint: http://{host}:{listening.getsockname()[1]} with {served.names()[0]} (Ctrl-C ends it)")
     uvicorn.Server(config).run([listening])
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    try:
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        raise InputError(
+            f"port {port} of {host} cannot be used: {error.strerror}; say another --port or --host"
+        ) from None

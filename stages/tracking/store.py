@@ -3,6 +3,7 @@
 The store is `MLFLOW_TRACKING_URI`, or the file `mlflow.db` in the project's root with artifacts beside it.
 """
 
+import errno
 import fcntl
 import logging
 import os
@@ -10,7 +11,7 @@ import sqlite3
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
@@ -108,11 +109,19 @@ def _said_to_mlflow(address: str) -> Iterator[None]:
 
 @contextmanager
 def locked(name: str) -> Iterator[None]:
-    """Wait for and hold a lock of the whole project: two processes never bring the same thing into MLflow at once."""
+    """Wait for and hold a lock of the whole project: two processes never bring the same thing into MLflow at once.
+
+    In a project that is read-only nothing is held: who cannot write the lock has nothing to bring.
+    """
     folder = project.root() / ".locks"
-    folder.mkdir(exist_ok=True)
-    with (folder / f"mlflow-{name}.lock").open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with ExitStack() as held:
+        try:
+            folder.mkdir(exist_ok=True)
+            file = held.enter_context((folder / f"mlflow-{name}.lock").open("a"))
+            fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError as error:
+            if error.errno not in (errno.EACCES, errno.EROFS, errno.EPERM):
+                raise
         yield
 
 

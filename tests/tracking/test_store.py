@@ -9,7 +9,8 @@ import pytest
 
 from stages.tracking import store
 from tests.clone import ROOT
-from tests.tracked import wait_for
+from tests.prepare.test_states import without_privilege
+from tests.tracked import wait_for, write_database
 
 CONNECT = "from stages.tracking import store\nwith store.reached():\n    store.connect()"
 
@@ -47,3 +48,19 @@ def test_what_another_machine_set_at_the_same_moment_is_set_once_more() -> None:
     refusals += [MlflowException("no such version"), MlflowException("no such version")]
     with pytest.raises(MlflowException, match="no such version"):
         store.set_twice_if_need_be(setting)
+
+
+@pytest.mark.slow
+def test_a_project_that_is_read_only_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    write_database(tmp_path)
+    with store.reached():
+        store.connect()
+    for path in (*tmp_path.rglob("*"), tmp_path):
+        path.chmod(0o500 if path.is_dir() else 0o400)
+    with without_privilege(tmp_path), store.reached():
+        assert store.connect().search_registered_models() == []
+        with pytest.raises(PermissionError):
+            (tmp_path / "new").touch()
+    tmp_path.chmod(0o700)
