@@ -201,13 +201,17 @@ def _judge(call: Call, tree: Path) -> str:
         said = "promoted" if decision.promoted else "kept"
         aliases.note(candidate.version, {"gate.decision": said, "gate.reason": decision.reason})
         if decision.promoted:
-            promoted.append((name, candidate.version.number, decision.reason))
+            promoted.append((candidate.version, decision.reason))
+        else:
+            aliases.keep_out(candidate.version)
         log(f"retrain: {key}: {said}: {decision.reason}")
     if call.batch and any(gate.surely_worse(one, call.params.refuse_loss_db) for one in call.decisions.values()):
         log(f"retrain: models are worse for the new photographs, which go to {call.refused} for a person to look at")
+        for version, _ in promoted:
+            aliases.keep_out(version)
         return "refused"
-    for name, number, reason in promoted:
-        aliases.promote(name, number, f"gate: {reason}")
+    for version, reason in promoted:
+        aliases.promote(version.name, version.number, f"gate: {reason}")
     return "promoted" if promoted else "kept"
 
 

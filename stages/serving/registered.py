@@ -46,8 +46,10 @@ def promote(
     model: Annotated[str, typer.Argument(help="models:/NAME/VERSION or models:/NAME@challenger.")],
     why: Why = "promoted by hand",
 ) -> None:
-    """Make a version the champion of its model: what is used where no version is named. Lifts a veto on it."""
+    """Make a version the champion of its model: what is used where no version is named."""
     version = versions().resolve(model)
+    if version.tags.get("gate.decision") == "kept":
+        typer.echo(f"the gate kept version {version.number} out: {version.tags.get('gate.reason', '')}", err=True)
     before, new = aliases().promote(version.name, version.number, why)
     was = f"; it was version {before.number}" if before else ""
     typer.echo(f"version {new.number} is the champion of {new.name}{was}")

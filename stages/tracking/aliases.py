@@ -1,15 +1,16 @@
 """Which version is used: the aliases of a registered model, how they moved, and which versions may not come back.
 
     champion     what is used where no version is named
-    challenger   the newest version that is not
+    challenger   the newest version that is not, until a gate keeps it out
     previous     the champion before, to which a rollback returns
 
 Every move is written down as a tag of the version that it made champion, so the ledger lives where the aliases live and
-all machines that share a registry share it. A rollback also gives the version that it leaves a veto, which no gate
-overrules; a person lifts it, or promotes the version by hand.
+all machines that share a registry share it. A rollback also gives the version that it leaves a veto: nothing promotes
+that version until a person has lifted it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -50,35 +51,54 @@ def champion(name: str) -> Version | None:
     Raises:
         TrackingError: MLflow cannot be reached.
     """
-    return next((version for version in versions.registered(name) if CHAMPION in version.aliases), None)
+    return _with_alias(versions.registered(name), CHAMPION)
 
 
-def promote(name: str, number: str, why: str) -> tuple[Version | None, Version]:
+def promote(name: str, number: str, why: str, over: str | None = None) -> tuple[Version | None, Version]:
     """Make a version the champion, and the champion before the `previous` one; done before, it changes nothing.
 
     Args:
         name: of the registered model.
-        number: of the version. A veto on it is lifted.
+        number: of the version.
         why: for the ledger.
+        over: the version that has to be the champion until now, "" for none; None where any may be.
 
     Returns:
         the champion before, if there was one, and the new one.
 
     Raises:
-        InputError: there is no such version.
+        InputError: there is no such version, a veto is on it, or another version is the champion than `over`.
         TrackingError: MLflow cannot be reached.
     """
-    new, before = versions.resolve(f"models:/{name}/{number}"), champion(name)
-    if before is not None and before.number == number:
-        return before, new
-    with store.reached(), store.locked("registry"):
-        client = store.connect()
+    with _opened(name) as (client, known):
+        new, before = _numbered(known, name, number), _with_alias(known, CHAMPION)
+        if before is not None and before.number == number:
+            _drop(client, new, CHALLENGER)  # which a call that was cut off left
+            return before, new
         if VETO in new.tags:
-            client.delete_model_version_tag(name, number, VETO)
+            raise InputError(
+                f"version {number} of {name} is under a veto ({new.tags[VETO]}); to promote it all the same, first "
+                f"inpaint model lift-veto models:/{name}/{number}"
+            )
+        if over is not None and over != (before.number if before else ""):
+            raise InputError(
+                f"version {number} of {name} was compared with version {over or 'none'}, but the champion is now "
+                f"version {before.number if before else 'none'}; the next call compares them"
+            )
         if before is not None:
             client.set_registered_model_alias(name, PREVIOUS, before.number)
         _crown(client, new, why)
     return before, new
+
+
+def keep_out(version: Version) -> None:
+    """Take the alias from a challenger that is not to become champion.
+
+    Raises:
+        TrackingError: MLflow cannot be reached.
+    """
+    with _opened(version.name) as (client, known):
+        _drop(client, _numbered(known, version.name, version.number), CHALLENGER)
 
 
 def rollback(name: str, why: str) -> tuple[Version, Version]:
@@ -95,14 +115,15 @@ def rollback(name: str, why: str) -> tuple[Version, Version]:
         InputError: there is no champion, or none before it.
         TrackingError: MLflow cannot be reached.
     """
-    left = champion(name)
-    if left is None:
-        raise InputError(f"{name} has no champion to roll back from")
-    earlier = _earlier(versions.registered(name), left)
-    if not earlier:
-        raise InputError(f"version {left.number} of {name} is the only champion there was: there is nothing before it")
-    with store.reached(), store.locked("registry"):
-        client = store.connect()
+    with _opened(name) as (client, known):
+        left = _with_alias(known, CHAMPION)
+        if left is None:
+            raise InputError(f"{name} has no champion to roll back from")
+        earlier = _earlier(known, left)
+        if not earlier:
+            raise InputError(
+                f"version {left.number} of {name} is the only champion there was: there is nothing before it"
+            )
         client.set_model_version_tag(name, left.number, VETO, f"{_now()}: {why}"[:_LONGEST])
         _crown(client, earlier[0], f"rolled back from version {left.number}: {why}")
         if len(earlier) > 1:
@@ -122,12 +143,33 @@ def lift_veto(name: str, number: str) -> str:
         InputError: there is no such version, or no veto on it.
         TrackingError: MLflow cannot be reached.
     """
-    version = versions.resolve(f"models:/{name}/{number}")
-    if VETO not in version.tags:
-        raise InputError(f"there is no veto on version {number} of {name}")
-    with store.reached(), store.locked("registry"):
-        store.connect().delete_model_version_tag(name, number, VETO)
+    with _opened(name) as (client, known):
+        version = _numbered(known, name, number)
+        if VETO not in version.tags:
+            raise InputError(f"there is no veto on version {number} of {name}")
+        client.delete_model_version_tag(name, number, VETO)
     return version.tags[VETO]
+
+
+@contextmanager
+def _opened(name: str) -> Iterator[tuple["MlflowClient", list[Version]]]:
+    """Hold the registry's lock, and read the versions of a registered model under it."""
+    with store.reached(), store.locked("registry"):
+        yield store.connect(), versions.registered(name)
+
+
+def _numbered(known: Sequence[Version], name: str, number: str) -> Version:
+    found = [version for version in known if version.number == number]
+    return found[0] if found else versions.resolve(f"models:/{name}/{number}")  # which says what there is
+
+
+def _with_alias(known: Sequence[Version], alias: str) -> Version | None:
+    return next((version for version in known if alias in version.aliases), None)
+
+
+def _drop(client: "MlflowClient", version: Version, alias: str) -> None:
+    if alias in version.aliases:
+        client.delete_registered_model_alias(version.name, alias)
 
 
 def was_champion(version: Version) -> bool:
@@ -171,8 +213,7 @@ def _crown(client: "MlflowClient", version: Version, why: str) -> None:
     """Write the move down, then make it: a call that is killed between leaves a line too many, never one too few."""
     write_down(client, version.name, version.number, why)
     client.set_registered_model_alias(version.name, CHAMPION, version.number)
-    if CHALLENGER in version.aliases:
-        client.delete_registered_model_alias(version.name, CHALLENGER)
+    _drop(client, version, CHALLENGER)
 
 
 def _earlier(known: Sequence[Version], left: Version) -> list[Version]:
