@@ -12,10 +12,12 @@ into the inbox meanwhile waits until the next call has completed it.
 
 import argparse
 import json
+import os
 import sys
 import time
+import uuid
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +27,13 @@ from stages.retrain import doctor, drift, gate, inbox, report, trial
 from stages.retrain.settings import RetrainParams
 from stages.retrain.worktree import Worktree
 from stages.runtime import files, guard
-from stages.runtime.errors import BusyError
+from stages.runtime.errors import BusyError, InputError
 from stages.runtime.log import log
 from stages.runtime.params import read, read_seed
-from stages.tracking import aliases
+from stages.tracking import aliases, versions
 
 CODES = {"promoted": 0, "kept": 10, "nothing new": 11, "refused": 12}
-STATE = Path(".retrain/call.json")  # what the call in progress has decided on; gone when it is done
+STATE = Path(".retrain/call.json")  # what the call in progress took in and decided; gone when all of it is done
 
 _MOST_COMPARED = 400  # photographs that are there, chosen evenly, are enough to know what they look like
 _TOLD = 3  # changed stages that are named; the first call has them all
@@ -44,18 +46,24 @@ class Call:
     Attributes:
         photos: the folder of the project's photographs; None where a list names them, so that none can be added.
         params: the section `retrain`.
+        id: by which MLflow has it once, however often it was cut off.
         batch: the name of the folder that new photographs go to; "" where there are none.
         findings: how they differ from those that are there.
         picture: the same, drawn.
-        decisions: of the gate, by key of the model.
+        outcome: what was decided, one of `CODES`; "" before that.
+        resumes: whether it goes on with a training, or with what was decided, of a call that was cut off.
+        models: by key, what the gate decided (as JSON), of which version, and which was the champion then.
     """
 
     photos: Path | None
     params: RetrainParams
+    id: str = field(default_factory=lambda: uuid.uuid4().hex)
     batch: str = ""
     findings: list[drift.Finding] = field(default_factory=list)
     picture: Any = None
-    decisions: dict[str, gate.Decision] = field(default_factory=dict)
+    outcome: str = ""
+    resumes: bool = False
+    models: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
     def folder(self) -> Path:
@@ -66,6 +74,11 @@ class Call:
     def refused(self) -> Path:
         """Where the batch goes if it is refused."""
         return Path(self.params.refused) / self.batch
+
+    def write_down(self) -> None:
+        """Keep what was taken in and decided, for the next call to complete should this one be cut off."""
+        said = {"id": self.id, "batch": self.batch, "outcome": self.outcome, "models": self.models}
+        files.write_json(STATE, said)
 
 
 def retrain(call: Call, dry: bool, commit: bool) -> str:
@@ -82,13 +95,21 @@ def retrain(call: Call, dry: bool, commit: bool) -> str:
     shop = Worktree(Path())
     shop.check_committed()
     waiting = inbox.waiting(Path(call.params.inbox)) if call.photos else []
-    resumes = STATE.exists() and any(Path(".resume").glob("*"))
-    if resumes and waiting:
-        log(f"retrain: {len(waiting)} new photographs wait until the training that was cut off is done")
-    new = [] if resumes else waiting
+    if call.resumes and waiting:
+        log(f"retrain: {len(waiting)} new photographs wait until the call that was cut off is done")
+    new = [] if call.resumes else waiting
     if dry:
         return _say_what_would_be(shop, call, new)
-    if call.photos and not resumes:
+    if not call.outcome:
+        if ended := _take_stock(shop, call, new):
+            return ended
+        _train_and_judge(shop, call)
+    return _act(shop, call, commit)
+
+
+def _take_stock(shop: Worktree, call: Call, new: list[Path]) -> str:
+    """Take photographs in; return the outcome if nothing is to be trained, else ""."""
+    if call.photos and not call.resumes:
         shop.refresh(call.photos)
     if new and _is_unlike(call, new):
         return _refuse_before(call, new)
@@ -100,23 +121,47 @@ def retrain(call: Call, dry: bool, commit: bool) -> str:
             return "nothing new"
         more = f"; and {len(changes) - _TOLD} more stages" if len(changes) > _TOLD else ""
         log("retrain: to be run: " + "; ".join(changes[:_TOLD]) + more)
-        files.write_json(STATE, {"batch": call.batch})
-    return _train_and_judge(shop, call, commit)
+        call.write_down()
+    return ""
 
 
-def _train_and_judge(shop: Worktree, call: Call, commit: bool) -> str:
+def _train_and_judge(shop: Worktree, call: Call) -> None:
     with shop.opened() as tree:
         shop.repro()
-        outcome = _judge(call, tree)
-        if outcome == "refused":
-            inbox.put_aside(call.folder, call.refused)
-        else:
-            shop.bring_home()
-    if outcome != "refused":
+        call.outcome = _judge(call, tree)
+    call.write_down()
+
+
+def _act(shop: Worktree, call: Call, commit: bool) -> str:
+    """Do what was decided. Each step may be done again: whatever cuts a call off, the next one does what is left."""
+    if call.outcome == "refused":
+        inbox.put_aside(call.folder, call.refused)
+    else:
+        shop.bring_home()
         _hand_on(shop, call, commit)
-    report.log(read("publish.experiment", str), _name(call), call.findings, call.picture, call.decisions, outcome)
+    _move_aliases(call)
+    _report(call)
+    os.sync()  # DVC leaves to the system when it writes: a power cut is not to undo what counts as done
     STATE.unlink()
-    return outcome
+    return call.outcome
+
+
+def _move_aliases(call: Call) -> None:
+    """Promote what the gate decided to promote, unless a person decided otherwise meanwhile."""
+    for key, model in call.models.items():
+        version = versions.resolve(f"models:/{model['name']}/{model['version']}")
+        if model["promoted"]:
+            try:
+                aliases.promote(version.name, version.number, f"gate: {model['reason']}", over=model["champion"])
+            except InputError as error:
+                log(f"retrain: {key}: not promoted: {error}")
+                model |= {"promoted": False, "reason": str(error)}
+        else:
+            aliases.keep_out(version)
+        said = "promoted" if model["promoted"] else "kept"
+        aliases.note(version, {"gate.decision": said, "gate.reason": model["reason"]})
+    if call.outcome == "promoted" and not any(model["promoted"] for model in call.models.values()):
+        call.outcome = "kept"
 
 
 def _clear_away() -> None:
@@ -131,7 +176,10 @@ def _begin() -> Call:
     photos = Path(read("prepare.photos", str))
     call = Call(photos if photos.suffix != ".csv" else None, read("retrain", RetrainParams))
     if STATE.exists():
-        call.batch = json.loads(STATE.read_text(encoding="utf-8"))["batch"]
+        said = json.loads(STATE.read_text(encoding="utf-8"))
+        for name in ("id", "batch", "outcome", "models"):
+            setattr(call, name, said.get(name, getattr(call, name)))
+        call.resumes = bool(call.outcome) or any(Path(".resume").glob("*"))
         log("retrain: going on with a call that was cut off")
     return call
 
@@ -165,7 +213,7 @@ def _is_unlike(call: Call, new: list[Path]) -> bool:
 
 def _take_in(call: Call, new: list[Path]) -> None:
     call.batch = call.batch or _new_batch(call)
-    files.write_json(STATE, {"batch": call.batch})
+    call.write_down()
     inbox.move(new, Path(call.params.inbox), call.folder)
     log(f"retrain: {len(new)} photographs taken into {call.folder}")
 
@@ -180,16 +228,17 @@ def _refuse_before(call: Call, new: list[Path]) -> str:
     place = Path(call.params.refused) / _new_batch(call)
     inbox.move(new, Path(call.params.inbox), place)
     log(f"retrain: {len(new)} photographs look like none that are there; they are in {place} for a person to look at")
-    report.log(read("publish.experiment", str), f"retrain {place.name}", call.findings, call.picture, {}, "refused")
+    call.batch, call.outcome = place.name, "refused"
+    _report(call)
     return "refused"
 
 
 def _judge(call: Call, tree: Path) -> str:
-    """Let the gate decide on every model, and move the aliases."""
+    """Let the gate decide on every model, and return what becomes of the call."""
     models, methods = read("models", dict[str, Any]), read("methods", dict[str, Any])
     classical = [key for key in methods if key not in models and (tree / f"data/evaluation/{key}").exists()]
     prefix, rng = read("publish.model_name", str), np.random.default_rng([read_seed(), *b"gate"])
-    promoted = []
+    decisions = []
     for key in models:
         name = f"{prefix}-{key}"
         candidate = trial.try_out(tree, key, name, classical)
@@ -197,22 +246,16 @@ def _judge(call: Call, tree: Path) -> str:
             log(f"retrain: {key}: version {candidate.version.number} is the champion")
             continue
         decision = gate.decide(candidate.case, call.params.gate, rng)
-        call.decisions[key] = decision
-        said = "promoted" if decision.promoted else "kept"
-        aliases.note(candidate.version, {"gate.decision": said, "gate.reason": decision.reason})
-        if decision.promoted:
-            promoted.append((candidate.version, decision.reason))
-        else:
-            aliases.keep_out(candidate.version)
-        log(f"retrain: {key}: {said}: {decision.reason}")
-    if call.batch and any(gate.surely_worse(one, call.params.refuse_loss_db) for one in call.decisions.values()):
+        decisions.append(decision)
+        champion = candidate.case.champion.version if candidate.case.champion else ""
+        call.models[key] = {"name": name, "version": candidate.version.number, "champion": champion, **asdict(decision)}
+        log(f"retrain: {key}: {'to be promoted' if decision.promoted else 'kept'}: {decision.reason}")
+    if call.batch and any(gate.surely_worse(one, call.params.refuse_loss_db) for one in decisions):
         log(f"retrain: models are worse for the new photographs, which go to {call.refused} for a person to look at")
-        for version, _ in promoted:
-            aliases.keep_out(version)
+        for model in call.models.values():
+            model |= {"promoted": False, "reason": f"its photographs are refused; {model['reason']}"}
         return "refused"
-    for version, reason in promoted:
-        aliases.promote(version.name, version.number, f"gate: {reason}")
-    return "promoted" if promoted else "kept"
+    return "promoted" if any(one.promoted for one in decisions) else "kept"
 
 
 def _hand_on(shop: Worktree, call: Call, commit: bool) -> None:
@@ -220,6 +263,11 @@ def _hand_on(shop: Worktree, call: Call, commit: bool) -> None:
         shop.push()
     if commit and (made := shop.commit(f"Models of {_name(call)}")):
         log(f"retrain: committed dvc.lock, {made[:12]}")
+
+
+def _report(call: Call) -> None:
+    said = report.Said(call.id, _name(call), call.outcome, call.findings, call.picture, call.models)
+    report.log(read("publish.experiment", str), said)
 
 
 def _name(call: Call) -> str:
@@ -242,9 +290,8 @@ def call(dry: bool, commit: bool) -> int:
     def once() -> None:
         start, made = time.monotonic(), _begin()
         outcome = retrain(made, dry, commit)
-        models = {key: report.as_json(decision) for key, decision in made.decisions.items()}
         drifted = {finding.name: finding.statistic for finding in made.findings}
-        words = {"outcome": outcome, "batch": made.batch, "drift": drifted, "models": models}
+        words = {"outcome": outcome, "batch": made.batch, "drift": drifted, "models": made.models}
         log(f"retrain: {outcome}")
         log(json.dumps(words | {"seconds": round(time.monotonic() - start, 1)}))
         ended.append(outcome)

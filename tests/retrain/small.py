@@ -29,7 +29,7 @@ class Small:
         with Repo.init(str(root), subdir=root != self.repository):
             pass
         shutil.copy2(ROOT / ".dvc/config", root / ".dvc")
-        stages = {"publish": {"cmd": COPY, "deps": ["data/raw"], "outs": ["data/made"]}}
+        stages = {"copy": {"cmd": COPY, "deps": ["data/raw"], "outs": ["data/made"]}}
         (root / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}))
         (root / ".gitignore").write_text("/data\n/.retrain\n/.locks\n/mlflow.db*\n/mlartifacts\n__pycache__\n")
         self.commit()
