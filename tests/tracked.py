@@ -161,6 +161,7 @@ def write_outputs(tree: Path, seed: int = 0) -> dict[str, Any]:
         (folder / "by_ratio.csv").write_text("holes,hole_psnr\n0-10 %,15\n")
     (data / "prepared").mkdir(exist_ok=True)
     photos = pd.DataFrame({"split": ["train", "val", "test"], "photo": ["a" * 64, "b" * 64, "c" * 64]})
+    photos["perceptual_hash"] = [digit * 32 for digit in "abc"]
     photos.to_parquet(data / "prepared/manifest.parquet", index=False)
     (data / "report").mkdir(exist_ok=True)
     (data / "report/index.html").write_text(f"<h1>Report {seed}</h1>")

@@ -18,7 +18,7 @@ from stages.tracking import store
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-TRAINED_ON = "photographs.txt"  # among the artifacts of a training's run: hashes of what it learned from
+TRAINED_ON = "photographs.txt"  # among the artifacts of a run: SHA-256 and perceptual hash of what was learned from
 MODEL_SHA = "model_sha256"  # names a tag, also of a logged model: SHA-256 of the `model.pt2`
 ONNX_SHA = "onnx_sha256"  # names a tag: SHA-256 of the `model.onnx`
 OUTPUT = "dvc."  # begins a tag that names an output of the pipeline; its value is DVC's hash of the output
@@ -130,8 +130,11 @@ def fetched(version: Version) -> Iterator[Path]:
         yield folder
 
 
-def trained_on(version: Version) -> frozenset[str] | None:
-    """Return the hashes of the photographs that a version learned from, None where its run does not say.
+def trained_on(version: Version) -> dict[str, str] | None:
+    """Return the photographs that a version learned from, None where its run does not say.
+
+    Returns:
+        SHA-256 to perceptual hash, as `stages.imaging.near.as_text` writes it; "" where an earlier version did not.
 
     Raises:
         TrackingError: MLflow cannot be reached.
@@ -141,4 +144,5 @@ def trained_on(version: Version) -> frozenset[str] | None:
         if all(each.path != TRAINED_ON for each in client.list_artifacts(version.run_id)):
             return None
         path = client.download_artifacts(version.run_id, TRAINED_ON, folder)
-        return frozenset(Path(path).read_text(encoding="utf-8").split())
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+        return {digest: look for digest, _, look in (line.partition(" ") for line in lines)}
