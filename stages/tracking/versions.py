@@ -6,7 +6,7 @@ with fetched(version) as folder: ...               # with its model.pt2 and mode
 
 import re
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,7 +64,7 @@ def resolve(uri: str) -> Version:
         if named["alias"] in version.aliases or named["number"] == version.number:
             return version
     known = ", ".join(sorted({version.name for version in registered()})) or "none"
-    raise InputError(f"{uri} is not registered at {store.uri()}; dvc repro registers models; there are: {known}")
+    raise InputError(f"{uri} is not registered at {store.shown()}; dvc repro registers models; there are: {known}")
 
 
 def registered(name: str = "") -> list[Version]:
@@ -75,10 +75,45 @@ def registered(name: str = "") -> list[Version]:
     """
     with store.reached():
         client = store.connect()
-        found = client.search_model_versions(f"name = '{_quoted(name)}'" if name else f"tags.`{MODEL_SHA}` != ''")
-        aliases = {each: _aliases(client, each) for each in {str(version.name) for version in found}}
-    versions = [_version(version, aliases) for version in found]
-    return sorted(versions, key=lambda version: (version.name, -int(version.number)))
+        found = [one for each in ([name] if name else _names(client)) for one in _versions_of(client, each)]
+    return sorted(found, key=lambda version: (version.name, -int(version.number)))
+
+
+def _names(client: "MlflowClient") -> list[str]:
+    """List registered models: those of ours, or all of a store that cannot search by tags."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        found = client.search_model_versions(f"tags.`{MODEL_SHA}` != ''")
+        return sorted({str(version.name) for version in found})
+    except MlflowException as error:
+        if error.error_code != "INVALID_PARAMETER_VALUE":
+            raise
+    return sorted(str(model.name) for model in pages(client.search_registered_models))
+
+
+def _versions_of(client: "MlflowClient", name: str) -> list[Version]:
+    """Read the versions of a registered model; of stores whose search leaves tags out, one by one."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        found = list(pages(client.search_model_versions, f"name = '{_quoted(name)}'"))
+        aliases = client.get_registered_model(name).aliases if found else {}
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return []
+    whole = [one if one.tags else client.get_model_version(name, str(one.version)) for one in found]
+    return [_version(one, aliases) for one in whole]
+
+
+def pages(search: Callable[..., Any], *words: Any) -> Iterator[Any]:
+    """Yield all that a search of MLflow's client finds, page by page."""
+    page = search(*words)
+    yield from page
+    while page.token:
+        page = search(*words, page_token=page.token)
+        yield from page
 
 
 def _quoted(name: str) -> str:
@@ -87,13 +122,9 @@ def _quoted(name: str) -> str:
     return name
 
 
-def _aliases(client: "MlflowClient", name: str) -> dict[str, str]:
-    return {alias: str(number) for alias, number in client.get_registered_model(name).aliases.items()}
-
-
-def _version(found: Any, aliases: dict[str, dict[str, str]]) -> Version:
+def _version(found: Any, aliases: Mapping[str, Any]) -> Version:
     name, number = str(found.name), str(found.version)
-    mine = tuple(sorted(alias for alias, of in aliases[name].items() if of == number))
+    mine = tuple(sorted(alias for alias, of in aliases.items() if str(of) == number))
     tags = {str(key): str(value) for key, value in found.tags.items()}
     made, description = int(found.creation_timestamp), str(found.description or "")
     return Version(name, number, tags.get(MODEL_SHA, ""), mine, made, description, str(found.run_id or ""), tags)
