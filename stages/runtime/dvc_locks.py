@@ -14,6 +14,7 @@ from typing import Any
 import psutil
 
 from stages.runtime.errors import InputError
+from stages.runtime.locks import flock
 
 RWLOCK = Path(".dvc/tmp/rwlock")
 
@@ -75,7 +76,7 @@ def _named(path: Path) -> dict[int, str]:
     if not path.exists():
         return {}
     with path.with_name("rwlock.lock").open("a") as guarded:
-        fcntl.flock(guarded, fcntl.LOCK_EX)  # as DVC does while it writes
+        flock(guarded, fcntl.LOCK_EX)  # as DVC does while it writes
         text = path.read_text(encoding="utf-8")
     try:
         lock: dict[str, Any] = json.loads(text)

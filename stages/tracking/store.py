@@ -19,6 +19,7 @@ from urllib.request import url2pathname
 
 from stages.runtime import project
 from stages.runtime.errors import LoginError, TrackingError
+from stages.runtime.locks import flock
 from stages.tracking.record import Point
 
 if TYPE_CHECKING:
@@ -134,7 +135,7 @@ def locked(name: str) -> Iterator[None]:
     folder = project.root() / ".locks"
     folder.mkdir(exist_ok=True)
     with (folder / f"mlflow-{name}.lock").open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        flock(file, fcntl.LOCK_EX)
         yield
 
 

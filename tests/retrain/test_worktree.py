@@ -1,14 +1,18 @@
 """The worktree beside the project: what it takes from there, what it brings home, what it leaves in git."""
 
+import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
 import pytest
 
 from stages.retrain.worktree import LOCK, Worktree
-from stages.runtime.errors import InputError
+from stages.runtime import guard
+from stages.runtime.errors import BusyError, InputError
+from tests.clone import ROOT
 from tests.retrain.small import Small, away_from_users
 
 pytestmark = pytest.mark.usefixtures(away_from_users.__name__)
@@ -108,3 +112,39 @@ def test_a_worktree_that_cannot_be_used_is_made_anew(tmp_path: Path, broken: str
     repro(project)
     assert project.made() == {"one", "two"}
     assert project.git("rev-parse", "--abbrev-ref", "HEAD") == "main"
+
+
+ORPHAN = """
+import sys
+from pathlib import Path
+from stages.retrain.worktree import Worktree
+from stages.runtime import guard
+
+guard.end_with_parent = lambda: None  # as where the kernel does not end programs with their parent
+with guard.only_one("retrain"):
+    Worktree(Path()).run(["python", "-c", "print('at work', file=__import__('sys').stderr, flush=True); input()"])
+"""
+
+
+def test_what_a_killed_call_had_started_keeps_the_next_one_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
+    (tmp_path / ".retrain/tree").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(guard, "_ORPHAN_S", 0)
+    pipes = dict.fromkeys(("stdin", "stderr"), subprocess.PIPE)
+    with subprocess.Popen([sys.executable, "-c", ORPHAN], env=os.environ | {"PYTHONPATH": str(ROOT)}, **pipes) as call:
+        assert call.stdin is not None
+        assert call.stderr is not None
+        assert call.stderr.readline() == b"at work\n"
+        call.kill()
+        call.wait()
+        with pytest.raises(
+            BusyError, match=rf"what process {call.pid}, which was killed, had started is still at work"
+        ):
+            guard.only_one("retrain").__enter__()
+        call.stdin.close()  # which ends it
+        monkeypatch.setattr(guard, "_ORPHAN_S", 60)
+        with guard.only_one("retrain"):
+            pass
