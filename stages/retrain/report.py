@@ -71,5 +71,5 @@ def log(experiment: str, said: Said) -> None:
 def _note(findings: Sequence[Finding], models: Mapping[str, Any]) -> str:
     lines = [f"- new photographs: {finding}" for finding in findings if finding.p < 0.05]
     for key, one in models.items():
-        lines.append(f"- **{key}** {'promoted' if one['promoted'] else 'kept'}: {one['reason']}")
+        lines.append(f"- **{key}** {one['decision']}: {one['reason']}")
     return "\n".join(lines) or "nothing to compare"

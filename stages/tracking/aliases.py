@@ -2,6 +2,7 @@
 
     champion     what is used where no version is named
     challenger   the newest version that is not, until a gate keeps it out
+    candidate    what passed the gate and waits for a person, who approves or rejects it
     previous     the champion before, to which a rollback returns
 
 Every move is written down as a tag of the version that it made champion, so the ledger lives where the aliases live and
@@ -22,9 +23,10 @@ from stages.tracking.versions import Version
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
+CHAMPION, CHALLENGER, CANDIDATE, PREVIOUS = "champion", "challenger", "candidate", "previous"
 VETO = "inpaint.veto"
 _MOVE = "inpaint.champion_since."  # followed by the time, so that a version may be champion more than once
+_REJECTED = "inpaint.rejected."  # followed by the time
 _LONGEST = 4000  # characters of a tag that every store takes
 
 
@@ -34,15 +36,17 @@ class Move:
 
     Attributes:
         name: the registered model.
-        number: the version that became champion.
+        number: the version that became champion, or was rejected.
         at: when, UTC, as 2026-01-31T12:00:00.123456Z.
         why: in words.
+        is_rejection: whether a person kept it from becoming champion.
     """
 
     name: str
     number: str
     at: str
     why: str
+    is_rejection: bool = False
 
 
 def champion(name: str) -> Version | None:
@@ -73,13 +77,9 @@ def promote(name: str, number: str, why: str, over: str | None = None) -> tuple[
     with _opened(name) as (client, known):
         new, before = _numbered(known, name, number), _with_alias(known, CHAMPION)
         if before is not None and before.number == number:
-            _drop(client, new, CHALLENGER)  # which a call that was cut off left
+            _drop(client, new, CHALLENGER, CANDIDATE)  # which a call that was cut off left
             return before, new
-        if VETO in new.tags:
-            raise InputError(
-                f"version {number} of {name} is under a veto ({new.tags[VETO]}); to promote it all the same, first "
-                f"inpaint model lift-veto models:/{name}/{number}"
-            )
+        _refuse_vetoed(new)
         if over is not None and over != (before.number if before else ""):
             raise InputError(
                 f"version {number} of {name} was compared with version {over or 'none'}, but the champion is now "
@@ -91,6 +91,65 @@ def promote(name: str, number: str, why: str, over: str | None = None) -> tuple[
     return before, new
 
 
+def propose(name: str, number: str) -> None:
+    """Make a version the candidate that waits for a person; a champion meanwhile stays what it is.
+
+    Raises:
+        InputError: there is no such version, or a veto is on it.
+        TrackingError: MLflow cannot be reached.
+    """
+    with _opened(name) as (client, known):
+        version = _numbered(known, name, number)
+        _refuse_vetoed(version)
+        if CHAMPION not in version.aliases:
+            client.set_registered_model_alias(name, CANDIDATE, number)
+            _drop(client, version, CHALLENGER)
+
+
+def candidate(name: str) -> Version:
+    """Return the version that waits for a person.
+
+    Raises:
+        InputError: none does.
+        TrackingError: MLflow cannot be reached.
+    """
+    found = _with_alias(versions.registered(name), CANDIDATE)
+    if found is None:
+        raise InputError(f"no version of {name} waits for approval; inpaint model list shows what there is")
+    return found
+
+
+def reject(name: str, why: str) -> Version:
+    """Keep the candidate out: it loses its alias, and gets a veto.
+
+    Raises:
+        InputError: no version waits.
+        TrackingError: MLflow cannot be reached.
+    """
+    waiting = candidate(name)
+    with _opened(name) as (client, known):
+        version, now = _numbered(known, name, waiting.number), _now()
+        client.set_model_version_tag(name, version.number, f"{_REJECTED}{now}", why[:_LONGEST])
+        client.set_model_version_tag(name, version.number, VETO, f"{now}: {why}"[:_LONGEST])
+        _drop(client, version, CANDIDATE)
+    return version
+
+
+def settle(name: str) -> None:
+    """Write down what was done in MLflow's own pages: a candidate that was made the champion there.
+
+    Raises:
+        TrackingError: MLflow cannot be reached.
+    """
+    with _opened(name) as (client, known):
+        version = _with_alias(known, CHAMPION)
+        if version is not None and CANDIDATE in version.aliases:
+            before = [move.number for move in ledger(name) if not move.is_rejection and move.number != version.number]
+            if before:
+                client.set_registered_model_alias(name, PREVIOUS, before[-1])
+            _crown(client, version, "approved in MLflow")
+
+
 def keep_out(version: Version) -> None:
     """Take the alias from a challenger that is not to become champion.
 
@@ -98,7 +157,7 @@ def keep_out(version: Version) -> None:
         TrackingError: MLflow cannot be reached.
     """
     with _opened(version.name) as (client, known):
-        _drop(client, _numbered(known, version.name, version.number), CHALLENGER)
+        _drop(client, _numbered(known, version.name, version.number), CHALLENGER, CANDIDATE)
 
 
 def rollback(name: str, why: str) -> tuple[Version, Version]:
@@ -158,6 +217,14 @@ def _opened(name: str) -> Iterator[tuple["MlflowClient", list[Version]]]:
         yield store.connect(), versions.registered(name)
 
 
+def _refuse_vetoed(version: Version) -> None:
+    if VETO in version.tags:
+        raise InputError(
+            f"version {version.number} of {version.name} is under a veto ({version.tags[VETO]}); to promote it all the "
+            f"same, first inpaint model lift-veto models:/{version.name}/{version.number}"
+        )
+
+
 def _numbered(known: Sequence[Version], name: str, number: str) -> Version:
     found = [version for version in known if version.number == number]
     return found[0] if found else versions.resolve(f"models:/{name}/{number}")  # which says what there is
@@ -167,8 +234,8 @@ def _with_alias(known: Sequence[Version], alias: str) -> Version | None:
     return next((version for version in known if alias in version.aliases), None)
 
 
-def _drop(client: "MlflowClient", version: Version, alias: str) -> None:
-    if alias in version.aliases:
+def _drop(client: "MlflowClient", version: Version, *aliases: str) -> None:
+    for alias in set(aliases).intersection(version.aliases):
         client.delete_registered_model_alias(version.name, alias)
 
 
@@ -178,16 +245,17 @@ def was_champion(version: Version) -> bool:
 
 
 def ledger(name: str = "") -> list[Move]:
-    """Return all moves of the alias `champion`, of all registered models or of one, the oldest first.
+    """Return all moves of the alias `champion` and all rejections, of all registered models or of one, by time.
 
     Raises:
         TrackingError: MLflow cannot be reached.
     """
     moves = [
-        Move(version.name, version.number, tag.removeprefix(_MOVE), why)
+        Move(version.name, version.number, tag.removeprefix(kind), why, kind == _REJECTED)
         for version in versions.registered(name)
         for tag, why in version.tags.items()
-        if tag.startswith(_MOVE)
+        for kind in (_MOVE, _REJECTED)
+        if tag.startswith(kind)
     ]
     return sorted(moves, key=lambda move: (move.at, move.name))
 
@@ -213,7 +281,7 @@ def _crown(client: "MlflowClient", version: Version, why: str) -> None:
     """Write the move down, then make it: a call that is killed between leaves a line too many, never one too few."""
     write_down(client, version.name, version.number, why)
     client.set_registered_model_alias(version.name, CHAMPION, version.number)
-    _drop(client, version, CHALLENGER)
+    _drop(client, version, CHALLENGER, CANDIDATE)
 
 
 def _earlier(known: Sequence[Version], left: Version) -> list[Version]:

@@ -22,6 +22,7 @@ TRAINED_ON = "photographs.txt"  # among the artifacts of a run: SHA-256 and perc
 MODEL_SHA = "model_sha256"  # names a tag, also of a logged model: SHA-256 of the `model.pt2`
 ONNX_SHA = "onnx_sha256"  # names a tag: SHA-256 of the `model.onnx`
 OUTPUT = "dvc."  # begins a tag that names an output of the pipeline; its value is DVC's hash of the output
+_TEST = "test."  # begins a tag that names a score
 _URI = re.compile(r"models:/(?P<name>[^@/]+)(@(?P<alias>[^@/]+)|/(?P<number>\d+))")
 
 
@@ -48,6 +49,11 @@ class Version:
     description: str
     run_id: str
     tags: Mapping[str, str]
+
+    @property
+    def scores(self) -> dict[str, float]:
+        """What it scored in the tests, as far as its tags say."""
+        return {tag.removeprefix(_TEST): float(value) for tag, value in self.tags.items() if tag.startswith(_TEST)}
 
 
 def resolve(uri: str) -> Version:

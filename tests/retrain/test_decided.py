@@ -2,26 +2,34 @@
 
 import json
 import os
+import threading
+from collections.abc import Iterator
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+import jsonschema_rs
 import pytest
 import yaml
+from typer.testing import CliRunner
 
 from stages.retrain import __main__ as retraining
-from stages.retrain import report, trial
+from stages.retrain import news, report, trial
+from stages.retrain.__main__ import Options
 from stages.retrain.gate import Case
 from stages.retrain.worktree import Worktree
+from stages.runtime import guard
 from stages.runtime.errors import InputError
+from stages.serving.cli import app
 from stages.tracking import aliases, store, versions
-from tests.clone import params_with
+from tests.clone import ROOT, params_with
 from tests.retrain.small import Small, away_from_users
 from tests.retrain.test_gate import present, scores
 from tests.tracked import Seen, write_database
 
 pytestmark = pytest.mark.usefixtures(away_from_users.__name__)
-NAME = "inpaint-pconv"
+NAME, COMMIT = "inpaint-pconv", Options(commit=True)
 
 
 class Judged(Small):
@@ -42,6 +50,12 @@ class Judged(Small):
         self.git("config", "user.email", "t@localhost")
         self._case = Case(scores(lambda table: gain_db), present(version="1"))
 
+    def ask(self) -> None:
+        """Let a person decide."""
+        path = self.root / "params.yaml"
+        path.write_text(path.read_text().replace("promote: automatic", "promote: ask"))
+        self.commit()
+
     def params(self) -> dict[str, Any]:
         """What params.yaml holds; a list of photographs, to which none are added."""
         return params_with({"prepare": {"photos": "data/list.csv"}}) | {"models": {"pconv": {}}, "methods": {}}
@@ -52,9 +66,9 @@ class Judged(Small):
         case = replace(self._case, vetoed=version.tags.get(aliases.VETO, ""))
         return trial.Candidate(version, case if champion is None or champion.number != "2" else None)
 
-    def call(self) -> str:
+    def call(self, options: Options = COMMIT) -> str:
         """Call once."""
-        return retraining.retrain(retraining._begin(), dry=False, commit=True)
+        return retraining.retrain(retraining._begin(), options)
 
 
 @pytest.fixture
@@ -131,6 +145,127 @@ def test_what_a_person_decided_meanwhile_stands(project: Judged, monkeypatch: py
     aliases.rollback(NAME, "grey skies")
     assert project.call() == "kept"
     assert named() == {"champion": "1"}
+
+
+def inpaint(*words: str) -> str:
+    done = CliRunner().invoke(app, ["model", *words])
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+def test_where_people_are_asked_one_approves(project: Judged) -> None:
+    project.ask()
+    assert project.call() == "waiting"
+    assert named() == {"champion": "1", "candidate": "2"}
+    inpaint("approve", NAME, "--why", "looks good", "--by", "somebody")
+    assert aliases.ledger(NAME)[-1].why == "somebody: looks good"
+    all_is_done(project)
+
+
+def test_where_people_are_asked_one_rejects_for_good(project: Judged) -> None:
+    project.ask()
+    project.call()
+    inpaint("reject", NAME, "--why", "grey skies", "--by", "somebody")
+    assert named() == {"champion": "1"}
+    assert inpaint("ledger").splitlines()[-1].endswith("rejected: somebody: grey skies")
+    project.photograph("two")
+    assert project.call() == "kept"
+
+
+def test_an_approval_in_mlflows_pages_counts(project: Judged) -> None:
+    project.ask()
+    project.call()
+    Seen().client.set_registered_model_alias(NAME, "champion", "2")
+    project.photograph("two")
+    assert project.call() == "kept"
+    assert named() == {"champion": "2", "previous": "1"}
+    assert aliases.ledger(NAME)[-1].why == "approved in MLflow"
+
+
+def test_a_branch_is_pushed_for_a_pull_request(project: Judged) -> None:
+    origin = project.root / ".git/origin"
+    project.git("init", "-q", "--bare", str(origin))
+    project.git("remote", "add", "origin", str(origin))
+    before = project.git("rev-parse", "HEAD")
+    assert project.call(Options(branch="retrain")) == "promoted"
+    assert project.git("rev-parse", "HEAD") == before
+    assert project.git("log", "-1", "--format=%s %P", "retrain", place=origin).endswith(before)
+    assert "dvc.lock" in project.git("show", "--format=", "--name-only", "retrain", place=origin)
+
+
+class Listener(BaseHTTPRequestHandler):
+    """Keeps what it is sent."""
+
+    heard: ClassVar[list[Any]] = []
+
+    def do_POST(self) -> None:
+        self.heard.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def address(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    monkeypatch.setattr(guard, "_end_with_dvc", lambda: None)  # the tests' own process keeps its signals
+    with HTTPServer(("127.0.0.1", 0), Listener) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/a-secret"
+        server.shutdown()
+
+
+def result_of(options: Options) -> dict[str, Any]:
+    assert options.result is not None
+    result: dict[str, Any] = json.loads(options.result.read_text())
+    jsonschema_rs.validate(json.loads((ROOT / "docs/result.schema.json").read_text()), result)
+    return result
+
+
+def test_programs_read_what_came_of_it_and_hear_of_it(
+    project: Judged, address: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    options = Options(commit=True, result=project.root / ".retrain/result.json", notify=address)
+    assert retraining.call(options) == 0
+    result = result_of(options)
+    assert result["outcome"] == "promoted"
+    assert result["commit"] == project.git("rev-parse", "HEAD")
+    assert (result["models"]["pconv"]["version"], result["models"]["pconv"]["champion"]) == ("2", "1")
+    assert Listener.heard.pop() == result | {"text": f"Retraining: promoted\npconv, version 2: {result_reason(result)}"}
+    assert "| pconv | 2 | promoted |" in (project.root / ".retrain/report.md").read_text()
+    assert retraining.call(options) == 0
+    assert result_of(options)["outcome"] == "nothing new"
+    (project.root / "params.yaml").write_text("models: {}")
+    assert retraining.call(options) == 2
+    assert "params.yaml" in result_of(options)["error"]
+    assert Listener.heard.pop()["outcome"] == "failed"
+    with guard.only_one("retrain"):
+        assert retraining.call(options) == 0
+    assert result_of(options)["outcome"] == "busy"
+    assert Listener.heard == []
+    assert "a-secret" not in capfd.readouterr().out
+
+
+def result_reason(result: dict[str, Any]) -> str:
+    return str(result["models"]["pconv"]["reason"])
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:9/a-secret", "file:///etc/a-secret", "nowhere/a-secret"])
+def test_an_address_that_cannot_be_told_ends_nothing_and_stays_secret(
+    url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    news.notify(url, {"outcome": "failed", "error": "why", "batch": "", "models": {}})
+    said = capsys.readouterr().out
+    assert "told" in said
+    assert "a-secret" not in said
+
+
+@pytest.mark.parametrize(("host", "key"), [("hooks.slack.com", "text"), ("a.webhook.office.com", "attachments")])
+def test_slack_and_teams_get_the_form_that_they_take(host: str, key: str) -> None:
+    body = news._body(host, {"outcome": "refused", "error": "", "batch": "2026-01-01", "models": {}})
+    assert "Retraining on 2026-01-01: refused" in json.dumps(body[key])
+    assert "outcome" not in body
 
 
 def test_what_the_gate_keeps_out_is_no_challenger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
