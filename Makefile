@@ -27,7 +27,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 repro: $(VENV)/.run
 	@command -v git >/dev/null || { echo "make repro: git is missing, which DVC needs; install it" >&2; exit 2; }
-	@git rev-parse --is-inside-work-tree >/dev/null 2>&1 || { echo "make repro: $(CURDIR) is no git repository, which DVC needs: clone the project, or run git init here" >&2; exit 2; }
+	@git rev-parse --is-inside-work-tree >/dev/null || { echo "make repro: DVC needs $(CURDIR) to be in a git repository that you may use; see above" >&2; exit 2; }
 	@$(BIN)/python -m stages.runtime.preflight
 	@$(BIN)/dvc repro
 	@printf '\n%s\n' "Made:" "  data/report/index.html   the report, for any browser" "  make ui                  MLflow: runs side by side, registered models" "  dvc metrics show         all scores (with .venv/bin on the path)"

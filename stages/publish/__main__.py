@@ -14,7 +14,7 @@ from typing import Any
 from stages.publish import data, words
 from stages.publish.pipeline_outputs import PipelineOutputs, PublishParams, hold
 from stages.runtime import guard
-from stages.runtime.errors import TrackingError
+from stages.runtime.errors import LoginError, TrackingError
 from stages.runtime.log import log
 from stages.runtime.params import read
 from stages.runtime.project import experiment
@@ -38,10 +38,6 @@ def publish(held: PipelineOutputs, registering: bool) -> list[str]:
     Raises:
         TrackingError: MLflow cannot be reached, or refuses. The next call completes what this one began.
     """
-    marks = [*map(held.published, held.records), held.compared()]
-    versions = [(held.registered_name(key), record.model_sha256) for key, record in held.records.items()]
-    if store.holds(marks, versions if registering else []):
-        return []
     done = [line for key in held.records for line in _publish_model(held, key, registering)]
     if additions.bring_comparison(held.params.experiment, held.compared(), *_comparison(held)):
         done.append(f"comparison of {len(held.scores)} methods: logged with the report")
@@ -123,11 +119,11 @@ def main() -> None:
     try:
         done = publish(held, registering=not experiment())
     except TrackingError as error:
-        if params.strict:
+        if params.strict or isinstance(error, LoginError):  # which the next time will not mend
             raise
         log(f"publish: {error}. Nothing is lost: the next dvc repro sends what is missing.")
     else:
-        log("\n".join(done) or f"MLflow at {store.uri()} has all {len(models)} trainings.")
+        log("\n".join(done) or f"MLflow at {store.shown()} has all {len(models)} trainings.")
 
 
 if __name__ == "__main__":

@@ -37,12 +37,12 @@ def pages(data: Path) -> dict[str, str]:
 
 
 def photographs(data: Path) -> str:
-    """Return the hashes of the photographs that trainings learn from or are chosen by, a line each."""
+    """Return SHA-256 and perceptual hash of the photographs that trainings learn from or are chosen by, a line each."""
     import pandas as pd
 
-    manifest = pd.read_parquet(data / _MANIFEST, columns=["split", "photo"])
-    learned = manifest.loc[manifest["split"] != "test", "photo"]
-    return "".join(f"{photo}\n" for photo in sorted(set(learned)))
+    manifest = pd.read_parquet(data / _MANIFEST, columns=["split", "photo", "perceptual_hash"])
+    learned = manifest[manifest["split"] != "test"].drop_duplicates("photo").sort_values("photo")
+    return "".join(f"{one.photo} {one.perceptual_hash}\n" for one in learned.itertuples())
 
 
 def outputs(lock: Path) -> dict[str, str]:

@@ -19,7 +19,7 @@ class PublishParams(Settings):
     """The section `publish`."""
 
     experiment: str = Field(min_length=1)
-    model_name: str = Field(pattern=r"^[A-Za-z0-9_-]+$")  # of it and a key the registered model's name is made
+    model_name: str = Field(pattern=r"^[A-Za-z0-9_.-]+$")  # of it and a key the registered model's name is made
     strict: bool
 
 

@@ -97,7 +97,10 @@ def _of_git(root: Path) -> Iterator[Finding]:
         places = project.git(
             "rev-parse", "--git-path", "index.lock", "--git-path", "HEAD.lock", place=root
         ).splitlines()
-    except (OSError, subprocess.CalledProcessError):  # without git, or outside a repository
+    except (OSError, subprocess.CalledProcessError) as error:
+        yield Finding(
+            f"git does not answer: {project.silence(error)}", "inpaint retrain needs a repository that it may use"
+        )
         return
     for path in (root / place for place in places):
         if path.exists():

@@ -15,6 +15,7 @@ from typing import Any
 import psutil
 
 from stages.runtime.errors import InputError
+from stages.runtime.locks import flock
 
 RWLOCK = Path(".dvc/tmp/rwlock")
 
@@ -77,7 +78,7 @@ def _named(path: Path) -> dict[int, str]:
         return {}
     mode = "a" if os.access(path.parent, os.W_OK) else "r"  # in a project that is read-only, DVC left one
     with path.with_name("rwlock.lock").open(mode) as guarded:
-        fcntl.flock(guarded, fcntl.LOCK_EX)  # as DVC does while it writes
+        flock(guarded, fcntl.LOCK_EX)  # as DVC does while it writes
         text = path.read_text(encoding="utf-8")
     try:
         lock: dict[str, Any] = json.loads(text)

@@ -4,6 +4,7 @@
     ├── ParamsError     params.yaml says something that cannot be done
     ├── InputError      a photo folder, a model, an earlier stage's output is missing or unusable
     ├── TrackingError   MLflow cannot be reached, or refuses
+    │   └── LoginError      because of who asks
     └── BusyError       another process is doing the same thing
 
 Each message says what was wanted, what came, and what to do; a stage prints it without a traceback. A wrong argument
@@ -27,6 +28,10 @@ class InputError(InpaintError):
 
 class TrackingError(InpaintError):
     """MLflow cannot be reached, or refuses what it is asked."""
+
+
+class LoginError(TrackingError):
+    """MLflow refuses whoever asks: waiting does not help."""
 
 
 class BusyError(InpaintError):

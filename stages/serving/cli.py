@@ -218,12 +218,19 @@ def serve(
 def retrain(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
     commit: Annotated[bool, typer.Option("--commit", help="Commit dvc.lock when the outputs changed.")] = False,
+    branch: Annotated[str, typer.Option(help="Commit to this branch instead, and push it, for a pull request.")] = "",
+    result: Annotated[
+        Path | None, typer.Option(help="Write what came of it to this file, JSON; exit 0 if all is well.")
+    ] = None,
+    notify: Annotated[
+        str, typer.Option(envvar="INPAINT_NOTIFY", help="Tell this address, of Slack, Teams or another.")
+    ] = "",
 ) -> None:
     """Take new photographs in, train again, promote what is better: for a scheduler, in the project's root."""
     registered.versions()  # says what to install
-    from stages.retrain.__main__ import call
+    from stages.retrain.__main__ import Options, call
 
-    raise typer.Exit(call(dry_run, commit))
+    raise typer.Exit(call(Options(dry_run, commit, branch, result, notify)))
 
 
 @app.command()

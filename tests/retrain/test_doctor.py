@@ -26,6 +26,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     (tmp_path / "params.yaml").write_text("publish: {experiment: photographs}\n")
+    subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
     return tmp_path
 
 
@@ -75,8 +76,6 @@ def test_what_is_stale_is_found_and_mended(project: Path) -> None:
 
 
 def test_gits_locks_are_named_and_left_alone(project: Path) -> None:
-    subprocess.run(["git", "init", "-q"], cwd=project, check=True)
-    assert said() == []
     lock = project / ".git/index.lock"
     lock.touch()
     assert said() == [".git/index.lock is there, and every commit ends there"]
@@ -135,7 +134,7 @@ def test_a_project_that_was_moved_hears_where_its_artifacts_are_sought(project: 
     moved = tmp_path / "moved"
     moved.mkdir()
     (project / "mlartifacts").rename(moved / "mlartifacts")
-    for name in ("mlflow.db", "params.yaml"):
+    for name in ("mlflow.db", "params.yaml", ".git"):
         (project / name).rename(moved / name)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(moved)
