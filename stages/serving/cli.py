@@ -201,16 +201,21 @@ def serve(
     max_megapixels: Annotated[float, typer.Option(min=0.01, max=178, help="Of one photo.")] = 64,
     timeout_s: Annotated[float, typer.Option(min=0.1, help="For one answer, waiting included.")] = 60,
     queue: Annotated[int, typer.Option(min=1, help="Requests that may wait.")] = 8,
+    connections: Annotated[int, typer.Option(min=1, help="At a time.")] = 200,
+    max_memory_gb: Annotated[
+        float, typer.Option(min=0, help="Of the process that fills; 0: three quarters of what there is.")
+    ] = 0,
     poll_s: Annotated[float, typer.Option(min=0.1, help="Between looks at the registry.")] = 30,
     device: Device = None,
 ) -> None:
     """Answer over HTTP, with a page where one paints the hole."""
     from stages.serving import app as http
-    from stages.serving.contract import Limits
+    from stages.serving import limits as bounds
     from stages.serving.model_manager import ModelManager
 
-    limits = Limits(max_megabytes * 1_000_000, max_megapixels, timeout_s, queue)
-    served = ModelManager(model or _all_models(), device, poll_s)
+    memory = max_memory_gb * 1e9 or bounds.share_of_memory()
+    limits = bounds.Limits(max_megabytes * 1_000_000, max_megapixels, timeout_s, queue, int(memory), connections)
+    served = ModelManager(model or _all_models(), device, poll_s, limits)
     http.serve(served, limits, host, port, allow_host or [])
 
 

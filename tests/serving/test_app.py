@@ -4,18 +4,19 @@ import json
 import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from io import BytesIO
-from threading import Event
 
 import numpy as np
+import psutil
 import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
-from stages.inpainting.cropping import Filler, Settings
-from stages.inpainting.inpainter import About, Inpainter, load
+from stages.inpainting.cropping import Settings
+from stages.inpainting.inpainter import load
 from stages.serving.app import create_app
-from stages.serving.contract import Limits
+from stages.serving.limits import Limits
 from stages.serving.model_manager import ModelManager
 from tests.tracked import wait_for
 
@@ -43,10 +44,7 @@ HOLE = png(np.where(MISSING, 255, 0).astype(np.uint8))
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[TestClient]:
-    served = ModelManager(["telea", "biharmonic"], None, 60)
-    served.load_first()
-    with TestClient(create_app(served, LIMITS, HOSTS), raise_server_exceptions=False) as client:
-        wait_for(lambda: len(served.names()) == 2, 30)
+    with server(LIMITS, "telea", "biharmonic") as client:
         yield client
 
 
@@ -146,6 +144,8 @@ def test_an_empty_hole_gives_the_photo_back(client: TestClient) -> None:
         ({"hole": None, "boxes": "1,2,3"}, 422, "unusable_hole", "left,top,right,bottom"),
         ({"grow": 65}, 422, "bad_request", "grow"),
         ({"max_side": 3}, 422, "bad_request", "`max_side` should be 0 or at least 64"),
+        ({"max_side": 5000}, 422, "bad_request", "`max_side` should be at most 2828 on this machine"),
+        ({"grwo": 2}, 422, "bad_request", "grwo: Extra inputs are not permitted"),
         ({"patches_at": "1,1"}, 422, "bad_request", "0 patches came with 1 places"),
         ({"model": "gone"}, 404, "unknown_model", "'gone' is not served; there are: telea"),
     ],
@@ -190,12 +190,21 @@ def test_its_documentation_asks_nobody_else(client: TestClient) -> None:
 
 
 def test_strangers_are_kept_out(client: TestClient) -> None:
-    assert client.get("/healthz", headers={"Host": "evil.example"}).json()["error"] == "invalid_host"
+    assert client.get("/healthz", headers={"Host": "evil.example"}).status_code == 400
     foreign = client.post("/v1/inpaint", headers={"Origin": "https://evil.example"})
     assert (foreign.status_code, foreign.json()["error"]) == (403, "foreign_origin")
-    own = client.get("/healthz", headers={"Origin": "http://testserver:8000"})
+    other_port = {"Origin": "http://testserver:8000"}
+    assert client.get("/healthz", headers=other_port).status_code == 403
+    own = client.get("/healthz", headers=other_port | {"Host": "testserver:8000"})
     assert own.status_code == 200
     assert "access-control-allow-origin" not in own.headers
+
+
+def test_every_answer_says_what_a_browser_may_do_with_it(client: TestClient) -> None:
+    for path in ("/", "/docs", "/v1/model", "/nowhere", "/v1/examples/coffee.png"):
+        headers = client.get(path).headers
+        assert "frame-ancestors 'none'" in headers["content-security-policy"]
+        assert headers["x-content-type-options"] == "nosniff"
 
 
 def chunks(size: int) -> Iterator[bytes]:
@@ -215,45 +224,79 @@ def test_a_body_of_unsaid_length_is_counted_as_it_comes(client: TestClient) -> N
     assert (answer.status_code, answer.json()["error"]) == (413, "too_large")
 
 
-def held(limits: Limits) -> tuple[TestClient, Event, Event]:
-    """A server whose model answers only when it is let go."""
-    begun, go_on = Event(), Event()
-
-    def fill(image: np.ndarray, missing: np.ndarray) -> np.ndarray:
-        begun.set()
-        go_on.wait(30)
-        return np.full(image.shape, 0.5, np.float32)
-
-    served = ModelManager(["held"], None, 60)
-    served._loaded = {"held": Inpainter(Filler(fill, 256, 100), About("held"))}
-    return TestClient(create_app(served, limits, HOSTS)), begun, go_on
+@contextmanager
+def server(limits: Limits, *models: str) -> Iterator[TestClient]:
+    served = ModelManager([*models] or ["telea"], None, 60, limits)
+    served.load_first()
+    with TestClient(create_app(served, limits, HOSTS), raise_server_exceptions=False) as client:
+        wait_for(lambda: len(served.names()) == (len(models) or 1), 30)
+        yield client
 
 
-def test_who_comes_to_a_full_queue_is_told_when_to_come_again() -> None:
-    client, begun, go_on = held(Limits(queue=1, timeout_s=20))
-    with ThreadPoolExecutor(2) as pool, client:
-        first = pool.submit(ask, client)
-        assert begun.wait(10)
-        second = pool.submit(ask, client)
-        wait_for(lambda: len(client.app.state.turns._tasks) == 2, 10)
-        refused = ask(client)
-        go_on.set()
+def process(client: TestClient) -> psutil.Process:
+    """The process that decodes and fills."""
+    return psutil.Process(client.app.state.served.worker()._process.pid)
+
+
+def test_who_comes_to_a_full_queue_is_told_so_before_a_body_is_read() -> None:
+    with ThreadPoolExecutor(2) as pool, server(Limits(queue=1, timeout_s=60)) as client:
+        filler = process(client)
+        filler.suspend()
+        waiting = [pool.submit(ask, client) for _ in range(2)]
+        wait_for(lambda: client.app.state.queue.places.borrowed_tokens == 2, 10)
+        refused = ask(client, b"no picture, of which nobody looks")
+        filler.resume()
         assert (refused.status_code, refused.json()["error"]) == (503, "busy")
         assert refused.headers["retry-after"] == "1"
-        assert (first.result(20).status_code, second.result(20).status_code) == (200, 200)
+        assert [each.result(30).status_code for each in waiting] == [200, 200]
 
 
-def test_an_answer_that_takes_too_long_is_given_up_and_the_server_goes_on() -> None:
-    client, _, go_on = held(Limits(timeout_s=0.3))
-    with client:
+def test_what_takes_too_long_is_ended_and_the_server_goes_on() -> None:
+    with server(Limits(timeout_s=1.5)) as client:
+        filler = process(client)
+        filler.suspend()
         late = ask(client)
         assert (late.status_code, late.json()["error"]) == (503, "too_slow")
         assert late.headers["retry-after"] == "5"
-        go_on.set()
+        assert not filler.is_running()
+        wait_for(lambda: client.app.state.served.worker() is not None, 30)
         assert ask(client).status_code == 200
 
 
+def test_a_process_that_is_killed_costs_one_request() -> None:
+    with ThreadPoolExecutor(1) as pool, server(Limits(timeout_s=60)) as client:
+        filler = process(client)
+        filler.suspend()
+        answer = pool.submit(ask, client)
+        wait_for(lambda: client.app.state.queue.places.borrowed_tokens == 1, 10)
+        filler.kill()
+        said = answer.result(30)
+        assert (said.status_code, said.json()["error"]) == (500, "failed")
+        assert "SIGKILL" in said.json()["detail"]
+        assert ask(client).status_code == 200
+
+
+def test_a_fill_that_takes_more_memory_than_there_is_costs_one_request() -> None:
+    """A biharmonic fill solves an equation with one unknown a missing pixel."""
+    photo = np.zeros((1000, 1000, 3), np.uint8)
+    hole = np.zeros((1000, 1000), np.uint8)
+    hole[::2] = 255
+    limits = Limits(memory_bytes=200_000_000, timeout_s=60)
+    with server(limits, "biharmonic") as client:
+        answer = ask(client, png(photo), png(hole), max_side=limits.most_side)
+        assert (answer.status_code, answer.json()["error"]) == (413, "too_much_memory")
+        assert ask(client).status_code == 200
+
+
+def test_all_pictures_of_a_request_are_counted_before_one_is_decoded(client: TestClient) -> None:
+    whole = png(np.zeros((700, 700, 3), np.uint8))
+    files = [("image", whole), *[("patches", whole)] * 3]
+    answer = client.post("/v1/inpaint", files=files, data={"patches_at": "0,0 0,0 0,0"})
+    assert (answer.status_code, answer.json()["error"]) == (413, "too_many_pixels")
+    assert "2.0 megapixels in all pictures, more than the 1.5 allowed" in answer.json()["detail"]
+
+
 def test_without_a_model_it_is_not_ready() -> None:
-    client = TestClient(create_app(ModelManager(["telea"], None, 60), LIMITS, HOSTS))
+    client = TestClient(create_app(ModelManager(["telea"], None, 60, LIMITS), LIMITS, HOSTS))
     assert (client.get("/readyz").status_code, client.get("/readyz").json()["error"]) == (503, "not_ready")
     assert client.get("/healthz").status_code == 200
