@@ -14,7 +14,7 @@ from typing import Any
 from stages.publish import data, words
 from stages.publish.pipeline_outputs import PipelineOutputs, PublishParams, hold
 from stages.runtime import guard
-from stages.runtime.errors import TrackingError
+from stages.runtime.errors import TrackingError, without_passwords
 from stages.runtime.log import log
 from stages.runtime.params import read
 from stages.runtime.project import experiment
@@ -127,7 +127,7 @@ def main() -> None:
             raise
         log(f"publish: {error}. Nothing is lost: the next dvc repro sends what is missing.")
     else:
-        log("\n".join(done) or f"MLflow at {store.uri()} has all {len(models)} trainings.")
+        log("\n".join(done) or f"MLflow at {without_passwords(store.uri())} has all {len(models)} trainings.")
 
 
 if __name__ == "__main__":

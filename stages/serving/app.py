@@ -5,44 +5,53 @@
 It writes no files, asks nobody outside, and answers what it cannot do with JSON: {"error": code, "detail": text}.
 """
 
+import asyncio
 import json
 import socket
 from base64 import b64encode
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import uvicorn
 from fastapi import FastAPI, Form, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, JSONResponse, Response
+from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from fastapi_offline import FastAPIOffline
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartParser
+from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from stages.inpainting.cropping import Settings
+from stages.runtime.errors import InputError
 from stages.runtime.log import log
 from stages.serving import examples
 from stages.serving.answer import Asked
 from stages.serving.contract import ERRORS, PICTURE, JsonAnswer, JsonRequest, Options, Upload
 from stages.serving.limits import Limits
+from stages.serving.metrics import Metrics
 from stages.serving.model_manager import ModelManager
-from stages.serving.request_guard import QUEUED, ApiError, JobQueue, RequestGuard
+from stages.serving.request_guard import QUEUED, Access, ApiError, JobQueue, RequestGuard
 from stages.serving.worker import Reply, WorkerEndedError
 
 PAGE = Path(__file__).with_name("index.html")
+EVERY_HOST = ("0.0.0.0", "::")  # noqa: S104 - said by a person
+_SILENT_S = 10.0
 _CODES = {404: "not_found", 405: "wrong_method", 400: "bad_request", 415: "wrong_type", 422: "bad_request"}
 
 
-def create_app(served: ModelManager, limits: Limits, hosts: list[str]) -> FastAPI:
+def create_app(served: ModelManager, limits: Limits, access: Access) -> FastAPI:
     """Make the server.
 
     Args:
         served: the models, the first of them loaded.
         limits: what a request may cost.
-        hosts: names by which this machine may be called.
+        access: who may ask.
     """
     MultiPartParser.spool_max_size = limits.max_bytes  # uploads stay in memory: nothing of people's reaches the disk
 
@@ -54,14 +63,21 @@ def create_app(served: ModelManager, limits: Limits, hosts: list[str]) -> FastAP
     about = {"title": "inpaint", "description": "Fills holes in photographs.", "version": "1"}
     app = FastAPIOffline(redoc_url=None, lifespan=lifespan, **about)
     queue = JobQueue(limits, served.worker)
-    app.state.served, app.state.limits, app.state.queue = served, limits, queue
-    app.add_middleware(RequestGuard, limits=limits, queue=queue, key="", origins=[])
-    app.add_middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False)
+    metrics = Metrics(served, queue)
+    app.state.served, app.state.limits, app.state.queue, app.state.metrics = served, limits, queue, metrics
+    app.add_middleware(RequestGuard, limits=limits, queue=queue, access=access, requests=metrics.requests)
+    if access.origins:
+        app.add_middleware(
+            CORSMiddleware, allow_origins=access.origins, allow_methods=["GET", "POST"], allow_headers=["*"],
+            expose_headers=["X-Model-Name", "X-Model-Version", "X-Model-Digest", "X-Inpaint-Report", "Retry-After"],
+        )  # fmt: skip
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=access.hosts, www_redirect=False)
     app.post(QUEUED, responses={200: PICTURE, **ERRORS}, response_class=Response)(inpaint)
     app.post(f"{QUEUED}/json", responses=ERRORS)(inpaint_json)
     app.get("/v1/model")(describe)
     app.get("/v1/examples")(examples.names)
     app.get("/v1/examples/{name}", responses={404: ERRORS[404]}, response_class=FileResponse)(example)
+    app.get("/metrics", response_class=PlainTextResponse)(metrics_text)
     app.get("/healthz")(alive)
     app.get("/readyz", responses={503: ERRORS[503]})(ready)
     app.get("/", include_in_schema=False)(page)
@@ -130,7 +146,8 @@ async def _answer(request: Request, options: Options, image: bytes, hole: bytes,
     except ValueError as error:
         raise ApiError(422, "bad_request", str(error)) from None
     try:
-        reply: Reply = await state.queue.do(lambda worker: worker.answer(model, asked), _gone(request))
+        with state.metrics.seconds.time():
+            reply: Reply = await state.queue.do(lambda worker: worker.answer(model, asked), _gone(request))
     except WorkerEndedError as ended:
         said = f"the process that fills pictures was ended ({ended}), for want of memory perhaps"
         raise ApiError(500, "failed", said) from None
@@ -192,6 +209,11 @@ def ready(request: Request) -> dict[str, str]:
     return {"status": "ready", "model": served.names()[0]}
 
 
+def metrics_text(request: Request) -> Response:
+    """Say in Prometheus' format how many requests there were, how long they took, and how the server is."""
+    return Response(generate_latest(request.app.state.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+
 def page() -> FileResponse:
     """Send the page."""
     return FileResponse(PAGE, media_type="text/html", headers={"Cache-Control": "no-cache"})
@@ -215,19 +237,42 @@ async def _failed(_: Request, error: Exception) -> JSONResponse:
     return JSONResponse({"error": "failed", "detail": f"the server failed: {type(error).__name__}"}, 500)
 
 
-def serve(served: ModelManager, limits: Limits, host: str, port: int, allowed: list[str]) -> None:
+def serve(served: ModelManager, limits: Limits, access: Access, host: str, port: int, root_path: str) -> None:
     """Load the first model, say where the server is, and answer until interrupted.
 
     Raises:
-        InputError: the first model cannot be loaded.
+        InputError: the first model cannot be loaded, or the port cannot be had.
     """
+    listening = _listen(host, port)
     served.load_first()
-    hosts = ["127.0.0.1", "localhost", "::1", socket.gethostname(), *([host] if host not in ("0.0.0.0", "::") else [])]  # noqa: S104
-    app = create_app(served, limits, [*hosts, *allowed])
+    hosts = ["127.0.0.1", "localhost", "[::1]", socket.gethostname(), *([host] if host not in EVERY_HOST else [])]
+    app = create_app(served, limits, replace(access, hosts=[*hosts, *access.hosts]))
     config = uvicorn.Config(
-        app, host, port, log_level="warning", timeout_graceful_shutdown=10, server_header=False,
-        limit_concurrency=limits.connections,
+        app, log_level="warning", timeout_graceful_shutdown=10, server_header=False,
+        limit_concurrency=limits.connections, http=PatientProtocol, root_path=root_path,
     )  # fmt: skip
-    listening = config.bind_socket()
     log(f"inpaint: http://{host}:{listening.getsockname()[1]} with {served.names()[0]} (Ctrl-C ends it)")
     uvicorn.Server(config).run([listening])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        raise InputError(f"cannot listen at {host}, port {port}: {error.strerror}; say another --port") from None
+
+
+class PatientProtocol(H11Protocol):
+    """HTTP that closes connections on which no request comes."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Look after a while whether a request has come."""
+        super().connection_made(transport)
+        self.loop.call_later(_SILENT_S, self._close_if_silent, None)
+
+    def _close_if_silent(self, before: object) -> None:
+        """Close a connection that answers nothing and has not got a request since the look before."""
+        if self.cycle is before and (self.cycle is None or self.cycle.response_complete):
+            self.transport.close()
+        elif not self.transport.is_closing():
+            self.loop.call_later(_SILENT_S, self._close_if_silent, self.cycle)

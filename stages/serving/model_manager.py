@@ -16,7 +16,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from stages.inpainting.inpainter import About
-from stages.runtime.errors import InpaintError, InputError, TrackingError
+from stages.runtime.errors import InpaintError, InputError, TrackingError, without_passwords
 from stages.serving import registered
 from stages.serving.limits import Limits
 from stages.serving.models import REGISTERED
@@ -151,7 +151,7 @@ class ModelManager:
                 refused[model] = {"version": "", "reason": str(error)}
             except Exception as error:  # a file is damaged: the server goes on with what it has
                 words = str(error) if isinstance(error, InpaintError) else f"{type(error).__name__}: {error}"
-                refused[model] = {"version": version, "reason": words}
+                refused[model] = {"version": version, "reason": without_passwords(words)}
         self._refused = refused
         return new
 

@@ -6,12 +6,14 @@ Every refusal is JSON: {"error": code, "detail": text}.
 import asyncio
 import hmac
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from typing import TypeVar
 from urllib.parse import urlsplit
 
 import anyio
 from anyio.to_thread import run_sync
+from prometheus_client import Counter
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
@@ -51,6 +53,21 @@ class ApiError(HTTPException):
     def response(self) -> JSONResponse:
         """Return it as JSON."""
         return JSONResponse({"error": self.code, "detail": self.detail}, self.status_code, self.headers)
+
+
+@dataclass(frozen=True)
+class Access:
+    """Who may ask.
+
+    Attributes:
+        hosts: names by which this machine may be called.
+        key: for all but the page, its examples, the documentation and health; "": none is needed.
+        origins: of pages elsewhere.
+    """
+
+    hosts: Sequence[str]
+    key: str = ""
+    origins: Sequence[str] = ()
 
 
 class JobQueue:
@@ -112,29 +129,31 @@ class RequestGuard:
         app: what answers.
         limits: what a request may cost.
         queue: where requests that fill pictures wait.
-        key: for all but pages, examples and health; "": none is needed.
-        origins: of pages elsewhere that may ask.
+        access: who may ask.
+        requests: counts those that fill pictures, by the answer's status.
     """
 
-    def __init__(self, app: ASGIApp, limits: Limits, queue: JobQueue, key: str, origins: list[str]) -> None:
+    def __init__(self, app: ASGIApp, limits: Limits, queue: JobQueue, access: Access, requests: Counter) -> None:
         self._app = app
         self._limits = limits
         self._queue = queue
-        self._key = key.encode()
-        self._origins = origins
+        self._requests = requests
+        self._key = access.key.encode()
+        self._origins = access.origins
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or refuse it."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        send = self._decorated(send)
         path = scope["path"].removeprefix(scope.get("root_path", ""))
+        is_queued = scope["method"] == "POST" and path.startswith(QUEUED)
+        send = self._decorated(send, is_queued)
         place = object()
         scope.setdefault("state", {})["leave"] = lambda: self._leave(place)
         try:
             self._check(path, Headers(scope=scope))
-            if scope["method"] == "POST" and path.startswith(QUEUED):
+            if is_queued:
                 self._queue.places.acquire_on_behalf_of_nowait(place)
             await self._app(scope, self._counted(receive), send)
         except anyio.WouldBlock:
@@ -166,9 +185,11 @@ class RequestGuard:
     def _too_large(self) -> ApiError:
         return ApiError(413, "too_large", f"a request may have {self._limits.max_bytes / 1e6:g} MB")
 
-    def _decorated(self, send: Send) -> Send:
+    def _decorated(self, send: Send, is_queued: bool) -> Send:
         async def sent(message: Message) -> None:
             if message["type"] == "http.response.start":
+                if is_queued:
+                    self._requests.labels(message["status"]).inc()
                 for name, value in _HEADERS.items():
                     MutableHeaders(scope=message).setdefault(name, value)
             await asyncio.wait_for(send(message), self._limits.timeout_s)  # who reads slowly gets no more

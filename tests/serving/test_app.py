@@ -2,6 +2,7 @@
 
 import json
 import re
+from base64 import b64decode, b64encode
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from stages.inpainting.inpainter import load
 from stages.serving.app import create_app
 from stages.serving.limits import Limits
 from stages.serving.model_manager import ModelManager
+from stages.serving.request_guard import Access
 from tests.tracked import wait_for
 
 H, W = 120, 180
@@ -71,6 +73,18 @@ def test_a_mask_is_a_hole(client: TestClient) -> None:
     assert answer.content == ask(client).content
     both = client.post("/v1/inpaint", files={"image": photo, "mask": hole, "hole": hole})
     assert (both.status_code, both.json()["error"]) == (422, "bad_request")
+
+
+def test_json_with_base64_says_the_same_as_a_form(client: TestClient) -> None:
+    encoded = {name: b64encode(content).decode() for name, content in (("image", png(PHOTO)), ("mask", HOLE))}
+    answer = client.post("/v1/inpaint/json", json=encoded | {"feather": 5})
+    assert answer.status_code == 200
+    said = answer.json()
+    assert b64decode(said["image"]) == ask(client, feather=5).content
+    assert (said["media_type"], said["model"]["name"], said["report"]["hole_share"]) == ("image/png", "telea", 0.037037)
+    for wrong in ({"image": "x"}, {"grwo": 2}):
+        refused = client.post("/v1/inpaint/json", json=encoded | wrong)
+        assert (refused.status_code, refused.json()["error"]) == (422, "bad_request")
 
 
 def test_texture_is_copied_where_it_is_asked_for(client: TestClient) -> None:
@@ -225,10 +239,10 @@ def test_a_body_of_unsaid_length_is_counted_as_it_comes(client: TestClient) -> N
 
 
 @contextmanager
-def server(limits: Limits, *models: str) -> Iterator[TestClient]:
+def server(limits: Limits, *models: str, access: Access = Access(HOSTS), root_path: str = "") -> Iterator[TestClient]:  # noqa: B008
     served = ModelManager([*models] or ["telea"], None, 60, limits)
     served.load_first()
-    with TestClient(create_app(served, limits, HOSTS), raise_server_exceptions=False) as client:
+    with TestClient(create_app(served, limits, access), raise_server_exceptions=False, root_path=root_path) as client:
         wait_for(lambda: len(served.names()) == (len(models) or 1), 30)
         yield client
 
@@ -296,7 +310,73 @@ def test_all_pictures_of_a_request_are_counted_before_one_is_decoded(client: Tes
     assert "2.0 megapixels in all pictures, more than the 1.5 allowed" in answer.json()["detail"]
 
 
+def test_who_has_gone_is_not_worked_for() -> None:
+    """The page's Cancel closes its connection."""
+    with server(Limits(timeout_s=60)) as client:
+        client.app.state.served._stopped.set()  # nothing is started anew: the process that is killed is seen
+        filler = process(client)
+        filler.suspend()
+        body = client.build_request("POST", "/v1/inpaint", files={"image": png(PHOTO), "hole": HOLE})
+        messages = [{"type": "http.request", "body": body.read()}, {"type": "http.disconnect"}]
+        headers = [(name.lower(), value) for name, value in body.headers.raw]
+        scope = {"type": "http", "method": "POST", "path": "/v1/inpaint", "query_string": b"", "headers": headers}
+
+        async def receive() -> dict[str, object]:
+            return messages.pop(0)
+
+        async def send(message: dict[str, object]) -> None:
+            pass
+
+        client.portal.call(client.app, scope, receive, send)
+        assert not filler.is_running()
+        assert client.app.state.queue.places.borrowed_tokens == 0
+
+
+def test_with_a_key_only_who_has_it_is_answered() -> None:
+    with server(LIMITS, access=Access(HOSTS, key="secret")) as client:
+        for path in ("/v1/model", "/metrics", "/v1/nothing"):
+            assert client.get(path).json()["error"] == "wrong_key"
+        assert (ask(client).status_code, client.post("/v1/inpaint/json", json={}).status_code) == (401, 401)
+        assert [client.get(path).status_code for path in ("/", "/healthz", "/readyz", "/v1/examples")] == [200] * 4
+        assert client.get("/v1/model", headers={"X-API-Key": "secre"}).status_code == 401
+        client.headers["Authorization"] = "Bearer secret"
+        assert (ask(client).status_code, client.get("/metrics").status_code) == (200, 200)
+
+
+def test_pages_of_named_origins_may_ask() -> None:
+    page = {"Origin": "https://paint.example"}
+    with server(LIMITS, access=Access(HOSTS, key="secret", origins=["https://paint.example"])) as client:
+        asked = page | {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization"}
+        assert client.options("/v1/inpaint", headers=asked).headers["access-control-allow-origin"] == page["Origin"]
+        refused = client.get("/v1/model", headers=page)
+        assert (refused.status_code, refused.headers["access-control-allow-origin"]) == (401, page["Origin"])
+        assert client.get("/healthz", headers={"Origin": "https://evil.example"}).status_code == 403
+
+
+def test_behind_a_proxy_that_has_put_it_elsewhere() -> None:
+    with server(LIMITS, access=Access(HOSTS, key="secret"), root_path="/inpaint") as client:
+        assert client.get("/inpaint/healthz").status_code == 200
+        assert client.get("/inpaint/v1/model").status_code == 401
+        assert '"/inpaint/openapi.json"' in client.get("/inpaint/docs").text.replace("'", '"')
+
+
+def test_prometheus_reads_what_the_server_has_done() -> None:
+    with server(LIMITS) as client:
+        for _ in range(2):
+            ask(client)
+        ask(client, b"no picture")
+        lines = client.get("/metrics").text.splitlines()
+        assert {
+            'inpaint_requests_total{status="200"} 2.0',
+            'inpaint_requests_total{status="400"} 1.0',
+            "inpaint_fill_seconds_count 3.0",
+            "inpaint_queue_length 0.0",
+            "inpaint_worker_restarts_total 0.0",
+            'inpaint_model_info{name="telea",version=""} 1.0',
+        } <= set(lines)
+
+
 def test_without_a_model_it_is_not_ready() -> None:
-    client = TestClient(create_app(ModelManager(["telea"], None, 60, LIMITS), LIMITS, HOSTS))
+    client = TestClient(create_app(ModelManager(["telea"], None, 60, LIMITS), LIMITS, Access(HOSTS)))
     assert (client.get("/readyz").status_code, client.get("/readyz").json()["error"]) == (503, "not_ready")
     assert client.get("/healthz").status_code == 200

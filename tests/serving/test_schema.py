@@ -7,11 +7,12 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 from stages.serving.app import create_app
 from stages.serving.limits import Limits
 from stages.serving.model_manager import ModelManager
+from stages.serving.request_guard import Access
 
 limits = Limits(max_bytes=1_000_000, max_megapixels=1, timeout_s=20)
 served = ModelManager(["telea"], None, 60, limits)
 served.load_first()
-app = create_app(served, limits, ["*"])
+app = create_app(served, limits, Access(["*"]))
 schema = schemathesis.openapi.from_asgi("/openapi.json", app)
 
 
