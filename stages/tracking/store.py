@@ -44,6 +44,14 @@ _ENVIRONMENT = {
 _URI = "MLFLOW_TRACKING_URI"
 _SQLITE = "sqlite:///"
 _METRICS_PER_BATCH = 1000
+_ARTIFACTS = "/mlartifacts/"
+_PLACES = (
+    ("experiments", "artifact_location"),
+    ("runs", "artifact_uri"),
+    ("logged_models", "artifact_location"),
+    ("model_versions", "source"),
+    ("model_versions", "storage_location"),
+)
 
 _PUBLISHED_RUNS = """\
 SELECT tags.value FROM tags JOIN runs USING (run_uuid)
@@ -122,6 +130,7 @@ def connect() -> "MlflowClient":
 
     with locked("store"):
         _make_database()
+        _keep_artifacts_at_home()
         client = MlflowClient(tracking_uri=uri(), registry_uri=uri())
         client.search_experiments(max_results=1)
     return client
@@ -143,6 +152,33 @@ def _make_database() -> None:
     draft.replace(path)
 
 
+def _keep_artifacts_at_home() -> None:
+    """Have the database of a project that was moved or copied name the files beside it.
+
+    MLflow writes absolute paths down: a moved project would lose its models, and a copy publish into the original.
+
+    Raises:
+        TrackingError: the files are gone.
+    """
+    path, home = database(), project.root() / "mlartifacts"
+    if path is None or path.parent != home.parent:
+        return
+    with closing(sqlite3.connect(path, timeout=10)) as tables, tables:
+        named = {str(place) for (place,) in tables.execute("SELECT artifact_location FROM experiments")}
+        homes = {place[: place.rindex(_ARTIFACTS)] for place in named if _ARTIFACTS in place}
+        if homes and not home.is_dir():
+            raise TrackingError(
+                f"MLflow's files should be in {home}, which is not there; bring the folder back, or delete {path}: the "
+                "next dvc repro builds both anew"
+            )
+        for old in homes - {project.root().as_uri()}:
+            for table, column in _PLACES:
+                tables.execute(
+                    f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE {column} LIKE ?",  # noqa: S608
+                    (project.root().as_uri(), len(old) + 1, f"{old}{_ARTIFACTS}%"),
+                )
+
+
 def experiment_id(client: "MlflowClient", name: str) -> str:
     """Find or create an experiment.
 
@@ -152,7 +188,7 @@ def experiment_id(client: "MlflowClient", name: str) -> str:
     with locked("store"):
         found = client.get_experiment_by_name(name)
         if found is None:
-            artifacts = (project.root() / "mlartifacts" / name).as_uri() if uri().startswith(_SQLITE) else None
+            artifacts = _folder(name).as_uri() if uri().startswith(_SQLITE) else None
             with made_once():
                 return str(client.create_experiment(name, artifact_location=artifacts))
             found = client.get_experiment_by_name(name)
@@ -161,21 +197,10 @@ def experiment_id(client: "MlflowClient", name: str) -> str:
         return str(found.experiment_id)
 
 
-def lost_artifacts(name: str) -> Path | None:
-    """Return where a store in a file looks for an experiment's artifacts, if that folder is gone; else None.
-
-    MLflow writes absolute paths down, so a project that is moved loses them.
-
-    Raises:
-        TrackingError: MLflow cannot be reached, or refuses.
-    """
-    with reached():
-        experiment = connect().get_experiment_by_name(name)
-    location = experiment.artifact_location if experiment is not None else ""
-    if not location.startswith("file:"):
-        return None
-    path = Path(url2pathname(urlsplit(location).path))
-    return None if path.exists() or path.is_relative_to(project.root()) else path
+def _folder(name: str) -> Path:
+    folder = project.root() / "mlartifacts" / name
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 @contextmanager
@@ -222,8 +247,11 @@ def holds(published: Iterable[str], versions: Iterable[tuple[str, str]]) -> bool
         return False
     try:
         with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=1)) as tables:
+            places = [str(place) for (place,) in tables.execute("SELECT artifact_location FROM experiments")]
+            homes = [Path(url2pathname(urlsplit(place).path)) for place in places if _ARTIFACTS in place]
             return (
-                set(published) <= {value for (value,) in tables.execute(_PUBLISHED_RUNS, (PUBLISHED,))}
+                all(home.is_dir() and home.is_relative_to(project.root()) for home in homes)
+                and set(published) <= {value for (value,) in tables.execute(_PUBLISHED_RUNS, (PUBLISHED,))}
                 and set(versions) <= set(tables.execute(_PUBLISHED_VERSIONS, (PUBLISHED,)))
                 and tables.execute(_RUNNING, (PROCESS,)).fetchone() is None
             )
