@@ -93,9 +93,9 @@ async def inpaint(request: Request, sent: Annotated[Upload, Form(media_type="mul
     The answer has the photo's size, profile and transparency. What lies farther than `grow` + `feather` from the hole
     is the photo's, to the bit (in a lossless format).
     """
-    hole = _one_of(sent.hole, sent.mask)
+    holes = [await each.read() for each in _one_of(sent.hole, sent.mask)]
     patches = [await each.read() for each in sent.patches]
-    reply = await _answer(request, sent, await sent.image.read(), await hole.read() if hole else b"", patches)
+    reply = await _answer(request, sent, await sent.image.read(), holes, patches)
     about = reply.said["about"]
     headers = {
         "X-Model-Name": about["name"],
@@ -109,7 +109,8 @@ async def inpaint(request: Request, sent: Annotated[Upload, Form(media_type="mul
 
 async def inpaint_json(request: Request, sent: JsonRequest) -> JsonAnswer:
     """Fill the hole of a photo, as /v1/inpaint does, with all pictures in base64."""
-    reply = await _answer(request, sent, sent.image, _one_of(sent.hole, sent.mask) or b"", sent.patches)
+    given = _one_of(sent.hole, sent.mask)
+    reply = await _answer(request, sent, sent.image, given if isinstance(given, list) else [given], sent.patches)
     about = {name: reply.said["about"][name] for name in ("name", "version", "digest")}
     image = b64encode(reply.content).decode("ascii")
     return JsonAnswer(image=image, media_type=reply.said["media_type"], model=about, report=reply.said["report"])
@@ -121,24 +122,24 @@ def _one_of(hole: Any, mask: Any) -> Any:
     return hole or mask
 
 
-async def _answer(request: Request, options: Options, image: bytes, hole: bytes, patches: list[bytes]) -> Reply:
+async def _answer(request: Request, options: Options, image: bytes, holes: list[bytes], patches: list[bytes]) -> Reply:
     state, limits = request.app.state, request.app.state.limits
     model = _picked(state.served, options.model)
-    places = [_pair(each) for each in options.patches_at.split()]
-    if len(places) != len(patches):
-        raise ApiError(422, "bad_request", f"{len(patches)} patches came with {len(places)} places in `patches_at`")
+    parts = _placed("hole", holes, options.hole_at) if options.hole_at else []
+    if len(holes) > 1 and not parts:
+        raise ApiError(422, "bad_request", f"{len(holes)} hole pictures came without their places in `hole_at`")
     if options.max_side > limits.most_side:
         said = f"`max_side` should be at most {limits.most_side} on this machine, but is {options.max_side}"
         raise ApiError(422, "bad_request", said)
     try:
         asked = Asked(
             image=image,
-            hole=hole,
-            hole_at=_pair(options.hole_at) if options.hole_at else None,
+            hole=holes[0] if holes and not parts else b"",
+            parts=parts,
             hole_is=options.hole_is,
             boxes=options.boxes,
             alpha=options.alpha,
-            patches=list(zip(patches, places, strict=True)),
+            patches=_placed("patches", patches, options.patches_at),
             settings=Settings(options.grow, options.feather, options.context, options.max_side, options.detail),
             format=options.format,
             quality=options.quality,
@@ -170,6 +171,13 @@ def _picked(served: ModelManager, name: str) -> str:
         raise ApiError(404, "unknown_model", str(error.args[0])) from None
     except LookupError as error:
         raise ApiError(503, "not_ready", str(error), retry_after_s=5) from None
+
+
+def _placed(what: str, contents: list[bytes], places: str) -> list[tuple[bytes, tuple[int, int]]]:
+    pairs = [_pair(each) for each in places.split()]
+    if len(pairs) != len(contents):
+        raise ApiError(422, "bad_request", f"{len(contents)} {what} came with {len(pairs)} places in `{what}_at`")
+    return list(zip(contents, pairs, strict=True))
 
 
 def _pair(text: str) -> tuple[int, int]:

@@ -25,9 +25,7 @@ class Options(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     hole_is: Literal["white", "black"] = Field("white", description="The colour that means missing.")
-    hole_at: str = Field(
-        "", pattern=r"^([0-9]{1,6},[0-9]{1,6})?$", description="left,top of a hole picture smaller than the photo."
-    )
+    hole_at: Places = Field("", description="left,top of each hole picture, where they are of parts of the photo.")
     boxes: str = Field("", description="left,top,right,bottom in pixels, separated by blanks: missing.")
     alpha: bool = Field(False, description="What is transparent in the photo is missing.")
     patches_at: Places = Field("", description="left,top of each patch.")
@@ -37,7 +35,7 @@ class Options(BaseModel):
     context: float = Field(0.5, ge=0, le=8, description="Share of the hole around it that the model sees.")
     max_side: int = Field(0, ge=0, description="The largest crop filled at once; 0: by model.")
     detail: bool | None = Field(None, description="Copy texture of the photo into the hole; empty: by model.")
-    format: AnswerFormat = Field("png", description="keep: the photo's own; patch: only what changed, PNG.")
+    format: AnswerFormat = Field("png", description="keep: the photo's own; patch, patches: only what changed.")
     quality: int | None = Field(None, ge=1, le=100, description="Of JPEG; empty: as the photo.")
 
 
@@ -45,18 +43,20 @@ class Upload(Options):
     """A request as a form."""
 
     image: UploadFile = Field(description="The photo: JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF.")
-    hole: UploadFile | None = Field(None, description="A picture of the hole, of the photo's size.")
-    mask: UploadFile | None = Field(None, description="Another name of `hole`, as other tools call it.")
-    patches: list[UploadFile] = Field([], max_length=200, description="Earlier answers of the format patch, in order.")
+    hole: list[UploadFile] = Field(
+        [], description="A picture of the hole, of the photo's size, or several of its parts."
+    )
+    mask: list[UploadFile] = Field([], description="Another name of `hole`, as other tools call it.")
+    patches: list[UploadFile] = Field([], description="Earlier answers of the formats patch and patches, in order.")
 
 
 class JsonRequest(Options):
     """A request as JSON, its pictures in base64."""
 
     image: Base64Bytes = Field(description="The photo.")
-    hole: Base64Bytes | None = Field(None, description="A picture of the hole.")
-    mask: Base64Bytes | None = Field(None, description="Another name of `hole`.")
-    patches: list[Base64Bytes] = Field([], max_length=200, description="Earlier answers of the format patch, in order.")
+    hole: Base64Bytes | list[Base64Bytes] = Field([], description="A picture of the hole, or several of its parts.")
+    mask: Base64Bytes | list[Base64Bytes] = Field([], description="Another name of `hole`.")
+    patches: list[Base64Bytes] = Field([], description="Earlier answers of the formats patch and patches, in order.")
 
 
 class JsonAnswer(BaseModel):

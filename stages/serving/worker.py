@@ -254,4 +254,4 @@ def _pictures(asked: Asked) -> Iterator[bytes]:
     yield asked.image
     if asked.hole:
         yield asked.hole
-    yield from (content for content, _ in asked.patches)
+    yield from (content for content, _ in [*asked.parts, *asked.patches])

@@ -132,6 +132,22 @@ def test_patches_laid_on_the_photo_are_the_whole_answer(client: TestClient) -> N
     assert np.array_equal(pixels(on_it.content), pixels(ask(client, png(whole), None, boxes="5,5,20,20").content))
 
 
+def test_holes_that_stand_apart_travel_apart_and_so_do_their_patches(client: TestClient) -> None:
+    """What the page does with two strokes in a large photo."""
+    photo = np.tile(PHOTO, (3, 3, 1))
+    small = png(np.full((20, 30), 255, np.uint8))
+    files = [("image", png(photo)), ("hole", small), ("hole", small)]
+    answer = client.post("/v1/inpaint", files=files, data={"hole_at": "10,20 400,300", "format": "patches"})
+    patches = answer.json()["patches"]
+    assert [(each["left"], each["top"]) for each in patches] == [(10, 20), (400, 300)]
+    laid = photo.copy()
+    for patch in patches:
+        filled = pixels(b64decode(patch["image"]))
+        laid[patch["top"] : patch["top"] + 20, patch["left"] : patch["left"] + 30] = filled
+    whole = ask(client, png(photo), None, boxes="10,20,40,40 400,300,430,320")
+    assert np.array_equal(laid, pixels(whole.content))
+
+
 def test_profile_transparency_and_format_are_the_photos(client: TestClient) -> None:
     profile = b"\0" * 36 + b"acsp" + b"\0" * 88
     answer = Image.open(BytesIO(ask(client, png(PHOTO, icc_profile=profile)).content))
@@ -161,6 +177,7 @@ def test_an_empty_hole_gives_the_photo_back(client: TestClient) -> None:
         ({"max_side": 5000}, 422, "bad_request", "`max_side` should be at most 2828 on this machine"),
         ({"grwo": 2}, 422, "bad_request", "grwo: Extra inputs are not permitted"),
         ({"patches_at": "1,1"}, 422, "bad_request", "0 patches came with 1 places"),
+        ({"hole_at": "1,1 2,2"}, 422, "bad_request", "1 hole came with 2 places in `hole_at`"),
         ({"model": "gone"}, 404, "unknown_model", "'gone' is not served; there are: telea"),
     ],
 )
