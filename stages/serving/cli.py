@@ -304,7 +304,7 @@ def _all_models() -> list[str]:
     names = [f"models:/{version.name}@champion" for version in champions]
     if not names:
         raise InputError("no champions are registered: run dvc repro, or say what to serve, such as --model telea")
-    return [*sorted(names, key=lambda name: name != DEFAULT_MODEL), "telea", "biharmonic"]
+    return [*sorted(names, key=lambda name: name != DEFAULT_MODEL), "harmonic", "biharmonic", "telea", "patchmatch"]
 
 
 def _checked(kind: Any, **values: Any) -> Any:

@@ -139,10 +139,10 @@ def inpaint(image: Pixels, missing: Missing, filler: Filler, settings: Settings)
 
     Returns:
         the composite, like `image`; and the report: `hole_share` of the picture, holes widened; `crops` and `changed`,
-        the smallest box around all that may differ, as [left, top, right, bottom]; `parts`, such boxes around what differs in
-        each crop; `scale`, the least at which
-        something was filled; `detail`, whether texture was copied; `strays`, how far from a membrane the worst of the
-        answers was that gave way to one, 0 to 1; `notes`, sentences for people; `ms`.
+        the smallest box around all that may differ, as [left, top, right, bottom]; `parts`, such boxes around what may
+        differ in each crop; `scale`, the least at which something was filled; `detail`, whether texture was copied;
+        `strays`, how far from a membrane the worst of the answers was that gave way to one, 0 to 1; `notes`, sentences
+        for people; `ms`.
 
     Raises:
         ValueError: `image` and `missing` differ in size, or `fill` answers with numbers that are not finite.
