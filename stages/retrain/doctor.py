@@ -146,10 +146,5 @@ def _mlflow() -> Iterator[Finding]:
         if number := live.count_abandoned(experiment):
             what = f"{number} runs in MLflow count as running, but their trainings were killed"
             yield Finding(what, clear=partial(live.settle_abandoned, experiment))
-        if place := store.lost_artifacts(experiment):
-            yield Finding(
-                f"MLflow's database looks for its files in {place}, which is not there: was the project moved?",
-                f"delete {database}; the next dvc repro builds it anew",
-            )
     except TrackingError as error:
-        yield Finding(str(error), "see that the server runs; the next dvc repro sends what is missing")
+        yield Finding(str(error), "once that is mended, the next dvc repro sends what is missing")

@@ -11,11 +11,23 @@ Each message says what was wanted, what came, and what to do; a stage prints it 
 of a function is a `ValueError`, as everywhere.
 """
 
+import re
+
+_LOGIN = re.compile(r"(?<=://)[^/\s'\"]+@")
+
 
 class InpaintError(Exception):
     """A failure whose message is meant for the person at the keyboard."""
 
     exit_code = 2
+
+    def __init__(self, *said: object) -> None:
+        super().__init__(*(without_passwords(each) if isinstance(each, str) else each for each in said))
+
+
+def without_passwords(text: str) -> str:
+    """Return a text in which the addresses keep to themselves who logs in, and by what."""
+    return _LOGIN.sub("***@", text)
 
 
 class ParamsError(InpaintError):

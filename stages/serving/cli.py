@@ -197,21 +197,47 @@ def serve(
     host: Annotated[str, typer.Option(help="0.0.0.0 lets other machines in.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535)] = 8000,
     allow_host: Annotated[list[str] | None, typer.Option(help="A name by which this machine may be called.")] = None,
+    allow_origin: Annotated[
+        list[str] | None, typer.Option(help="A page elsewhere that may ask, such as https://example.org (CORS).")
+    ] = None,
+    api_key_file: Annotated[
+        Path | None, typer.Option(help="A file with a key that every request has to send; see docs/filling.md.")
+    ] = None,
+    root_path: Annotated[str, typer.Option(help="Where a proxy has put the server, such as /inpaint.")] = "",
     max_megabytes: Annotated[int, typer.Option(min=1, help="Of one request.")] = 64,
     max_megapixels: Annotated[float, typer.Option(min=0.01, max=178, help="Of one photo.")] = 64,
     timeout_s: Annotated[float, typer.Option(min=0.1, help="For one answer, waiting included.")] = 60,
     queue: Annotated[int, typer.Option(min=1, help="Requests that may wait.")] = 8,
+    connections: Annotated[int, typer.Option(min=1, help="At a time.")] = 200,
+    max_memory_gb: Annotated[
+        float, typer.Option(min=0, help="Of the process that fills; 0: three quarters of what there is.")
+    ] = 0,
     poll_s: Annotated[float, typer.Option(min=0.1, help="Between looks at the registry.")] = 30,
     device: Device = None,
 ) -> None:
     """Answer over HTTP, with a page where one paints the hole."""
     from stages.serving import app as http
-    from stages.serving.contract import Limits
+    from stages.serving import limits as bounds
     from stages.serving.model_manager import ModelManager
+    from stages.serving.request_guard import Access
 
-    limits = Limits(max_megabytes * 1_000_000, max_megapixels, timeout_s, queue)
-    served = ModelManager(model or _all_models(), device, poll_s)
-    http.serve(served, limits, host, port, allow_host or [])
+    memory = max_memory_gb * 1e9 or bounds.share_of_memory()
+    limits = bounds.Limits(max_megabytes * 1_000_000, max_megapixels, timeout_s, queue, int(memory), connections)
+    access = Access(allow_host or [], _key(api_key_file), allow_origin or [])
+    served = ModelManager(model or _all_models(), device, poll_s, limits)
+    http.serve(served, limits, access, host, port, root_path.rstrip("/"))
+
+
+def _key(path: Path | None) -> str:
+    if path is None:
+        return ""
+    try:
+        key = path.read_text(encoding="utf-8").strip()
+    except (OSError, ValueError) as error:
+        raise InputError(f"the key's file {path} cannot be read: {error}") from None
+    if not key:
+        raise InputError(f"the key's file {path} is empty; write a key into it, such as openssl rand -hex 32 makes")
+    return key
 
 
 @app.command()
@@ -285,7 +311,7 @@ def _all_models() -> list[str]:
     names = [f"models:/{version.name}@champion" for version in champions]
     if not names:
         raise InputError("no champions are registered: run dvc repro, or say what to serve, such as --model telea")
-    return [*sorted(names, key=lambda name: name != DEFAULT_MODEL), "telea", "biharmonic"]
+    return [*sorted(names, key=lambda name: name != DEFAULT_MODEL), "harmonic", "biharmonic", "telea", "patchmatch"]
 
 
 def _checked(kind: Any, **values: Any) -> Any:

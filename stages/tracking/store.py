@@ -8,18 +8,18 @@ import errno
 import fcntl
 import logging
 import os
-import re
+import sqlite3
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from stages.runtime import project
-from stages.runtime.errors import LoginError, TrackingError
+from stages.runtime.errors import LoginError, TrackingError, without_passwords
 from stages.runtime.locks import flock
 from stages.tracking.record import Point
 
@@ -52,6 +52,14 @@ _STORES = (
 _REFUSED = (401, 403)
 _SQLITE = "sqlite:///"
 _METRICS_PER_BATCH = 1000
+_ARTIFACTS = "/mlartifacts/"
+_PLACES = (
+    ("experiments", "artifact_location"),
+    ("runs", "artifact_uri"),
+    ("logged_models", "artifact_location"),
+    ("model_versions", "source"),
+    ("model_versions", "storage_location"),
+)
 
 T = TypeVar("T")
 
@@ -63,11 +71,7 @@ def uri() -> str:
 
 def shown() -> str:
     """Return the same for people to read: without name and password."""
-    return _without_login(uri())
-
-
-def _without_login(text: str) -> str:
-    return re.sub(r"://[^/\s'\"]*@", "://", text)
+    return without_passwords(uri())
 
 
 def database() -> Path | None:
@@ -92,7 +96,7 @@ def reached() -> Iterator[None]:
         except Exception as error:
             if type(error).__module__.split(".")[0] not in _STORES and not isinstance(error, ConnectionError):
                 raise
-            said = _without_login(str(error).strip().split("\n")[0][:300])
+            said = without_passwords(str(error).strip().split("\n")[0][:300])
             if _status(error) in _REFUSED:
                 raise LoginError(
                     f"MLflow at {shown()} refuses the login: {said}; set MLFLOW_TRACKING_USERNAME and "
@@ -157,6 +161,7 @@ def connect() -> "MlflowClient":
 
     with locked("store"), _environment({_TIMEOUT: os.environ.get(_TIMEOUT, _FIRST_ANSWER_S)}):
         _make_database()
+        _keep_artifacts_at_home()
         client = MlflowClient(tracking_uri=uri())
         client.search_experiments(max_results=1)
     return client
@@ -178,6 +183,33 @@ def _make_database() -> None:
     draft.replace(path)
 
 
+def _keep_artifacts_at_home() -> None:
+    """Have the database of a project that was moved or copied name the files beside it.
+
+    MLflow writes absolute paths down: a moved project would lose its models, and a copy publish into the original.
+
+    Raises:
+        TrackingError: the files are gone.
+    """
+    path, home = database(), project.root() / "mlartifacts"
+    if path is None or path.parent != home.parent:
+        return
+    with closing(sqlite3.connect(path, timeout=10)) as tables, tables:
+        named = {str(place) for (place,) in tables.execute("SELECT artifact_location FROM experiments")}
+        homes = {place[: place.rindex(_ARTIFACTS)] for place in named if _ARTIFACTS in place}
+        if homes and not home.is_dir():
+            raise TrackingError(
+                f"MLflow's files should be in {home}, which is not there; bring the folder back, or delete {path}: the "
+                "next dvc repro builds both anew"
+            )
+        for old in homes - {project.root().as_uri()}:
+            for table, column in _PLACES:
+                tables.execute(
+                    f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE {column} LIKE ?",  # noqa: S608
+                    (project.root().as_uri(), len(old) + 1, f"{old}{_ARTIFACTS}%"),
+                )
+
+
 def experiment_id(client: "MlflowClient", name: str) -> str:
     """Find or create an experiment.
 
@@ -187,7 +219,7 @@ def experiment_id(client: "MlflowClient", name: str) -> str:
     with locked("store"):
         found = client.get_experiment_by_name(name)
         if found is None:
-            artifacts = (project.root() / "mlartifacts" / name).as_uri() if uri().startswith(_SQLITE) else None
+            artifacts = _folder(name).as_uri() if uri().startswith(_SQLITE) else None
             with made_once():
                 return str(client.create_experiment(name, artifact_location=artifacts))
             found = client.get_experiment_by_name(name)
@@ -196,21 +228,10 @@ def experiment_id(client: "MlflowClient", name: str) -> str:
         return str(found.experiment_id)
 
 
-def lost_artifacts(name: str) -> Path | None:
-    """Return where a store in a file looks for an experiment's artifacts, if that folder is gone; else None.
-
-    MLflow writes absolute paths down, so a project that is moved loses them.
-
-    Raises:
-        TrackingError: MLflow cannot be reached, or refuses.
-    """
-    with reached():
-        experiment = connect().get_experiment_by_name(name)
-    location = experiment.artifact_location if experiment is not None else ""
-    if not location.startswith("file:"):
-        return None
-    path = Path(url2pathname(urlsplit(location).path))
-    return None if path.exists() or path.is_relative_to(project.root()) else path
+def _folder(name: str) -> Path:
+    folder = project.root() / "mlartifacts" / name
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 @contextmanager

@@ -125,20 +125,3 @@ def test_runs_that_a_kill_left_running_are_settled(project: Path) -> None:
     doctor.cure(Path())
     assert [run.info.status for run in Seen().runs()] == ["KILLED"]
     assert said() == []
-
-
-def test_a_project_that_was_moved_hears_where_its_artifacts_are_sought(project: Path, tmp_path: Path) -> None:
-    write_database(project)
-    write_record(project / "record", status="running")
-    Mirror(project / "record", "photographs").update()
-    moved = tmp_path / "moved"
-    moved.mkdir()
-    (project / "mlartifacts").rename(moved / "mlartifacts")
-    for name in ("mlflow.db", "params.yaml", ".git"):
-        (project / name).rename(moved / name)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(moved)
-        patch.setenv("DVC_ROOT", str(moved))
-        (finding,) = [one for one in doctor.examine(Path()) if one.advice]
-    assert "was the project moved?" in finding.what
-    assert "the next dvc repro builds it anew" in finding.advice

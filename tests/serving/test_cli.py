@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -305,3 +306,28 @@ def test_a_package_that_is_missing_is_named_once_for_all_photos(folder: Path, mo
         assert inpaint(*words)[2].count("pip install pypatchmatch") == 1
     finally:
         detail.problem.cache_clear()
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["model list", "model show models:/a@champion", "model ledger", "run photos hole.png -o out", "serve", "tidy"],
+)
+def test_no_message_has_the_password_of_mlflows_address(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: str
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://bob:se%40cret@127.0.0.1:9")
+    shutil.copy(ROOT / "params.yaml", folder)
+    assert main_with(words.split(), monkeypatch) == 2
+    said = capsys.readouterr().err
+    assert "***@127.0.0.1:9" in said
+    assert "bob" not in said
+    assert "cret" not in said
+
+
+def test_a_port_that_is_taken_is_said_to_be(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        assert main_with(["serve", "--model", "telea", "--port", str(port)], monkeypatch) == 2
+    assert f"cannot listen at 127.0.0.1, port {port}: Address already in use" in capsys.readouterr().err
