@@ -1,9 +1,8 @@
-"""Pictures for people: the gallery's, within the page and as one contact sheet.
+"""Pictures for people: read, scaled, and on one contact sheet.
 
 Pictures are uint8 (H, W, 3).
 """
 
-import base64
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +16,6 @@ from PIL import Image, ImageDraw, ImageFont
 Pixels = npt.NDArray[np.uint8]
 
 WHITE = 255  # missing pixels, as in the files of holes
-_QUALITY = 82
 _CELL_PX, _GAP_PX, _LABEL_PX = 128, 4, 26
 _PAPER, _INK = (255, 255, 255), (31, 35, 40)
 
@@ -31,12 +29,14 @@ class Shown:
         target: the whole picture.
         image: the same with its hole in white.
         answers: each method's composite.
+        hole: uint8 (H, W), 1 = missing.
     """
 
     row: int
     target: Pixels
     image: Pixels
     answers: Sequence[Pixels]
+    hole: Pixels
 
 
 def with_hole(target: Pixels, hole: Pixels) -> Pixels:
@@ -49,32 +49,21 @@ def read_picture(path: Path) -> Pixels:
     return np.asarray(Image.open(path))
 
 
-def data_uri(picture: Pixels) -> str:
-    """Return a picture as the text that stands for it in a page, PNG inside."""
-    file = io.BytesIO()
-    Image.fromarray(picture).save(file, "png", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode("ascii")
-
-
-def lossy_uri(picture: Image.Image) -> str:
-    """Return a photograph as the text that stands for it in a page: WebP, a tenth of the bytes of PNG."""
-    picture.save(file := io.BytesIO(), "webp", quality=_QUALITY, method=4)
-    return "data:image/webp;base64," + base64.b64encode(file.getvalue()).decode("ascii")
-
-
-def magnification(side_px: int) -> int:
-    """Return by which whole factor to show a picture so that it comes near a cell's size; 1 for large ones."""
-    return max(1, _CELL_PX // side_px)
+def fitted(picture: Pixels, side_px: int) -> Image.Image:
+    """Scale a picture down so that its longer side has at most so many pixels."""
+    opened = Image.fromarray(picture)
+    opened.thumbnail((side_px, side_px), Image.Resampling.LANCZOS)
+    return opened
 
 
 def contact_sheet(gallery: Sequence[Shown], labels: Sequence[str]) -> Image.Image:
-    """Put the gallery on one sheet: a row a picture, magnified without smoothing, under a line of labels.
+    """Put the gallery on one sheet: a row a picture, all of one width, under a line of labels.
 
     Args:
         gallery: rows, at least one; all pictures of one size.
         labels: of the columns: target, image, then the methods.
     """
-    height, width = (side * magnification(max(gallery[0].target.shape[:2])) for side in gallery[0].target.shape[:2])
+    width, height = _CELL_PX, round(_CELL_PX * gallery[0].target.shape[0] / gallery[0].target.shape[1])
     step_x, step_y = width + _GAP_PX, height + _GAP_PX
     size = (len(labels) * step_x + _GAP_PX, _LABEL_PX + len(gallery) * step_y)
     sheet = Image.new("RGB", size, _PAPER)
@@ -84,8 +73,8 @@ def contact_sheet(gallery: Sequence[Shown], labels: Sequence[str]) -> Image.Imag
         draw.text((_GAP_PX + column * step_x + width / 2, _LABEL_PX / 2), label, _INK, font, anchor="mm")
     for line, shown in enumerate(gallery):
         for column, picture in enumerate((shown.target, shown.image, *shown.answers)):
-            magnified = Image.fromarray(picture).resize((width, height), Image.Resampling.NEAREST)
-            sheet.paste(magnified, (_GAP_PX + column * step_x, _LABEL_PX + line * step_y))
+            scaled = Image.fromarray(picture).resize((width, height), Image.Resampling.BICUBIC)
+            sheet.paste(scaled, (_GAP_PX + column * step_x, _LABEL_PX + line * step_y))
     return sheet
 
 
