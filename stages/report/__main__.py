@@ -6,7 +6,9 @@ Writes `index.html` (one page for any browser; pictures beyond 10 MiB lie beside
 the trainings saw (`photographs.html`, `holes.html`, `altered_tiles.html`), `photographs.csv` (methods x scores of the
 photograph test), `gallery.png` (target, image and all answers to tiles on one sheet), `scores.csv` (methods x scores
 of the tile test), `differences.csv` (methods against each other, with intervals) and for each method `methods/KEY/`:
-`cells.csv` (every score in every cell of the protocol), `gallery.png`, `over_ratio.png` and `photographs.jpg`.
+`cells.csv` (every score in every cell of the protocol), `gallery.png`, `over_ratio.png` and `photographs.jpg`. For DVC:
+`metrics.json` (few numbers, for `dvc metrics` and `dvc exp show`), `gain_by_ratio.csv`, `validation.csv` and `loss.csv`
+(for `dvc plots`).
 """
 
 import json
@@ -22,7 +24,7 @@ from stages.comparing.bootstrap import Resamples
 from stages.imaging.holes import MaskSet
 from stages.imaging.shards import Tiles
 from stages.inpainting import classical
-from stages.report import comparison, photographs
+from stages.report import comparison, photographs, tables
 from stages.report.album import Album
 from stages.report.claims import find_claims
 from stages.report.data_size import read_data_size
@@ -39,6 +41,7 @@ _LOOKS = {  # what the trainings saw, as the stages before left it
     "The holes": (Path("data/masks/look.html"), "holes.html"),
     "The altered tiles": (Path("data/augmented/look.html"), "altered_tiles.html"),
 }
+_CURVES = (("validation.csv", "validation", "val_hole_psnr"), ("loss.csv", "history", "loss"))
 _COUNTS = Path("data/prepared/summary.json")
 
 
@@ -59,6 +62,10 @@ def main() -> None:
                 shutil.copyfile(page, folder / name)
         files.write_csv(folder / "scores.csv", comparison.as_table(evaluations, resamples))
         files.write_csv(folder / "differences.csv", comparison.differences_table(evaluations, resamples))
+        files.write_json(folder / "metrics.json", tables.metrics(evaluations, content.photographs))
+        files.write_csv(folder / "gain_by_ratio.csv", tables.gain_by_ratio(evaluations))
+        for name, table, curve in _CURVES:
+            files.write_csv(folder / name, tables.curves(content.trainings, table, curve))
         _write_photographs(folder, content.photographs)
         labels = ["target", "image", *(one.label for one in evaluations)]
         contact_sheet(content.gallery, labels).save(folder / "gallery.png")

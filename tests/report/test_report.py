@@ -224,7 +224,21 @@ def test_the_same_inputs_give_the_same_page(project):
     names = {str(path.relative_to("data/report")) for path in before}
     of_method = {f"methods/{key}/{name}" for key in METHODS for name in ("cells.csv", "gallery.png", "over_ratio.png")}
     of_method |= {f"methods/{key}/photographs.jpg" for key in METHODS}
-    assert names == {"index.html", "gallery.png", "scores.csv", "differences.csv", "photographs.csv"} | of_method
+    tables = {"scores.csv", "differences.csv", "photographs.csv", "gain_by_ratio.csv", "validation.csv", "loss.csv"}
+    assert names == {"index.html", "gallery.png", "metrics.json"} | tables | of_method
+
+
+def test_the_metrics_are_those_of_trained_models_and_the_best_classical_answer(project):
+    main()
+    few = json.loads(Path("data/report/metrics.json").read_text())
+    table = pd.read_csv("data/report/photographs.csv").query("not plain").set_index("method")
+    classical = table.loc[["mean", "telea"]]
+    for name, column, best in (("photo_distance", "perceptual", "min"), ("photo_psnr_db", "hole_psnr", "max")):
+        wanted = {"grey_net": table.loc["grey_net", column], "best_classical": getattr(classical[column], best)()}
+        assert few[name] == pytest.approx(wanted, abs=1e-4)
+    gains = pd.read_csv("data/report/gain_by_ratio.csv").set_index("method")["gain_db"]
+    assert (gains["telea"] == 0).all()  # the best classical method
+    assert gains["grey_net"].max() < 0
 
 
 def test_without_trainings_the_page_has_no_such_sections(project):
