@@ -1,6 +1,5 @@
 """What MLflow shows of the data that was trained on: which photographs, what became of them, pages to look at."""
 
-import json
 from pathlib import Path
 
 import yaml
@@ -22,13 +21,6 @@ def files(data: Path) -> list[Path]:
         data: folder of the pipeline's outputs.
     """
     return [data / name for name in (_COUNTS, *_PAGES.values()) if (data / name).exists()]
-
-
-def counts(data: Path) -> dict[str, float]:
-    """Return what became of the files, by the name of the metric."""
-    path = data / _COUNTS
-    found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    return {f"data/{name}": float(number) for name, number in found.items()}
 
 
 def pages(data: Path) -> dict[str, str]:

@@ -43,12 +43,12 @@ class PipelineOutputs:
         """Hash all that the run of a training shows; done again with the same result, it shows the same."""
         record = self.records[key]
         made = f"{self.params.experiment} {key} {record.fingerprint} {record.model_sha256}"
-        return _hash(made, self.data / "evaluation" / key / "summary.json", *self.tested(key))
+        return _hash(made, *self.tested(key))
 
     def tested(self, key: str) -> list[Path]:
-        """Return what a run shows of its test: means by ratio, and the report's table, plot and gallery of it."""
+        """Return what a run shows of its test: all scores, and the report's table, plot and pictures of it."""
         of_method = sorted((self.data / "report" / "methods" / key).glob("*.*"))
-        return [self.data / "evaluation" / key / "by_ratio.csv", *of_method]
+        return [*(self.data / "evaluation" / key / name for name in ("summary.json", "by_ratio.csv")), *of_method]
 
     def compared(self) -> str:
         """Hash all that the comparison shows."""
@@ -58,7 +58,8 @@ class PipelineOutputs:
     def report(self) -> list[Path]:
         """Return the report's page and, as far as there are such, its picture and tables."""
         page, *others = (self.data / "report" / name for name in _REPORT)
-        return [page, *(path for path in (*others, self.data / "pairs.csv") if path.exists())]
+        more = (self.data / "pairs.csv", self.data / "prepared" / "summary.json")
+        return [page, *(path for path in (*others, *more) if path.exists())]
 
     def registered_name(self, key: str) -> str:
         """Return the name of the registered model whose versions are the trainings of `key`."""
