@@ -74,12 +74,11 @@ def _test_scores(held: PipelineOutputs, key: str) -> additions.Addition:
 
 def _comparison(held: PipelineOutputs) -> tuple[int, additions.Addition]:
     newest_ms = max((record.ended_ms or 0 for record in held.records.values()), default=0)
-    pages = {"methods.csv": words.csv_table(held)} | data.pages(held.data)
     note = f"All methods in the same tests.\n\n{words.score_list(held, list(held.scores))}"
     return newest_ms, additions.Addition(
         scores={},  # of many methods: as numbers of one run they would be bars without end
         files=held.report(),
-        texts={f"report/{name}": text for name, text in pages.items()},
+        texts={},
         folder="report",
         note=note,
     )

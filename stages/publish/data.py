@@ -1,31 +1,11 @@
-"""What MLflow shows of the data that was trained on: which photographs, what became of them, pages to look at."""
+"""What MLflow shows of the data that was trained on: which photographs, and DVC's hashes."""
 
 from pathlib import Path
 
 import yaml
 
-_COUNTS = Path("prepared/summary.json")
 _MANIFEST = Path("prepared/manifest.parquet")
 _MADE_OF_PHOTOGRAPHS = ("prepare", "masks", "augment")  # the stages whose outputs a training reads
-_PAGES = {
-    "photographs.html": Path("prepared/look.html"),
-    "holes.html": Path("masks/look.html"),
-    "altered_tiles.html": Path("augmented/look.html"),
-}
-
-
-def files(data: Path) -> list[Path]:
-    """Return those of the files that there are.
-
-    Args:
-        data: folder of the pipeline's outputs.
-    """
-    return [data / name for name in (_COUNTS, *_PAGES.values()) if (data / name).exists()]
-
-
-def pages(data: Path) -> dict[str, str]:
-    """Return the pages, by the name that they have as artifacts."""
-    return {name: (data / path).read_text(encoding="utf-8") for name, path in _PAGES.items() if (data / path).exists()}
 
 
 def photographs(data: Path) -> str:

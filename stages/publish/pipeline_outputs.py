@@ -7,12 +7,9 @@ from pathlib import Path
 
 from pydantic import Field
 
-from stages.publish import data
 from stages.runtime.errors import InputError, ParamsError
 from stages.runtime.params import Settings
 from stages.tracking.record import Record, read_record, read_scores
-
-_REPORT = ("index.html", "gallery.png", "photographs.csv", "scores.csv", "differences.csv")
 
 
 class PublishParams(Settings):
@@ -53,13 +50,14 @@ class PipelineOutputs:
     def compared(self) -> str:
         """Hash all that the comparison shows."""
         summaries = [self.data / "evaluation" / method / "summary.json" for method in self.scores]
-        return _hash(self.params.experiment, *self.report(), *summaries, *data.files(self.data))
+        return _hash(self.params.experiment, *self.report(), *summaries)
 
     def report(self) -> list[Path]:
-        """Return the report's page and, as far as there are such, its picture and tables."""
-        page, *others = (self.data / "report" / name for name in _REPORT)
+        """Return the report's page, its tables, pages of what was trained on, the pairs and what became of files."""
+        page = self.data / "report" / "index.html"
+        others = [path for path in sorted((self.data / "report").glob("*.*")) if path != page]
         more = (self.data / "pairs.csv", self.data / "prepared" / "summary.json")
-        return [page, *(path for path in (*others, *more) if path.exists())]
+        return [page, *others, *(path for path in more if path.exists())]
 
     def registered_name(self, key: str) -> str:
         """Return the name of the registered model whose versions are the trainings of `key`."""

@@ -60,13 +60,6 @@ def _ranked(found: Mapping[str, float], score: Score) -> list[str]:
     return sorted(found, key=lambda method: found[method], reverse=score.best == "more")
 
 
-def csv_table(held: PipelineOutputs) -> str:
-    """Return every score of every method as CSV."""
-    columns = list(dict.fromkeys(name for scores in held.scores.values() for name in scores))
-    lines = [[method, *(str(scores.get(name, "")) for name in columns)] for method, scores in held.scores.items()]
-    return "".join(",".join(line) + "\n" for line in [["method", *columns], *lines])
-
-
 def describe(held: PipelineOutputs, key: str) -> str:
     """Say what a model was trained on, how long, and how it compares with what needs no training: Markdown."""
     record = held.records[key]

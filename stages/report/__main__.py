@@ -4,9 +4,9 @@
 
 Writes `index.html` (one page for any browser; pictures beyond 10 MiB lie beside it in `pictures`), the pages of what
 the trainings saw (`photographs.html`, `holes.html`, `altered_tiles.html`), `photographs.csv` (methods x scores of the
-photograph test), `gallery.png` (target, image and all answers to tiles on one sheet), `scores.csv` (methods x scores
-of the tile test), `differences.csv` (methods against each other, with intervals) and for each method `methods/KEY/`:
-`cells.csv` (every score in every cell of the protocol), `gallery.png`, `over_ratio.png` and `photographs.jpg`. For DVC:
+photograph test), `scores.csv` (methods x scores of the tile test), `differences.csv` (methods against each other, with
+intervals) and for each method `methods/KEY/`: `cells.csv` (every score in every cell of the protocol) and
+`photographs.jpg` (a row a photograph: whole, with its hole, filled, filled without copied texture). For DVC:
 `metrics.json` (few numbers, for `dvc metrics` and `dvc exp show`), `gain_by_ratio.csv`, `validation.csv` and `loss.csv`
 (for `dvc plots`).
 """
@@ -29,7 +29,7 @@ from stages.report.album import Album
 from stages.report.claims import find_claims
 from stages.report.data_size import read_data_size
 from stages.report.page import Content, render
-from stages.report.pictures import Pixels, Shown, contact_sheet, over_ratio, read_picture, with_hole
+from stages.report.pictures import Pixels, Shown, read_picture, with_hole
 from stages.report.reading import Evaluation, label_of, read_absent, read_evaluations, read_trainings
 from stages.runtime import files, guard
 from stages.runtime.log import log
@@ -67,14 +67,8 @@ def main() -> None:
         for name, table, curve in _CURVES:
             files.write_csv(folder / name, tables.curves(content.trainings, table, curve))
         _write_photographs(folder, content.photographs)
-        labels = ["target", "image", *(one.label for one in evaluations)]
-        contact_sheet(content.gallery, labels).save(folder / "gallery.png")
-        for number, one in enumerate(evaluations):
-            of_method = folder / "methods" / one.key
-            files.write_csv(of_method / "cells.csv", comparison.cells_table(one, resamples))
-            alone = [replace(row, answers=[row.answers[number]]) for row in content.gallery]
-            contact_sheet(alone, ["target", "image", one.label]).save(of_method / "gallery.png")
-            over_ratio(one.by_ratio, one.label).save(of_method / "over_ratio.png")
+        for one in evaluations:
+            files.write_csv(folder / "methods" / one.key / "cells.csv", comparison.cells_table(one, resamples))
     log(f"{OUT / 'index.html'}: {len(evaluations)} methods on {len(evaluations[0].scores)} pairs; open it in a browser")
 
 

@@ -95,6 +95,20 @@ def reference(evaluations: Sequence[Evaluation]) -> Evaluation | None:
     return max(rivals, key=lambda one: float(one.scores["hole_psnr"].mean()), default=None)
 
 
+def beyond_reference(evaluations: Sequence[Evaluation], score: str) -> dict[str, pd.Series]:
+    """Return how far each method's means by bucket are from those of `reference`, by its key; without one the means.
+
+    The share of missing pixels moves all methods together, so that the means themselves would coincide in a chart. The
+    mean colour is left out: it would flatten the others.
+    """
+    base = reference(evaluations)
+    return {
+        one.key: one.by_ratio[score] - (base.by_ratio[score] if base else 0.0)
+        for one in evaluations
+        if one.key != "mean" or len(evaluations) == 1
+    }
+
+
 @dataclass(frozen=True)
 class Cell:
     """A number of a table.

@@ -222,25 +222,25 @@ def _data_size_chart(found: DataSize, styles: dict[str, str]) -> Markup:
 def _ratio_charts(
     evaluations: list[Evaluation], reference: Evaluation | None, styles: dict[str, str]
 ) -> list[tuple[str, Markup]]:
-    """Draw how far methods are from the reference, since the share of missing pixels moves all of them together."""
-    shown = [one for one in evaluations if one.key != "mean"] or evaluations  # the mean colour would flatten the rest
     charts = []
     for score in comparison.scores_of(evaluations):
         if score.name not in _CHARTED or not all(score.name in one.by_ratio for one in evaluations):
             continue
+        beyond = comparison.beyond_reference(evaluations, score.name)
         lines = [
-            Line(one.label, styles[one.key], _points(_minus(one, reference, score.name), "ratio_percent", score.name),
-                 0 if one.trained else 1 + number % 3)
-            for number, one in enumerate(shown) if one is not reference
-        ]  # fmt: skip
+            Line(
+                one.label,
+                styles[one.key],
+                _points(one.by_ratio.assign(beyond=beyond[one.key]), "ratio_percent", "beyond"),
+                dashes=0 if one.trained else 1 + number % 3,
+            )
+            for number, one in enumerate(evaluations)
+            if one.key in beyond and one is not reference
+        ]
         title = f"{score.label}{f', {score.unit}' if score.unit else ''}"
         title += f", minus {reference.label}'s ({score.best} is better)" if reference else ""
         charts.append((title, line_chart(title, _HOLE_RATIO, lines, zero=reference is not None)))
     return charts
-
-
-def _minus(one: Evaluation, reference: Evaluation | None, name: str) -> pd.DataFrame:
-    return one.by_ratio.assign(**{name: one.by_ratio[name] - reference.by_ratio[name]}) if reference else one.by_ratio
 
 
 def _points(table: pd.DataFrame, x: str, y: str) -> list[tuple[float, float]]:

@@ -22,6 +22,7 @@ from stages.report.reading import Evaluation
 
 _SHEET_PX, _GAP_PX = 256, 4
 _PLAIN = "_plain"  # at the end of a composite's name, as evaluation writes it
+_KINDS = {"hull": "lasso", "text": "writing"}  # where people have another word for a kind of hole
 _WITHOUT_TEXTURE = "{} without detail"
 
 
@@ -232,7 +233,7 @@ def gallery(found: Answered, album: Album) -> list[Row]:
 def _row(found: Answered, name: str, entries: Sequence[Entry], album: Album) -> Row:
     place = found.questions["id"].to_list().index(name)
     question = found.questions.iloc[place]
-    hole = f"{question['kind']}, {100 * question['ratio']:.1f} % missing"
+    hole = f"{_KINDS.get(question['kind'], question['kind'])}, {100 * question['ratio']:.1f} % missing"
     target, image = found.read(name)
     first = found.scores()[0]
     values = pd.Series([float(one.scores[first.name].iloc[place]) for one in entries])

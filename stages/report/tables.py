@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from stages.report import photographs
-from stages.report.comparison import reference
+from stages.report.comparison import beyond_reference
 from stages.report.reading import Evaluation, Training
 
 
@@ -39,19 +39,9 @@ def metrics(evaluations: Sequence[Evaluation], found: photographs.Answered | Non
 
 def gain_by_ratio(evaluations: Sequence[Evaluation]) -> pd.DataFrame:
     """Return how far methods are from the best classical one: `method`, `missing_percent`, `gain_db` of hole PSNR."""
-    base = reference(evaluations)
-    zero = base.by_ratio["hole_psnr"] if base else 0.0
-    return pd.concat(
-        pd.DataFrame(
-            {
-                "method": one.key,
-                "missing_percent": one.by_ratio["ratio_percent"],
-                "gain_db": one.by_ratio["hole_psnr"] - zero,
-            }
-        )
-        for one in evaluations
-        if one.key != "mean"  # far below, where it would flatten all others
-    )
+    percent = evaluations[0].by_ratio["ratio_percent"]
+    gains = beyond_reference(evaluations, "hole_psnr").items()
+    return pd.concat(pd.DataFrame({"method": key, "missing_percent": percent, "gain_db": gain}) for key, gain in gains)
 
 
 def curves(trainings: Sequence[Training], table: str, column: str) -> pd.DataFrame:

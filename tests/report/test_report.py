@@ -13,6 +13,7 @@ from stages.evaluate.__main__ import main as evaluate
 from stages.pair import main as pair
 from stages.report.__main__ import main
 from stages.report.album import Album
+from stages.report.pictures import with_hole
 from stages.report.reading import read_evaluations, read_trainings
 from stages.report.runs import compare_runs
 from stages.runtime.errors import InputError
@@ -105,9 +106,6 @@ def test_the_gallery_shows_target_image_and_every_answer(project):
     assert images[0].startswith("target (pair 10n0000: boxes, 5 % missing, no border)")
     assert images[1].startswith("image with its hole")
     assert [text.split(":")[0] for text in images[2:5]] == ["mean", "telea", "grey net"]
-    with Image.open("data/report/gallery.png") as sheet:
-        assert sheet.width > 5 * 128
-        assert sheet.height > 12 * 128
 
 
 def test_the_headline_is_the_photograph_test(project):
@@ -222,10 +220,9 @@ def test_the_same_inputs_give_the_same_page(project):
     main()
     assert before == {path: path.read_bytes() for path in Path("data/report").rglob("*.*")}
     names = {str(path.relative_to("data/report")) for path in before}
-    of_method = {f"methods/{key}/{name}" for key in METHODS for name in ("cells.csv", "gallery.png", "over_ratio.png")}
-    of_method |= {f"methods/{key}/photographs.jpg" for key in METHODS}
+    of_method = {f"methods/{key}/{name}" for key in METHODS for name in ("cells.csv", "photographs.jpg")}
     tables = {"scores.csv", "differences.csv", "photographs.csv", "gain_by_ratio.csv", "validation.csv", "loss.csv"}
-    assert names == {"index.html", "gallery.png", "metrics.json"} | tables | of_method
+    assert names == {"index.html", "metrics.json"} | tables | of_method
 
 
 def test_the_metrics_are_those_of_trained_models_and_the_best_classical_answer(project):
@@ -299,3 +296,12 @@ def test_runs_stand_side_by_side(tmp_path):
     assert facts["learning_rate"].values == ["0.002", "0.001"]
     assert facts["levels"].values == ["", "4"]
     assert not facts["levels"].shared
+
+
+def test_missing_pixels_are_white_and_known_ones_untouched():
+    picture = np.random.default_rng(0).integers(0, 200, (24, 32, 3)).astype(np.uint8)
+    hole = np.zeros((24, 32), np.uint8)
+    hole[3:7, 10:30] = 1
+    shown = with_hole(picture, hole)
+    assert (shown[hole == 1] == 255).all()
+    assert np.array_equal(shown[hole == 0], picture[hole == 0])

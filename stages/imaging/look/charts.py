@@ -18,7 +18,7 @@ import numpy.typing as npt
 from markupsafe import Markup
 
 _SVG = "{http://www.w3.org/2000/svg}"
-_LINK = "{http://www.w3.org/1999/xlink}href"
+_LINK = "{http://www.w3.org/1999/xlink}"
 _INCHES = (5.6, 3.1)
 _QUIET, _RULE = "#010101", "#020202"
 _DASHES = ((0, ()), (0, (1, 2)), (0, (4, 2)), (0, (7, 2, 1, 2)))
@@ -84,10 +84,7 @@ def line_chart(title: str, x_label: str, lines: Sequence[Line], zero: bool = Fal
     axes.set_xlabel(x_label)
     axes.grid(color=_RULE, linewidth=0.7)
     axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, labelcolor="linecolor", fontsize=9)
-    svg = _as_svg(figure, colours)
-    for number, line in enumerate(lines):
-        _say_values(svg, number, line)
-    return _serialise(svg, title, f"{title}, over {x_label}")
+    return _as_svg(figure, title, f"{title}, over {x_label}", colours, lines)
 
 
 def histogram(title: str, values: Mapping[str, npt.NDArray[np.float64]], low: float, high: float, bars: int) -> Markup:
@@ -117,13 +114,12 @@ def histogram(title: str, values: Mapping[str, npt.NDArray[np.float64]], low: fl
         axes.legend(frameon=False, labelcolor="linecolor", fontsize=9)
     beyond = any((of_set > high).any() for of_set in values.values())
     note = f"{title}; what is beyond {high:g} counts in the last bar" if beyond else title
-    return _serialise(_as_svg(figure, colours), title, note)
+    return _as_svg(figure, title, note, colours)
 
 
-# Text stays text, in the page's font; without a salt of its own, names within the drawing would change from run to run.
+# Text stays text, in the page's font.
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
-    "svg.hashsalt": "inpaint",
     "font.size": 9.5,
     "axes.edgecolor": _RULE,
     **dict.fromkeys(("text.color", "axes.labelcolor", "xtick.color", "ytick.color"), _QUIET),
@@ -155,11 +151,11 @@ def _log_scale(axes: Any) -> None:
     axes.yaxis.set_minor_locator(NullLocator())
 
 
-def _as_svg(figure: Any, colours: Mapping[str, str]) -> ET.Element:
+def _as_svg(figure: Any, title: str, label: str, colours: Mapping[str, str], lines: Sequence[Line] = ()) -> Markup:
     import matplotlib as mpl
 
-    with mpl.rc_context(_STYLE):
-        nobody = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+    nobody = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+    with mpl.rc_context({**_STYLE, "svg.hashsalt": title}):  # so that names within one page's drawings differ
         figure.savefig(file := io.StringIO(), format="svg", metadata=nobody)
     text = file.getvalue().replace(_QUIET, "var(--quiet)").replace(_RULE, "var(--rule)")
     for style, colour in colours.items():
@@ -167,7 +163,17 @@ def _as_svg(figure: Any, colours: Mapping[str, str]) -> ET.Element:
     text = re.sub(
         r"font-family: [^;\"]*; |<style.*?</style>", "", text
     )  # the page's font; a style would reach the whole page
-    return ET.fromstring(text)  # noqa: S314 - made above
+    svg = ET.fromstring(text)  # noqa: S314 - made above
+    for number, line in enumerate(lines):
+        _say_values(svg, number, line)
+    used = set(re.findall(r"#([\w-]+)", text))
+    for one in svg.iter():
+        if one.get("id") not in used:
+            one.attrib.pop("id", None)
+    svg.attrib = {"viewBox": svg.attrib["viewBox"], "role": "img", "aria-label": label}
+    for prefix, name in (("", _SVG), ("xlink", _LINK)):
+        ET.register_namespace(prefix, name[1 : name.index("}")])
+    return Markup(ET.tostring(svg, encoding="unicode"))  # noqa: S704 - written by ElementTree
 
 
 def _say_values(svg: ET.Element, number: int, line: Line) -> None:
@@ -176,23 +182,3 @@ def _say_values(svg: ET.Element, number: int, line: Line) -> None:
     group.set("data-method", line.label)
     for point, (x, y) in zip(group.iter(f"{_SVG}use"), line.points, strict=False):
         ET.SubElement(point, f"{_SVG}title").text = f"{line.label}: {y:.4g} at {x:g}"
-
-
-def _serialise(svg: ET.Element, title: str, label: str) -> Markup:
-    """Write the drawing, its inner names prefixed, since a page has several."""
-    used = set(re.findall(r"#([\w-]+)", ET.tostring(svg, encoding="unicode")))
-    prefix = re.sub(r"\W+", "-", title)
-    for one in svg.iter():
-        if (name := one.attrib.pop("id", "")) in used:
-            one.set("id", f"{prefix}-{name}")
-        if link := one.get(_LINK):
-            one.attrib.pop(_LINK)
-            one.set("href", f"#{prefix}-{link[1:]}")
-        if clip := one.get("clip-path"):
-            one.set("clip-path", clip.replace("#", f"#{prefix}-"))
-    for name in ("width", "height"):
-        svg.attrib.pop(name)
-    svg.set("role", "img")
-    svg.set("aria-label", label)
-    ET.register_namespace("", _SVG[1:-1])
-    return Markup(ET.tostring(svg, encoding="unicode"))  # noqa: S704 - written by ElementTree
