@@ -40,6 +40,7 @@ def publish(held: PipelineOutputs, registering: bool) -> list[str]:
     """
     done = [line for key in held.records for line in _publish_model(held, key, registering)]
     if additions.bring_comparison(held.params.experiment, held.compared(), *_comparison(held)):
+        additions.keep_view(held.params.experiment, words.runs_table())
         done.append(f"comparison of {len(held.scores)} methods: logged with the report")
     if abandoned := live.settle_abandoned(held.params.experiment):
         done.append(f"{abandoned} abandoned run{'s' if abandoned > 1 else ''}: marked as killed")
@@ -59,7 +60,7 @@ def _publish_model(held: PipelineOutputs, key: str, registering: bool) -> list[s
 
 def _test_scores(held: PipelineOutputs, key: str) -> additions.Addition:
     return additions.Addition(
-        scores={f"test/{name}": value for name, value in held.scores[key].items()},
+        scores=words.shown_scores(held.scores[key]),
         files=held.tested(key),
         texts={versions.TRAINED_ON: data.photographs(held.data)},
         folder="test",
@@ -69,17 +70,11 @@ def _test_scores(held: PipelineOutputs, key: str) -> additions.Addition:
 
 def _comparison(held: PipelineOutputs) -> tuple[int, additions.Addition]:
     newest_ms = max((record.ended_ms or 0 for record in held.records.values()), default=0)
-    scores = {
-        f"{name}/{method}": value
-        for method, of_method in held.scores.items()
-        for name, value in words.headlines(of_method).items()
-    } | data.counts(held.data)
-    pages = {"methods.csv": words.csv_table(held)} | data.pages(held.data)
-    note = f"All methods in the same tests.\n\n{words.score_table(held, list(held.scores))}"
+    note = f"All methods in the same tests.\n\n{words.score_list(held, list(held.scores))}"
     return newest_ms, additions.Addition(
-        scores=scores,
+        scores={},  # of many methods: as numbers of one run they would be bars without end
         files=held.report(),
-        texts={f"report/{name}": text for name, text in pages.items()},
+        texts={},
         folder="report",
         note=note,
     )
@@ -87,14 +82,14 @@ def _comparison(held: PipelineOutputs) -> tuple[int, additions.Addition]:
 
 def _candidate(held: PipelineOutputs, key: str, run_id: str) -> registry.Candidate:
     name, record, folder = held.registered_name(key), held.records[key], held.data / "models" / key
-    facts = {
+    facts = {  # MLflow's list of versions shows them in this order
+        **{score: f"{value:g}" for score, value in words.shown_scores(held.scores[key]).items()},
         "key": key,
         "fingerprint": record.fingerprint,
         "git_commit": record.commit,
         "git_dirty": str(record.dirty).lower(),
         **{f"data.{part}": str(given["digest"]) for part, given in record.inputs.items()},
         **{f"{versions.OUTPUT}{path}": digest for path, digest in data.outputs(Path("dvc.lock")).items()},
-        **{f"test.{score}": f"{value:.4f}" for score, value in words.headlines(held.scores[key]).items()},
     }
     return registry.Candidate(
         name=name,

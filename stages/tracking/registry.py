@@ -126,7 +126,7 @@ def _create_version(client: "MlflowClient", candidate: Candidate) -> Version:
         source=f"models:/{model_id}",
         run_id=candidate.run_id,
         model_id=model_id,
-        tags={MODEL_SHA: candidate.sha256, ONNX_SHA: sha256(candidate.onnx), **candidate.tags},
+        tags={**candidate.tags, MODEL_SHA: candidate.sha256, ONNX_SHA: sha256(candidate.onnx)},
         description=candidate.description,
     )
     number = str(made.version)
