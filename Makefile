@@ -27,10 +27,10 @@ unexport PYTHONDONTWRITEBYTECODE
 
 repro: $(VENV)/.run
 	@command -v git >/dev/null || { echo "make repro: git is missing, which DVC needs; install it" >&2; exit 2; }
-	@git rev-parse --is-inside-work-tree >/dev/null 2>&1 || { echo "make repro: $(CURDIR) is no git repository, which DVC needs: clone the project, or run git init here" >&2; exit 2; }
+	@git rev-parse --is-inside-work-tree >/dev/null || { echo "make repro: DVC needs $(CURDIR) to be in a git repository that you may use; see above" >&2; exit 2; }
 	@$(BIN)/python -m stages.runtime.preflight
 	@$(BIN)/dvc repro
-	@printf '\n%s\n' "Made:" "  data/report/index.html   the report, for any browser" "  make ui                  MLflow: runs side by side, registered models" "  dvc metrics show         all scores (with .venv/bin on the path)"
+	@printf '%s\n' "" "Made:" "  data/report/index.html   who leads, by how much, what it looks like: for any browser" "  make ui                  MLflow: runs side by side, registered models" "To compare later runs with this one, commit what was made from what:" "  git add dvc.lock && git commit -m 'First run'"
 
 test: $(VENV)/.test
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder --cov --cov-report=term
@@ -55,18 +55,24 @@ traps: $(VENV)/.test
 soak: $(VENV)/.test
 	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.soak
 
+# One process and no warnings of others' packages: the address stands last on the screen after ten seconds instead of thirty.
 ui: $(VENV)/.run
-	@echo "MLflow: http://127.0.0.1:$(PORT)/#/experiments/1/runs?workflowType=machine_learning (Ctrl-C ends it)"
-	@MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow server --host 127.0.0.1 --port $(PORT) --backend-store-uri sqlite:///$(CURDIR)/mlflow.db
+	@echo "MLflow, in some seconds: http://127.0.0.1:$(PORT)/#/experiments/1/runs?workflowType=machine_learning&viewStateShareKey=scores (Ctrl-C ends it)"
+	@MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false PYTHONWARNINGS=ignore $(BIN)/mlflow server --workers 1 --uvicorn-opts "--log-level warning" --host 127.0.0.1 --port $(PORT) --backend-store-uri sqlite:///$(CURDIR)/mlflow.db --registry-store-uri sqlite:///$(CURDIR)/mlflow.db
+
+# What Python runs when it starts in this environment: its programs come first, also where nobody has activated it. So
+# .venv/bin/dvc finds, for its stages, the python that has the packages.
+PATH_FIRST := import os, sys; here = os.path.join(sys.prefix, "bin"); path = os.environ.get("PATH", os.defpath).split(os.pathsep); os.environ["PATH"] = os.pathsep.join(path if here in path else [here, *path])
 
 # Two sets of packages in one environment: what the pipeline runs with, and the test tools on top. The project itself is
 # installed in place, for its command `inpaint`.
-$(VENV)/.run: requirements.lock pyproject.toml
+$(VENV)/.run: requirements.lock pyproject.toml Makefile
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 11) <= v < (3, 14) else f"Python 3.11 to 3.13 is needed, but {sys.executable} is {v.major}.{v.minor}; say another one: make PYTHON=python3.12 ...")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "$(UV)"
 	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet --require-hashes -r $<
 	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet --no-deps --no-build-isolation --editable .
+	@printf '%s\n' '$(PATH_FIRST)' > "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/programs_first.pth"
 	@touch $@
 
 $(VENV)/.test: requirements-test.lock $(VENV)/.run

@@ -107,7 +107,7 @@ def make_training(folder: Path) -> None:
         "dirty": True,
         "machine": {"processor": "<fast & small>", "cores": 2},
         "packages": {"torch": "2.14.1"},
-        "params": {"seed": 7, "learning_rate": 0.002},
+        "params": {"seed": 7, "learning_rate": 0.002, "batch_size": 95},
         "inputs": {"data/prepared/train": {"tiles": 9, "digest": "ab" * 32}},
         "summary": {"steps": 40},
     }

@@ -45,10 +45,6 @@ class OneModel(Clone):
         params, chain = (yaml.safe_load((folder / name).read_text()) for name in ("params.yaml", "dvc.yaml"))
         params["models"] = {"pconv": {"code": "pconv", "tiles": "data/prepared/train"}}
         params["methods"] = {key: params["methods"][key] for key in ("mean", "pconv")}
-        for plot in filter(lambda one: isinstance(one, dict), chain["plots"]):
-            for lines in plot.values():
-                kept = ("/mean/", "/pconv/", "/report/")
-                lines["y"] = {path: y for path, y in lines["y"].items() if any(part in path for part in kept)}
         chain["artifacts"] = {name: one for name, one in chain["artifacts"].items() if name == "inpaint-pconv"}
         self.write("params.yaml", params)
         self.write("dvc.yaml", chain)

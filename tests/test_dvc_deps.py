@@ -1,6 +1,8 @@
 """What a stage imports is what dvc.yaml lists: no more, or it runs for nothing; no less, or it goes stale."""
 
+import re
 from collections.abc import Iterator
+from itertools import pairwise, product
 from pathlib import Path
 
 import grimp
@@ -81,3 +83,27 @@ def test_a_model_does_not_depend_on_the_other_models_code() -> None:
     for name in ("train@unet", "train@pconv", "train@pconv_augmented"):
         assert not any(path.is_relative_to("stages/pix2pix") for path in imported(STAGES[name]))
     assert not any(path.is_relative_to("stages/pconv") for path in imported(STAGES["train@pix2pix"]))
+
+
+def test_the_drawing_in_the_docs_is_the_pipeline() -> None:
+    made = {str(out): stage.name for stage in STAGES.values() for out in stage.outs}
+    edges = {
+        (made[path].partition("@")[0], stage.name.partition("@")[0])
+        for stage in STAGES.values()
+        for dep in stage.deps
+        for path in made
+        if f"{dep}/".startswith(f"{path}/") or f"{path}/".startswith(f"{dep}/")
+    }
+    text = (ROOT / "docs/pipeline.md").read_text(encoding="utf-8")
+    drawn = set()
+    for line in re.findall(r"^ +(\w.*-->.*)$", text.partition("```mermaid")[2].partition("```")[0], re.MULTILINE):
+        for left, right in pairwise(group.split(" & ") for group in line.split(" --> ")):
+            drawn |= set(product(left, right))
+    assert drawn <= edges
+    assert closure(drawn) == closure(edges)
+
+
+def closure(edges: set[tuple[str, str]]) -> set[tuple[str, str]]:
+    """Everything that comes before what, however many steps before."""
+    more = edges | {(one, last) for one, middle in edges for other, last in edges if other == middle}
+    return edges if more == edges else closure(more)

@@ -12,7 +12,7 @@ import tempfile
 import time
 import urllib.request
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from stages.inpainting import exported, onnx_export
 from stages.tracking import store
 
+PASSWORD = "of the administrator"
 STARTED_MS = 1_700_000_000_000
 PARAMS = """\
 models:
@@ -161,14 +162,14 @@ def write_outputs(tree: Path, seed: int = 0) -> dict[str, Any]:
         (folder / "by_ratio.csv").write_text("holes,hole_psnr\n0-10 %,15\n")
     (data / "prepared").mkdir(exist_ok=True)
     photos = pd.DataFrame({"split": ["train", "val", "test"], "photo": ["a" * 64, "b" * 64, "c" * 64]})
+    photos["perceptual_hash"] = [digit * 32 for digit in "abc"]
     photos.to_parquet(data / "prepared/manifest.parquet", index=False)
     (data / "report").mkdir(exist_ok=True)
     (data / "report/index.html").write_text(f"<h1>Report {seed}</h1>")
     of_method = data / "report/methods/pconv"
     of_method.mkdir(parents=True, exist_ok=True)
     (of_method / "cells.csv").write_text("method,score\n")
-    for path in (data / "report/gallery.png", of_method / "gallery.png", of_method / "over_ratio.png"):
-        Image.new("RGB", (40, 24)).save(path)
+    Image.new("RGB", (40, 24)).save(of_method / "photographs.jpg")
     return write_record(data / "training/pconv", sha256=sha256)
 
 
@@ -234,35 +235,47 @@ class Server:
     Args:
         folder: where it keeps artifacts, its log, and the database if none is given.
         database: a URI as SQLAlchemy takes it; by default that of a file.
+        words: further options of `mlflow server`.
+        scheme: http or https.
     """
 
-    def __init__(self, folder: Path, database: str = "") -> None:
-        self._folder, self._database = folder, database or f"sqlite:///{folder}/server.db"
+    def __init__(self, folder: Path, database: str = "", words: Sequence[str] = (), scheme: str = "http") -> None:
+        self._folder, self._database, self._words = folder, database or f"sqlite:///{folder}/server.db", words
         self._is_file = not database
         self.port = free_port()
-        self.uri = f"http://127.0.0.1:{self.port}"
+        self.uri = f"{scheme}://127.0.0.1:{self.port}"
 
     def __enter__(self) -> "Server":
         if self._is_file and not (self._folder / "server.db").exists():
             (self._folder / "server.db").write_bytes(_empty_database())
         words = ["--host", "127.0.0.1", "--port", str(self.port), "--workers", "1" if self._is_file else "2"]
         words += ["--allowed-hosts", f"127.0.0.1:{self.port}", "--backend-store-uri", self._database]
-        words += ["--artifacts-destination", str(self._folder / "served")]
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
+        words += ["--artifacts-destination", str(self._folder / "served"), *self._words]
+        given = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
+        given |= {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+        given |= {"MLFLOW_FLASK_SERVER_SECRET_KEY": "of a test", "MLFLOW_AUTH_ADMIN_PASSWORD": PASSWORD}
         with (self._folder / "server.log").open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "mlflow", "server", *words],
-                env=environment | {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+                env=given,
+                cwd=self._folder,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
             )
         try:
-            wait_for(lambda: answers(f"{self.uri}/health"), 120)
+            wait_for(self._listens, 120)
         except AssertionError:
             self.__exit__()
             raise
         return self
+
+    def _listens(self) -> bool:
+        assert self._process.poll() is None, (self._folder / "server.log").read_text()[-2000:]
+        if self.uri.startswith("http:"):
+            return answers(f"{self.uri}/health")
+        with socket.socket() as asking:
+            return asking.connect_ex(("127.0.0.1", self.port)) == 0
 
     def __exit__(self, *_: object) -> None:
         os.killpg(self._process.pid, signal.SIGKILL)

@@ -43,7 +43,11 @@ def look(source: Path, folder: Path, copies: int, applied: Mapping[str, int]) ->
             Section("Brightness and contrast", _COLOURS, histograms=_measures(originals, altered)),
         ]
     return render(
-        Page("The altered tiles", f"Copies of each of {len(originals):,} training tiles: {copies}.", sections)
+        Page(
+            "The altered tiles",
+            f"{total:,} altered copies of {len(originals):,} training tiles, {copies} of each.",
+            sections,
+        )
     )
 
 

@@ -4,12 +4,12 @@
     python -m stages.evaluate --export-pairs DIR          # the pairs as pictures, for another tool
     python -m stages.evaluate --method-folder NAME=DIR    # that tool's answers into the same table
 
-Writes `scores.parquet` (one row a pair), `summary.json` (means, for `dvc metrics`), `by_ratio.csv` (means by hole
-ratio, for `dvc plots`), `pictures/` and `worst/` (composites of the pairs that the report shows, and of those with the
-lowest hole PSNR, named by their row of scores); `photographs.parquet` (a row a photograph's hole, and one more where
-copied texture was switched off) and `photographs/` (the composites that the report shows). A method whose package is
-not installed has no rows, and `summary.json` says what it lacks. A method out of a folder leaves `method.json` as well,
-by which the report knows that it belongs to the table; a folder under `filled_by` in `methods` does so through DVC.
+Writes `scores.parquet` (one row a pair), `summary.json` (means), `by_ratio.csv` (means by hole ratio), `pictures/` and
+`worst/` (composites of the pairs that the report shows, and of those with the lowest hole PSNR, named by their row);
+`photographs.parquet` (a row a photograph's hole, and one more where copied texture was switched off) and `photographs/`
+(the composites that the report shows). A method whose package is not installed has no rows, and `summary.json` says
+what it lacks. A method out of a folder leaves `method.json` as well, by which the report knows that it belongs to the
+table; a folder under `filled_by` in `methods` does so through DVC.
 """
 
 import re

@@ -17,7 +17,7 @@ import pandas as pd
 from PIL import Image
 
 from stages.imaging.holes import MaskSet
-from stages.imaging.images import load_hole, load_image, save_png
+from stages.imaging.images import load_image, save_png
 from stages.imaging.shards import Tiles
 from stages.runtime import files
 from stages.runtime.errors import InputError
@@ -74,7 +74,7 @@ def read_question(folder: Path, name: str) -> tuple[npt.NDArray[np.uint8], npt.N
         name: the id.
     """
     target = load_image(folder / "images" / f"{name}.png", _MEGAPIXELS)
-    return target, load_hole(folder / "holes" / f"{name}.png", "white")
+    return target, load_image(folder / "holes" / f"{name}.png", _MEGAPIXELS)[..., 0] // 255
 
 
 def read_answer(folder: Path, name: str, shape: tuple[int, ...]) -> Floats:

@@ -38,7 +38,7 @@ def _there(scores: pd.DataFrame) -> list[str]:
 
 
 def by_ratio(scores: pd.DataFrame) -> pd.DataFrame:
-    """Average the pairs of one method within each bucket of the hole ratio, for plots.
+    """Average the pairs of one method within each bucket of the hole ratio.
 
     Args:
         scores: as for `summarise`.

@@ -46,7 +46,8 @@ def to_srgb(picture: Image.Image, profile: bytes | None) -> tuple[Image.Image, b
     if profile:
         with suppress(ImageCms.PyCMSError, OSError, ValueError):  # a broken or foreign one says nothing
             source = ImageCms.ImageCmsProfile(BytesIO(profile))
-            converted = ImageCms.profileToProfile(picture, source, _srgb(), outputMode="RGB")
+            told = plain if source.profile.xcolor_space.strip() == "RGB" else picture  # of a palette or YCbCr, too
+            converted = ImageCms.profileToProfile(told, source, _srgb(), outputMode="RGB")
             if converted is not None:
                 most = np.asarray(ImageChops.difference(converted, plain)).max(initial=0)
                 return converted, bool(most > _ROUNDING)

@@ -1,7 +1,6 @@
 """The one place where pictures are decoded: a file in, upright sRGB out, or a refusal that says why.
 
     pixels = load_image("holiday/0001.jpg", max_megapixels=100)    # uint8 (H, W, 3)
-    hole = load_hole("holes/scratch.png", hole_is="white")         # uint8 (H, W), 1 = missing
 
 Outside the pipeline a picture is RGB uint8 (H, W, 3); inside float32 (N, 3, H, W) in [0, 1]. Pillow decodes, because it
 is the only common decoder that refuses a truncated file; what it would get wrong (rotation, colour profiles, 16 bits,
@@ -16,22 +15,21 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from io import BufferedReader, BytesIO
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
+from PIL.ImageFile import ImageFile
 
 from stages.imaging.appearance import orientation, to_srgb, turn
+from stages.imaging.formats import FORMATS, NO_TONES, FormatError, identify  # noqa: F401
 from stages.imaging.jpeg import complaint
 from stages.runtime.errors import InputError
 from stages.runtime.files import atomic_write
 
-FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "PPM")  # JPEG is also what opens MPO
 MOST_MEGAPIXELS = 178  # beyond, Pillow itself refuses
-WHITE_FROM = 128
 
-_HOLE_MEGAPIXELS = 100
 _DRAFT_GAP = 2  # a JPEG decoded at 1/2, 1/4 or 1/8 keeps so many times the side that is needed, as in thumbnails
 _MODES = {"1": "one_bit", "L": "grey", "LA": "grey", "La": "grey", "P": "palette", "PA": "palette"}
 _UNCHANGED = ("RGB", "RGBA", "RGBX", "RGBa")
@@ -44,7 +42,8 @@ class BadImageError(InputError):
 
     Attributes:
         code: the reason, a word that does not change: `not_a_file`, `unreadable`, `changed`, `not_an_image`,
-            `truncated`, `corrupt`, `too_many_pixels`, `float_image`, `bit_depth`, `mostly_transparent`.
+            `needs_extra`, `truncated`, `corrupt`, `too_many_pixels`, `float_image`, `bit_depth`, `mostly_transparent`,
+            `size_mismatch`, `too_large_for_format`.
         detail: the same in words.
         name: of the file, where it has one.
     """
@@ -92,24 +91,6 @@ def load_image(path: str | Path, max_megapixels: float) -> Pixels:
     """
     with open_picture(path) as file:
         return decode_image(file, max_megapixels)
-
-
-def load_hole(path: str | Path, hole_is: Literal["white", "black"]) -> Pixels:
-    """Decode a picture of holes.
-
-    Args:
-        path: as for `load_image`.
-        hole_is: the colour that means "missing".
-
-    Returns:
-        uint8 (H, W), 1 where the luminance is on the missing side of 128 (128 is white), 0 elsewhere.
-
-    Raises:
-        BadImageError: the file cannot be read or used.
-    """
-    grey = np.asarray(Image.fromarray(load_image(path, _HOLE_MEGAPIXELS)).convert("L"))
-    is_white = grey >= WHITE_FROM
-    return (is_white if hole_is == "white" else ~is_white).astype(np.uint8)
 
 
 def save_png(path: str | Path, pixels: Pixels) -> None:
@@ -163,24 +144,61 @@ def decode(file: BinaryIO, max_megapixels: float, short_side: int | None = None)
     Raises:
         BadImageError: the file cannot be read or used.
     """
+    with opened(file, max_megapixels, short_side) as found:
+        if found.damage:
+            raise BadImageError("corrupt", found.damage)
+        changes = ["sixteen_bit"] * found.is_deep + ["turned"] * found.is_turned
+        upright = turn(found.picture, found.orientation)
+        pixels = np.array(_to_rgb(upright, changes))  # a copy: Pillow's own memory is read-only
+        changes += ["first_frame"] * found.is_animated()
+        return Decoded(pixels, found.shape, found.picture.format or "", tuple(changes))
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A picture as Pillow decodes it, and what Pillow does not say of it.
+
+    Attributes:
+        picture: decoded, in the file's own mode.
+        orientation: by which `turn` makes it upright; 1 for TIFF, which Pillow turns.
+        shape: (height, width) of the upright picture in the file.
+        is_turned: whether it is stored otherwise than upright.
+        is_deep: whether a channel has 16 bits, of which Pillow keeps 8 in colour.
+        damage: what is wrong with a JPEG's data, "" where nothing is known to be.
+    """
+
+    picture: Image.Image
+    orientation: int
+    shape: tuple[int, int]
+    is_turned: bool
+    is_deep: bool
+    damage: str
+
+    def is_animated(self) -> bool:
+        """Tell whether other frames follow; asked last, since Pillow may leave the first one for that."""
+        with suppress(Exception):  # what follows may be damaged; the first frame is all that is wanted
+            return bool(getattr(self.picture, "is_animated", False))
+        return False
+
+
+@contextmanager
+def opened(file: BinaryIO, max_megapixels: float, short_side: int | None = None) -> Iterator[Opened]:
+    """Open a picture of any format and decode it; the arguments and errors are those of `decode`."""
     with refusing(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what Pillow warns of is refused, or harmless, such as odd metadata
-        with Image.open(file, formats=FORMATS) as picture:
+        with identify(file, max_megapixels) as picture:
             check_size(picture, max_megapixels)
-            size, kind = picture.size, picture.format or ""
-            said = orientation(picture) if kind == "TIFF" else 1  # Pillow turns TIFF itself
-            changes = ["sixteen_bit"] * (";16" in f"{picture.mode} {picture.tile}")
-            if short_side:
+            size, damage = picture.size, ""
+            said = orientation(picture) if picture.format == "TIFF" else 1  # Pillow turns TIFF itself
+            is_deep = ";16" in f"{picture.mode} {getattr(picture, 'tile', '')}"
+            if short_side and isinstance(picture, ImageFile):
                 picture.draft(picture.mode, (short_side * _DRAFT_GAP,) * 2)
             picture.load()  # before all that swallows errors: a second attempt can succeed with half a picture
-            if kind in ("JPEG", "MPO") and (damage := complaint(file, size[0] * size[1])):
-                raise BadImageError("corrupt", damage)
+            if picture.format in ("JPEG", "MPO"):
+                damage = complaint(file, size[0] * size[1])
             still = orientation(picture)
-            changes += ["turned"] * (max(said, still) > 1)
-            pixels = np.array(_to_rgb(turn(picture, still), changes))  # a copy: Pillow's own memory is read-only
-            with suppress(Exception):  # what follows the first frame may be damaged; that one is all that is wanted
-                changes += ["first_frame"] * bool(getattr(picture, "is_animated", False))
-            return Decoded(pixels, size if still >= 5 else size[::-1], kind, tuple(changes))
+            shape = size if still >= 5 else size[::-1]
+            yield Opened(picture, still, shape, max(said, still) > 1, is_deep, damage)
 
 
 def decode_image(file: BinaryIO, max_megapixels: float) -> Pixels:
@@ -201,8 +219,8 @@ def refusing(name: str = "") -> Iterator[None]:
 
 def _reason(error: Exception) -> tuple[str, str]:
     words = f"{type(error).__name__}: {error}"
-    if isinstance(error, UnidentifiedImageError):
-        return "not_an_image", f"not a picture in a format that is read ({', '.join(FORMATS)})"
+    if isinstance(error, FormatError):
+        return error.code, error.detail
     if isinstance(error, Image.DecompressionBombError):
         return "too_many_pixels", words
     if isinstance(error, MemoryError) or getattr(error, "errno", None) is not None:
@@ -227,10 +245,8 @@ def _to_rgb(picture: Image.Image, changes: list[str]) -> Image.Image:
     profile = picture.info.get("icc_profile")
     if picture.mode.startswith("I;16"):
         picture = Image.fromarray(((np.asarray(picture).astype(np.uint32) + 128) // 257).astype(np.uint8))
-    if picture.mode == "F":
-        raise BadImageError("float_image", "pixels are floating-point numbers, whose black and white nothing says")
-    if picture.mode == "I":
-        raise BadImageError("bit_depth", "pixels are 32-bit or signed integers, whose black and white nothing says")
+    if picture.mode in ("F", "I"):
+        raise BadImageError(*NO_TONES[picture.mode == "F"])
     if picture.mode not in _UNCHANGED:
         changes.append(_MODES.get(picture.mode, picture.mode.lower()))
     if not picture.has_transparency_data:

@@ -13,7 +13,7 @@ Manku et al., "Detecting near-duplicates for web crawling", 2007). More bands ma
 the number is chosen by how many hashes there are.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import combinations, pairwise
 from math import comb
 
@@ -51,6 +51,21 @@ def look_of(pixels: npt.NDArray[np.uint8], turned: bool) -> Looks:
     grey = Image.fromarray(pixels).convert("L").resize(side, Image.Resampling.BOX)
     ways = [grey, *(grey.transpose(way) for way in Image.Transpose)] if turned else [grey]
     return np.array([[_as_number(phash(way).hash), _as_number(dhash(way).hash)] for way in ways], np.uint64)
+
+
+def as_text(look: Sequence[int]) -> str:
+    """Write the two hashes of an upright picture as 32 hexadecimal digits.
+
+    Args:
+        look: of `look_of`, flat; flips and rotations are left out.
+    """
+    return "".join(f"{kind:016x}" for kind in look[:2])
+
+
+def from_text(texts: Sequence[str]) -> Looks:
+    """Read what `as_text` wrote: uint64 (n, 1, 2)."""
+    digits = [int(text[start : start + 16], 16) for text in texts for start in (0, 16)]
+    return np.array(digits, np.uint64).reshape(-1, 1, 2)
 
 
 def _as_number(bits: npt.NDArray[np.bool_]) -> int:

@@ -1,28 +1,33 @@
-"""The hole that a person gives: a picture of either polarity, the photo's own transparency, or boxes.
+"""The mask that a person gives: a picture of either polarity, the photo's own transparency, or boxes.
 
     given = read_hole(content, hole_is="white")       # or open_hole(path, ...)
     given = transparent(photo)
     given = boxed([(10, 20, 200, 120)], 480, 640)     # left, top, right, bottom
 
-White is missing unless said otherwise, from 128 on. A picture with transparency that varies is read by it (opaque is
-painted, so missing); one without, by its brightness.
+One rule for all pictures of holes: white is missing, or black where that is said, white from 128 on. A picture whose
+transparency varies is read by it alone: opaque, as painted on a layer, counts as white, transparent as black.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO, Literal
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
-from stages.imaging.images import WHITE_FROM, BadImageError
-from stages.imaging.photos import Photo, open_photo, read_photo
+from stages.imaging.appearance import turn
+from stages.imaging.images import BadImageError, open_picture, opened, refusing
+from stages.imaging.photos import Photo
 from stages.runtime.errors import InputError
 
 HoleIs = Literal["white", "black"]
+WHITE_FROM = 128
 SHARE_TO_DOUBT = 0.6  # beyond, the polarity may be the wrong one
 NEARLY_ALL = 0.98  # beyond, hardly anything is known to continue from
+OF_THE_PHOTO = "transparency of the photo"
 GREY_TO_DOUBT = 0.01  # more mid-grey than this: not a picture of a hole
 _GREYS = (64, 192)
 
@@ -36,7 +41,7 @@ class UserMask:
 
     Attributes:
         missing: bool (H, W), True where pixels are missing.
-        source: what it was read from: "brightness", "transparency", "transparency of the photo", "boxes".
+        source: what it was read by, such as "brightness (white is missing)" or "boxes".
         warnings: what a person should look at.
     """
 
@@ -51,12 +56,14 @@ def open_hole(path: str | Path, hole_is: HoleIs, max_megapixels: float) -> UserM
     Raises:
         BadImageError: the file cannot be read or used.
     """
-    return _from_picture(open_photo(path, max_megapixels), hole_is)
+    with open_picture(path) as file:
+        return _from_picture(file, hole_is, max_megapixels)
 
 
 def read_hole(content: bytes, hole_is: HoleIs, max_megapixels: float) -> UserMask:
     """Decode a picture of a hole from memory; the rest as `open_hole`."""
-    return _from_picture(read_photo(content, max_megapixels), hole_is)
+    with refusing():
+        return _from_picture(BytesIO(content), hole_is, max_megapixels)
 
 
 def transparent(photo: Photo) -> UserMask:
@@ -67,7 +74,7 @@ def transparent(photo: Photo) -> UserMask:
     """
     if photo.alpha is None:
         raise InputError("the photo has no transparency to take the hole from; give a picture of the hole")
-    return doubted(photo.alpha < WHITE_FROM, "transparency of the photo")
+    return doubted(photo.alpha < WHITE_FROM, OF_THE_PHOTO)
 
 
 def boxed(boxes: Sequence[BoxPixels], h: int, w: int) -> UserMask:
@@ -115,16 +122,31 @@ def check_size(hole: UserMask, photo: Photo) -> None:
         raise BadImageError("size_mismatch", said)
 
 
-def _from_picture(picture: Photo, hole_is: HoleIs) -> UserMask:
-    if picture.alpha is not None and picture.alpha.min() != picture.alpha.max():
-        return doubted(picture.alpha >= WHITE_FROM, "transparency")
-    red, green, blue = (picture.pixels[..., channel].astype(np.uint32) for channel in range(3))
-    brightness = (299 * red + 587 * green + 114 * blue + 500) // 1000
-    is_white = brightness >= WHITE_FROM
-    grey = float(((brightness > _GREYS[0]) & (brightness < _GREYS[1])).mean())
-    extra = (f"{grey:.0%} of the hole picture is neither black nor white; is it a picture of a hole?",)
-    given = doubted(is_white if hole_is == "white" else ~is_white, "brightness")
-    return UserMask(given.missing, given.source, given.warnings + (extra if grey > GREY_TO_DOUBT else ()))
+def _from_picture(file: BinaryIO, hole_is: HoleIs, max_megapixels: float) -> UserMask:
+    """Read a picture of a hole in few bytes a pixel: one channel of it."""
+    with opened(file, max_megapixels) as found:
+        picture, damage = turn(found.picture, found.orientation), found.damage
+        low, high = picture.convert("RGBA").getchannel("A").getextrema() if picture.has_transparency_data else (0, 0)
+        channel = picture.convert("RGBA").getchannel("A") if low != high else _brightness(picture)
+    if low != high:
+        shade, source = (
+            np.asarray(channel),
+            f"transparency ({'opaque' if hole_is == 'white' else 'transparent'} is missing)",
+        )
+    else:
+        shade, source = np.asarray(channel), f"brightness ({hole_is} is missing)"
+    given = doubted(shade >= WHITE_FROM if hole_is == "white" else shade < WHITE_FROM, source)
+    counts = channel.histogram()
+    grey = sum(counts[_GREYS[0] + 1 : _GREYS[1]]) / max(1, shade.size) if low == high else 0
+    extra = [f"{grey:.0%} of the hole picture is neither black nor white; is it a picture of a hole?"]
+    damaged = [f"the file is damaged, and so may be part of the hole: {damage}"] if damage else []
+    return UserMask(given.missing, source, (*given.warnings, *(extra if grey > GREY_TO_DOUBT else ()), *damaged))
+
+
+def _brightness(picture: Image.Image) -> Image.Image:
+    if picture.mode.startswith("I;16"):
+        return Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
+    return (picture if picture.mode in ("1", "L", "LA", "RGB", "RGBA") else picture.convert("RGB")).convert("L")
 
 
 def doubted(missing: Missing, source: str) -> UserMask:

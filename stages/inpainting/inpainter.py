@@ -133,7 +133,8 @@ def _by_folder(folder: Path, device: str | None) -> Inpainter:
 
     by_torch, by_onnx = folder / "model.pt2", folder / "model.onnx"
     has_torch = by_torch.is_file() and find_spec("torch") is not None
-    if by_onnx.is_file() and not (has_torch and (device or machine.device()) != "cpu"):
+    is_cpu = device == "cpu" if device else not machine.may_have_gpu()
+    if by_onnx.is_file() and (is_cpu or not has_torch or machine.device(device) == "cpu"):
         network = onnx_model.load(by_onnx)
         if not (has_torch and network.facts.get(onnx_model.WITHOUT_DROPOUT)):
             return _by_onnx(by_onnx, network)
@@ -182,7 +183,7 @@ def _by_torch(path: Path, device: str | None) -> Inpainter:
     from stages.inpainting import exported
     from stages.runtime import machine
 
-    chosen = device or machine.device()
+    chosen = machine.device(device)
     program = exported.load(path, chosen)
 
     def on_cpu() -> Fill:

@@ -52,6 +52,7 @@ def load(path: str | Path) -> OnnxModel:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = cores()
     options.log_severity_level = 3  # what is wrong comes as an exception, too
+    options.enable_cpu_mem_arena = False  # it would keep the memory of the largest crop for good
     try:
         content = Path(path).read_bytes()  # so that a model cannot name other files to be read
         session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])

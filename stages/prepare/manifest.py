@@ -8,6 +8,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from stages.imaging.near import as_text
 from stages.prepare.sharding import Shard
 from stages.prepare.tiling import TilingConfig
 from stages.runtime.files import atomic_write
@@ -17,7 +18,7 @@ SCHEMA = pa.schema(
         ("id", pa.string()), ("split", pa.string()), ("shard", pa.string()), ("row", pa.int64()),
         ("photo", pa.string()), ("source", pa.string()), ("kind", pa.string()), ("converted", pa.string()),
         ("x0", pa.int64()), ("y0", pa.int64()), ("x1", pa.int64()), ("y1", pa.int64()),
-        ("scale", pa.float64()), ("group", pa.string()),
+        ("scale", pa.float64()), ("group", pa.string()), ("perceptual_hash", pa.string()),
     ]
 )  # fmt: skip
 _ROWS_AT_ONCE = 20_000
@@ -49,9 +50,11 @@ def _batches(shards: Sequence[Shard], cutting: TilingConfig) -> Iterator[pd.Data
 
 def _table_of(shard: Shard, cutting: TilingConfig) -> pd.DataFrame:
     rows = [
-        (one.photo.sha256, one.photo.source.name, one.photo.kind, one.photo.changes, one.group) for one in shard.members
+        (photo.sha256, photo.source.name, photo.kind, photo.changes, one.group, as_text(photo.look))
+        for one in shard.members
+        for photo in [one.photo]
     ]
-    photos = pd.DataFrame(rows, columns=["photo", "source", "kind", "converted", "group"])
+    photos = pd.DataFrame(rows, columns=["photo", "source", "kind", "converted", "group", "perceptual_hash"])
     table = photos.loc[photos.index.repeat([one.photo.num_tiles for one in shard.members])].reset_index(drop=True)
     numbers = table.groupby("photo").cumcount().astype(str).str.zfill(3)
     table["id"] = table["photo"].str[:16] + "-" + numbers

@@ -14,7 +14,7 @@ from typing import Any
 from stages.publish import data, words
 from stages.publish.pipeline_outputs import PipelineOutputs, PublishParams, hold
 from stages.runtime import guard
-from stages.runtime.errors import TrackingError
+from stages.runtime.errors import LoginError, TrackingError
 from stages.runtime.log import log
 from stages.runtime.params import read
 from stages.runtime.project import experiment
@@ -38,12 +38,9 @@ def publish(held: PipelineOutputs, registering: bool) -> list[str]:
     Raises:
         TrackingError: MLflow cannot be reached, or refuses. The next call completes what this one began.
     """
-    marks = [*map(held.published, held.records), held.compared()]
-    versions = [(held.registered_name(key), record.model_sha256) for key, record in held.records.items()]
-    if store.holds(marks, versions if registering else []):
-        return []
     done = [line for key in held.records for line in _publish_model(held, key, registering)]
     if additions.bring_comparison(held.params.experiment, held.compared(), *_comparison(held)):
+        additions.keep_view(held.params.experiment, words.runs_table())
         done.append(f"comparison of {len(held.scores)} methods: logged with the report")
     if abandoned := live.settle_abandoned(held.params.experiment):
         done.append(f"{abandoned} abandoned run{'s' if abandoned > 1 else ''}: marked as killed")
@@ -63,7 +60,7 @@ def _publish_model(held: PipelineOutputs, key: str, registering: bool) -> list[s
 
 def _test_scores(held: PipelineOutputs, key: str) -> additions.Addition:
     return additions.Addition(
-        scores={f"test/{name}": value for name, value in held.scores[key].items()},
+        scores=words.shown_scores(held.scores[key]),
         files=held.tested(key),
         texts={versions.TRAINED_ON: data.photographs(held.data)},
         folder="test",
@@ -73,17 +70,11 @@ def _test_scores(held: PipelineOutputs, key: str) -> additions.Addition:
 
 def _comparison(held: PipelineOutputs) -> tuple[int, additions.Addition]:
     newest_ms = max((record.ended_ms or 0 for record in held.records.values()), default=0)
-    scores = {
-        f"{name}/{method}": value
-        for method, of_method in held.scores.items()
-        for name, value in words.headlines(of_method).items()
-    } | data.counts(held.data)
-    pages = {"methods.csv": words.csv_table(held)} | data.pages(held.data)
-    note = f"All methods in the same tests.\n\n{words.score_table(held, list(held.scores))}"
+    note = f"All methods in the same tests.\n\n{words.score_list(held, list(held.scores))}"
     return newest_ms, additions.Addition(
-        scores=scores,
+        scores={},  # of many methods: as numbers of one run they would be bars without end
         files=held.report(),
-        texts={f"report/{name}": text for name, text in pages.items()},
+        texts={},
         folder="report",
         note=note,
     )
@@ -91,14 +82,14 @@ def _comparison(held: PipelineOutputs) -> tuple[int, additions.Addition]:
 
 def _candidate(held: PipelineOutputs, key: str, run_id: str) -> registry.Candidate:
     name, record, folder = held.registered_name(key), held.records[key], held.data / "models" / key
-    facts = {
+    facts = {  # MLflow's list of versions shows them in this order
+        **{score: f"{value:g}" for score, value in words.shown_scores(held.scores[key]).items()},
         "key": key,
         "fingerprint": record.fingerprint,
         "git_commit": record.commit,
         "git_dirty": str(record.dirty).lower(),
         **{f"data.{part}": str(given["digest"]) for part, given in record.inputs.items()},
         **{f"{versions.OUTPUT}{path}": digest for path, digest in data.outputs(Path("dvc.lock")).items()},
-        **{f"test.{score}": f"{value:.4f}" for score, value in words.headlines(held.scores[key]).items()},
     }
     return registry.Candidate(
         name=name,
@@ -123,11 +114,11 @@ def main() -> None:
     try:
         done = publish(held, registering=not experiment())
     except TrackingError as error:
-        if params.strict:
+        if params.strict or isinstance(error, LoginError):  # which the next time will not mend
             raise
         log(f"publish: {error}. Nothing is lost: the next dvc repro sends what is missing.")
     else:
-        log("\n".join(done) or f"MLflow at {store.uri()} has all {len(models)} trainings.")
+        log("\n".join(done) or f"MLflow at {store.shown()} has all {len(models)} trainings.")
 
 
 if __name__ == "__main__":

@@ -7,19 +7,16 @@ from pathlib import Path
 
 from pydantic import Field
 
-from stages.publish import data
 from stages.runtime.errors import InputError, ParamsError
 from stages.runtime.params import Settings
 from stages.tracking.record import Record, read_record, read_scores
-
-_REPORT = ("index.html", "gallery.png", "photographs.csv", "scores.csv", "differences.csv")
 
 
 class PublishParams(Settings):
     """The section `publish`."""
 
     experiment: str = Field(min_length=1)
-    model_name: str = Field(pattern=r"^[A-Za-z0-9_-]+$")  # of it and a key the registered model's name is made
+    model_name: str = Field(pattern=r"^[A-Za-z0-9_.-]+$")  # of it and a key the registered model's name is made
     strict: bool
 
 
@@ -43,22 +40,24 @@ class PipelineOutputs:
         """Hash all that the run of a training shows; done again with the same result, it shows the same."""
         record = self.records[key]
         made = f"{self.params.experiment} {key} {record.fingerprint} {record.model_sha256}"
-        return _hash(made, self.data / "evaluation" / key / "summary.json", *self.tested(key))
+        return _hash(made, *self.tested(key))
 
     def tested(self, key: str) -> list[Path]:
-        """Return what a run shows of its test: means by ratio, and the report's table, plot and gallery of it."""
+        """Return what a run shows of its test: all scores, and the report's table, plot and pictures of it."""
         of_method = sorted((self.data / "report" / "methods" / key).glob("*.*"))
-        return [self.data / "evaluation" / key / "by_ratio.csv", *of_method]
+        return [*(self.data / "evaluation" / key / name for name in ("summary.json", "by_ratio.csv")), *of_method]
 
     def compared(self) -> str:
         """Hash all that the comparison shows."""
         summaries = [self.data / "evaluation" / method / "summary.json" for method in self.scores]
-        return _hash(self.params.experiment, *self.report(), *summaries, *data.files(self.data))
+        return _hash(self.params.experiment, *self.report(), *summaries)
 
     def report(self) -> list[Path]:
-        """Return the report's page and, as far as there are such, its picture and tables."""
-        page, *others = (self.data / "report" / name for name in _REPORT)
-        return [page, *(path for path in (*others, self.data / "pairs.csv") if path.exists())]
+        """Return the report's page, its tables, pages of what was trained on, the pairs and what became of files."""
+        page = self.data / "report" / "index.html"
+        others = [path for path in sorted((self.data / "report").glob("*.*")) if path != page]
+        more = (self.data / "pairs.csv", self.data / "prepared" / "summary.json")
+        return [page, *others, *(path for path in more if path.exists())]
 
     def registered_name(self, key: str) -> str:
         """Return the name of the registered model whose versions are the trainings of `key`."""

@@ -1,5 +1,6 @@
-"""What a person reads in MLflow: descriptions in Markdown, tables of scores."""
+"""What a person reads in MLflow: few scores with speaking names, descriptions in Markdown, tables."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -7,52 +8,56 @@ from pathlib import Path
 from stages.comparing.scores import PHOTOGRAPH_SCORES, SCORES, Score
 from stages.publish.pipeline_outputs import PipelineOutputs
 
+# What runs and versions show by number, photographs first; every other score is in files.
+_SHOWN = {
+    "photo_distance": "photo_perceptual",
+    "photo_psnr_db": "photo_hole_psnr",
+    "photo_sharpness": "photo_sharpness",
+    "tile_psnr_db": "hole_psnr",
+}
 _ON_PHOTOGRAPHS = tuple(
     replace(score, name=f"photo_{score.name}", label=f"{score.label} on photographs")
     for score in PHOTOGRAPH_SCORES
     if score.name != "milliseconds"
 )
-_HEADLINES = (
-    *(score.name for score in _ON_PHOTOGRAPHS),
-    *("hole_psnr", "psnr", "ssim", "l1_percent", "hole_l1_percent", "sharpness", "perceptual"),
+_ON_TILES = tuple(
+    replace(score, label=f"{score.label} on tiles") for score in SCORES if score.name in {"hole_psnr", "perceptual"}
 )
 _BASELINES = ("mean", "harmonic", "biharmonic", "patchmatch")
-_GAP = 3 * "&nbsp;"  # MLflow shows tables without a gap between columns
+_RUNS_TABLE = ("metrics.`photo_distance`", "metrics.`photo_psnr_db`", "params.`learning_rate`")
 
 
-def headlines(scores: Mapping[str, float]) -> dict[str, float]:
-    """Pick the scores of both tests that tell most."""
-    return {name: scores[name] for name in _HEADLINES if name in scores}
+def shown_scores(scores: Mapping[str, float]) -> dict[str, float]:
+    """Pick the scores of both tests that tell most, rounded as people read them."""
+    return {name: round(scores[of], 4) for name, of in _SHOWN.items() if of in scores}
 
 
-def score_table(held: PipelineOutputs, methods: Sequence[str]) -> str:
-    """Return the headline scores of some methods as a Markdown table."""
-    names = headlines(held.scores[methods[0]])
-    columns = [score for score in (*_ON_PHOTOGRAPHS, *SCORES) if score.name in names]
-    lines = [
-        ["method", *(f"{_GAP}{', '.join(filter(None, (score.label, score.unit)))}" for score in columns)],
-        ["---"] * (1 + len(columns)),
-        *(
-            [_name(held, method), *(_GAP + _cell(held.scores[method], score) for score in columns)]
-            for method in methods
-        ),
-    ]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+def runs_table() -> str:
+    """Return a view of MLflow's table of runs, as its Share button keeps one: scores as columns, the best run first."""
+    return json.dumps({"selectedColumns": _RUNS_TABLE, "orderByKey": "metrics.`photo_distance`", "orderByAsc": True})
 
 
-def _name(held: PipelineOutputs, method: str) -> str:
-    return method if held.scores[method] else f"{method} (not scored: its package is not installed)"
+def score_list(held: PipelineOutputs, methods: Sequence[str]) -> str:
+    """Return the scores of some methods, a line a score, the best first: Markdown, readable in a terminal, too."""
+    scored = {method: held.scores[method] for method in methods if held.scores[method]}
+    lines = []
+    for score in (*_ON_PHOTOGRAPHS, *_ON_TILES):
+        found = {method: of_method[score.name] for method, of_method in scored.items() if score.name in of_method}
+        if found:
+            better = f"{score.best} is {'best' if score.best == '1' else 'better'}"
+            head = f"- {', '.join(filter(None, (score.label, score.unit)))} ({better}): "
+            lines.append(
+                head + ", ".join(f"{method} {found[method]:.{score.decimals}f}" for method in _ranked(found, score))
+            )
+    absent = [method for method in methods if method not in scored]
+    lines += [f"- not scored, since packages are not installed: {', '.join(absent)}"] if absent else []
+    return "\n".join(lines)
 
 
-def _cell(scores: Mapping[str, float], score: Score) -> str:
-    return f"{scores[score.name]:.{score.decimals}f}" if score.name in scores else ""
-
-
-def csv_table(held: PipelineOutputs) -> str:
-    """Return every score of every method as CSV."""
-    columns = list(dict.fromkeys(name for scores in held.scores.values() for name in scores))
-    lines = [[method, *(str(scores.get(name, "")) for name in columns)] for method, scores in held.scores.items()]
-    return "".join(",".join(line) + "\n" for line in [["method", *columns], *lines])
+def _ranked(found: Mapping[str, float], score: Score) -> list[str]:
+    if score.best == "1":
+        return sorted(found, key=lambda method: abs(found[method] - 1))
+    return sorted(found, key=lambda method: found[method], reverse=score.best == "more")
 
 
 def describe(held: PipelineOutputs, key: str) -> str:
@@ -62,9 +67,9 @@ def describe(held: PipelineOutputs, key: str) -> str:
     read_tiles = {part: facts["tiles"] for part, facts in record.inputs.items() if "tiles" in facts}
     tiles = " and ".join(f"{number} tiles of {part}" for part, number in read_tiles.items() if Path(part).stem != "val")
     return (
-        f"**{key}**, trained for {record.steps} steps in {minutes:.0f} min on {tiles}, "
+        f"{key}, trained for {record.steps} steps in {minutes:.0f} min on {tiles}, "
         f"on {record.machine.get('gpu') or record.machine.get('processor', 'an unnamed machine')}. "
-        f"In the tests:\n\n{score_table(held, [key, *(method for method in _BASELINES if method in held.scores)])}"
+        f"In the tests:\n\n{score_list(held, [key, *(method for method in _BASELINES if method in held.scores)])}"
     )
 
 

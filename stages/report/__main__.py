@@ -2,14 +2,20 @@
 
     python -m stages.report
 
-Writes `index.html` (one page, no other file needed), `photographs.csv` (methods x scores of the photograph test),
-`gallery.png` (target, image and all answers to tiles on one sheet), `scores.csv` (methods x scores of the tile test),
-`differences.csv` (methods against each other, with intervals) and for each method `methods/KEY/`: `cells.csv` (every
-score in every cell of the protocol), `gallery.png`, `over_ratio.png` and `photographs.jpg`.
+Writes `index.html` (one page for any browser; pictures beyond 10 MiB lie beside it in `pictures`), the pages of what
+the trainings saw (`photographs.html`, `holes.html`, `altered_tiles.html`), `photographs.csv` (methods x scores of the
+photograph test), `scores.csv` (methods x scores of the tile test), `differences.csv` (methods against each other, with
+intervals) and for each method `methods/KEY/`: `cells.csv` (every score in every cell of the protocol) and
+`photographs.jpg` (a row a photograph: whole, with its hole, filled, filled without copied texture). For DVC:
+`metrics.json` (few numbers, for `dvc metrics` and `dvc exp show`), `gain_by_ratio.csv`, `validation.csv` and `loss.csv`
+(for `dvc plots`).
 """
 
+import json
+import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,18 +23,26 @@ import numpy as np
 from stages.comparing.bootstrap import Resamples
 from stages.imaging.holes import MaskSet
 from stages.imaging.shards import Tiles
-from stages.report import comparison, photographs
+from stages.inpainting import classical
+from stages.report import comparison, photographs, tables
+from stages.report.album import Album
 from stages.report.claims import find_claims
 from stages.report.data_size import read_data_size
-from stages.report.looks import render_looks
 from stages.report.page import Content, render
-from stages.report.pictures import Shown, contact_sheet, over_ratio, read_picture, with_hole
+from stages.report.pictures import Pixels, Shown, read_picture, with_hole
 from stages.report.reading import Evaluation, label_of, read_absent, read_evaluations, read_trainings
 from stages.runtime import files, guard
 from stages.runtime.log import log
 from stages.runtime.params import Settings, read, read_seed
 
 OUT = Path("data/report")
+_LOOKS = {  # what the trainings saw, as the stages before left it
+    "The photographs": (Path("data/prepared/look.html"), "photographs.html"),
+    "The holes": (Path("data/masks/look.html"), "holes.html"),
+    "The altered tiles": (Path("data/augmented/look.html"), "altered_tiles.html"),
+}
+_CURVES = (("validation.csv", "validation", "val_hole_psnr"), ("loss.csv", "history", "loss"))
+_COUNTS = Path("data/prepared/summary.json")
 
 
 class MethodParams(Settings):
@@ -42,18 +56,19 @@ def main() -> None:
     content = gather(read_seed(), read("methods", dict[str, MethodParams]))
     evaluations, resamples = content.evaluations, content.resamples
     with files.fresh_folder(OUT) as folder:
-        files.write_text(folder / "index.html", render(content))
+        files.write_text(folder / "index.html", render(content, Album(folder)))
+        for page, name in _LOOKS.values():
+            if page.exists():
+                shutil.copyfile(page, folder / name)
         files.write_csv(folder / "scores.csv", comparison.as_table(evaluations, resamples))
         files.write_csv(folder / "differences.csv", comparison.differences_table(evaluations, resamples))
+        files.write_json(folder / "metrics.json", tables.metrics(evaluations, content.photographs))
+        files.write_csv(folder / "gain_by_ratio.csv", tables.gain_by_ratio(evaluations))
+        for name, table, curve in _CURVES:
+            files.write_csv(folder / name, tables.curves(content.trainings, table, curve))
         _write_photographs(folder, content.photographs)
-        labels = ["target", "image", *(one.label for one in evaluations)]
-        contact_sheet(content.gallery, labels).save(folder / "gallery.png")
-        for number, one in enumerate(evaluations):
-            of_method = folder / "methods" / one.key
-            files.write_csv(of_method / "cells.csv", comparison.cells_table(one, resamples))
-            alone = [Shown(row.row, row.target, row.image, [row.answers[number]]) for row in content.gallery]
-            contact_sheet(alone, ["target", "image", one.label]).save(of_method / "gallery.png")
-            over_ratio(one.by_ratio, one.label).save(of_method / "over_ratio.png")
+        for one in evaluations:
+            files.write_csv(folder / "methods" / one.key / "cells.csv", comparison.cells_table(one, resamples))
     log(f"{OUT / 'index.html'}: {len(evaluations)} methods on {len(evaluations[0].scores)} pairs; open it in a browser")
 
 
@@ -76,7 +91,14 @@ def gather(seed: int, methods: dict[str, MethodParams]) -> Content:
     tiles, mask_set = Tiles(["data/prepared/test"]), MaskSet("data/masks/test.npy")
     rows = sorted(evaluations[0].pictures)
     gallery = show(evaluations[0], rows, [one.pictures for one in evaluations], tiles, mask_set)
-    worst = {one.key: show(one, list(one.worst), [one.worst], tiles, mask_set) for one in evaluations}
+    reference = comparison.reference(evaluations)
+    worst = {
+        one.key: [
+            _beside(shown, None if one is reference else reference)
+            for shown in show(one, list(one.worst), [one.worst], tiles, mask_set)
+        ]
+        for one in evaluations
+    }
     resamples = Resamples(evaluations[0].scores["photo"], np.random.default_rng([seed, *b"report"]))
     data_size = read_data_size(Path("data/data_size"), np.random.default_rng([seed, *b"data_size"]))
     claims = find_claims(evaluations, resamples, data_size, rows)
@@ -93,12 +115,13 @@ def gather(seed: int, methods: dict[str, MethodParams]) -> Content:
         data_size=data_size,
         resamples=resamples,
         pairs_sha256=files.sha256("data/pairs.csv"),
-        looks=render_looks(),
+        counts=json.loads(_COUNTS.read_text(encoding="utf-8")) if _COUNTS.exists() else {},
+        pages={title: name for title, (page, name) in _LOOKS.items() if page.exists()},
     )
 
 
 def show(
-    one: Evaluation, rows: list[int], answers: Sequence[dict[int, Path]], tiles: Tiles, mask_set: MaskSet
+    one: Evaluation, rows: list[int], answers: Sequence[Mapping[int, Path]], tiles: Tiles, mask_set: MaskSet
 ) -> list[Shown]:
     """Bring together the pictures of some pairs.
 
@@ -112,9 +135,18 @@ def show(
     pairs = one.scores.iloc[rows]
     targets, holes = tiles.gather(pairs["tile_row"].to_numpy()), mask_set.gather(pairs["hole_row"].to_numpy())
     return [
-        Shown(row, target, with_hole(target, hole), [read_picture(of_method[row]) for of_method in answers])
+        Shown(row, target, with_hole(target, hole), [read_picture(of_method[row]) for of_method in answers], hole)
         for row, target, hole in zip(rows, targets, holes, strict=True)
     ]
+
+
+def _beside(shown: Shown, reference: Evaluation | None) -> Shown:
+    """Put a classical method's answer to the same pair beside a method's own, which alone evaluation kept."""
+    if reference is None or reference.key not in classical.METHODS:
+        return shown
+    filled = classical.fill(reference.key, shown.target * (1 - shown.hole[..., None]), shown.hole)
+    answer: Pixels = np.round(255 * filled).astype(np.uint8)
+    return replace(shown, answers=[*shown.answers, answer])
 
 
 if __name__ == "__main__":

@@ -68,13 +68,54 @@ def find_headline(evaluations: list[Evaluation], resamples: Resamples) -> Headli
     return Headline(best, resamples.estimate(best.scores["hole_psnr"]), gains, tied)
 
 
+_IN_WORDS = ("", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine", "Ten")
+_MOST_NAMES = 3  # in a title
+
+
+def title(best: str, tied: Sequence[str], wins: str, where: str) -> str:
+    """Say who won in a few words, or that nobody did.
+
+    Args:
+        best: the best method.
+        tied: those that cannot be told from it.
+        wins: what the best does where nobody ties with it.
+        where: at the end.
+    """
+    names = [best, *tied]
+    if len(names) == 1:
+        return f"{best} {wins} {where}"
+    if len(names) <= _MOST_NAMES:
+        return f"{', '.join(names[:-1])} and {names[-1]} tie {where}"
+    return f"{_IN_WORDS[len(names)] if len(names) < len(_IN_WORDS) else len(names)} methods tie {where}"
+
+
+def reference(evaluations: Sequence[Evaluation]) -> Evaluation | None:
+    """Return the method without training here that has the highest hole PSNR, the mean colour aside."""
+    rivals = [one for one in evaluations if not one.trained and one.key != "mean"]
+    return max(rivals, key=lambda one: float(one.scores["hole_psnr"].mean()), default=None)
+
+
+def beyond_reference(evaluations: Sequence[Evaluation], score: str) -> dict[str, pd.Series]:
+    """Return how far each method's means by bucket are from those of `reference`, by its key; without one the means.
+
+    The share of missing pixels moves all methods together, so that the means themselves would coincide in a chart. The
+    mean colour is left out: it would flatten the others.
+    """
+    base = reference(evaluations)
+    return {
+        one.key: one.by_ratio[score] - (base.by_ratio[score] if base else 0.0)
+        for one in evaluations
+        if one.key != "mean" or len(evaluations) == 1
+    }
+
+
 @dataclass(frozen=True)
 class Cell:
     """A number of a table.
 
     Attributes:
         text: as printed.
-        best: whether none in its column is better as printed.
+        best: whether none in its column is better as printed; times are not compared.
         tied: whether this test cannot tell it from the best of its column.
         interval: its 95 % interval as printed.
     """
@@ -97,10 +138,10 @@ def by_cell(evaluations: list[Evaluation], resamples: Resamples, score: Score = 
     return _transpose([column(evaluations, resamples, score, among) for _, among in columns_of(evaluations)])
 
 
-def all_scores(evaluations: list[Evaluation], resamples: Resamples) -> list[list[Cell]]:
-    """Tabulate the means of all scores that there are, a row a method."""
+def all_scores(evaluations: list[Evaluation], resamples: Resamples, scores: Sequence[Score]) -> list[list[Cell]]:
+    """Tabulate the means of some scores, a row a method."""
     every = pd.Series(True, index=evaluations[0].scores.index)
-    return _transpose([column(evaluations, resamples, score, every) for score in scores_of(evaluations)])
+    return _transpose([column(evaluations, resamples, score, every) for score in scores])
 
 
 def column(evaluations: Sequence[Scored], resamples: Resamples, score: Score, among: pd.Series) -> list[Cell]:
@@ -111,15 +152,17 @@ def column(evaluations: Sequence[Scored], resamples: Resamples, score: Score, am
         return [Cell("-", best=False) for _ in evaluations]
     goodness = score.goodness(pd.Series(rounded))
     best = int(np.nanargmax(goodness))
+    compared = score.name != "milliseconds"  # another run on the same machine gives other times
     cells = []
     for one, estimate, value, good in zip(evaluations, estimates, rounded, goodness, strict=True):
-        # Times are never compared: another run on the same machine gives others.
         ahead = resamples.estimate(
             score.goodness(evaluations[best].scores[score.name]) - score.goodness(one.scores[score.name]), among
         )
-        tied = bool(score.name != "milliseconds" and good != goodness[best] and ahead.low <= 0)
+        is_best = bool(good == goodness[best])
         text = "-" if np.isnan(value) else f"{value:.{score.decimals}f}"
-        cells.append(Cell(text, bool(good == goodness[best]), tied, in_words(estimate, score.decimals)))
+        tied = bool(compared and not is_best and ahead.low <= 0)
+        interval = in_words(estimate, score.decimals) if compared else ""
+        cells.append(Cell(text, compared and is_best, tied, interval))
     return cells
 
 
@@ -127,6 +170,33 @@ def in_words(estimate: Estimate, decimals: int, signed: bool = False) -> str:
     """Print an interval, as "21.4 to 23.0"."""
     form = f"{'+' if signed else ''}z.{decimals}f"
     return "" if np.isnan(estimate.low) else f"{estimate.low:{form}} to {estimate.high:{form}}"
+
+
+@dataclass(frozen=True)
+class Strip:
+    """An interval and its mean, in % along a line, and where 0 is, if that is shown."""
+
+    low: float
+    mean: float
+    high: float
+    zero: float | None = None
+
+
+def interval_strips(estimates: Sequence[Estimate], zero: bool = False) -> list[Strip]:
+    """Lay out the intervals of several means along one scale, for the rows of a table.
+
+    Args:
+        estimates: at least one.
+        zero: whether 0 is on the scale, and marked.
+    """
+    ends = [end for one in estimates for end in (one.low, one.high)] + [0.0] * zero
+    low, span = min(ends), (max(ends) - min(ends)) or 1.0
+
+    def place(value: float) -> float:
+        return round(100 * (value - low) / span, 1)
+
+    origin = place(0) if zero else None
+    return [Strip(place(one.low), place(one.mean), place(one.high), origin) for one in estimates]
 
 
 def _transpose(columns: list[list[Cell]]) -> list[list[Cell]]:

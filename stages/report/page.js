@@ -1,8 +1,11 @@
 "use strict";
 
-// Looking at a method anywhere, in a table or a chart, dims the others everywhere.
-const marked = [...document.querySelectorAll("[data-method]")];
-for (const element of marked) {
+// Each picture stands in the page once, however often it is shown.
+const album = JSON.parse(document.getElementById("album").textContent);
+for (const picture of document.querySelectorAll("[data-picture]")) picture.src = album[picture.dataset.picture];
+
+// Looking at a method anywhere, in a table or a chart, dims the others of that section.
+for (const element of document.querySelectorAll("[data-method]")) {
   element.addEventListener("pointerenter", () => lookAt(element.dataset.method));
   element.addEventListener("pointerleave", () => lookAt(null));
 }
@@ -10,28 +13,39 @@ for (const element of marked) {
 function lookAt(method) {
   for (const section of document.querySelectorAll("section")) {
     const shown = [...section.querySelectorAll("[data-method]")];
-    const found = shown.some((element) => element.dataset.method === method);
-    section.classList.toggle("one-method", found);
+    section.classList.toggle("one-method", shown.some((element) => element.dataset.method === method));
     for (const element of shown) element.classList.toggle("looked-at", element.dataset.method === method);
   }
 }
+
+// A slider over two pictures: left of the line lies what has the class "before".
+for (const range of document.querySelectorAll(".stack input")) {
+  const cut = () => range.parentElement.style.setProperty("--cut", `${range.value}%`);
+  range.addEventListener("input", cut);
+  cut();
+}
+document.querySelector(".controls select")?.addEventListener("change", (event) => {
+  for (const picture of document.querySelectorAll(".trio .before")) {
+    picture.hidden = picture.dataset.other !== event.target.value;
+  }
+});
 
 // The viewer shows one picture of a gallery large; arrow keys move over that gallery's rows and columns.
 const viewer = document.getElementById("viewer");
 const after = viewer.querySelector(".after");
 const before = viewer.querySelector(".before");
-const slide = viewer.querySelector(".slide");
-const range = slide.querySelector("input");
-const other = slide.querySelector("select");
+const range = viewer.querySelector("input");
+const other = viewer.querySelector("select");
 let rows = [];
 let at = [0, 0];
 
-for (const table of document.querySelectorAll(".pictures")) {
-  const buttons = [...table.querySelectorAll("tbody tr")].map((row) => [...row.querySelectorAll("button")]);
+for (const gallery of document.querySelectorAll(".gallery")) {
+  const buttons = [...gallery.querySelectorAll(".row")].map((row) => [...row.querySelectorAll("button")]);
   buttons.forEach((row, y) => row.forEach((button, x) => button.addEventListener("click", () => {
     rows = buttons;
     show(y, x);
     viewer.showModal();
+    viewer.focus();  // so that the arrow keys move between pictures
   })));
 }
 
@@ -41,32 +55,20 @@ function show(y, x) {
   const picture = button.querySelector("img");
   after.src = picture.src;
   after.alt = picture.alt;
-  const stack = viewer.querySelector(".stack");
-  stack.style.setProperty("--aspect", picture.getAttribute("width") / picture.getAttribute("height"));
-  stack.style.setProperty("--rendering", getComputedStyle(picture).imageRendering);
+  viewer.style.setProperty("--aspect", picture.getAttribute("width") / picture.getAttribute("height"));
   viewer.querySelector("figcaption").textContent = picture.alt;
   compare(button.dataset.role === "answer");
 }
 
-// Left of the slider's place the image or the target, right of it the answer.
 function compare(possible) {
-  slide.hidden = before.hidden = !possible;
-  if (!possible) return;
+  range.hidden = before.hidden = !possible;
+  other.disabled = !possible;
   const from = rows[at[0]].find((button) => button.dataset.role === other.value).querySelector("img");
   before.src = from.src;
   before.alt = from.alt;
-  before.style.clipPath = `inset(0 ${100 - range.value}% 0 0)`;
 }
 
-range.addEventListener("input", () => compare(true));
 other.addEventListener("change", () => compare(true));
-viewer.querySelector(".stack").addEventListener("pointermove", (event) => {
-  if (slide.hidden || (event.pointerType === "mouse" && !event.buttons)) return;
-  const box = after.getBoundingClientRect();
-  range.value = Math.round((100 * (event.clientX - box.left)) / box.width);
-  compare(true);
-});
-
 const moves = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] };
 viewer.addEventListener("keydown", (event) => {
   const move = moves[event.key];

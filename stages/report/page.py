@@ -1,27 +1,32 @@
 """The page: tables, charts, claims and records laid out for the template `page.html.j2`."""
 
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import jinja2
 import numpy as np
 import pandas as pd
+from markupsafe import Markup
 
-from stages.comparing.bootstrap import FEW_PHOTOS, RESAMPLES, Estimate, Resamples
-from stages.report import charts, comparison, gallery, photographs
-from stages.report.charts import Chart, Line, line_chart
+from stages.comparing.bootstrap import FEW_PHOTOS, RESAMPLES, Resamples
+from stages.comparing.scores import Score
+from stages.imaging.look.charts import Line, line_chart
+from stages.report import comparison, gallery, photographs
+from stages.report.album import Album
 from stages.report.claims import Claim
 from stages.report.data_size import DataSize
-from stages.report.pictures import Shown, magnification
+from stages.report.pictures import Shown
 from stages.report.reading import Evaluation, Training
 from stages.report.runs import compare_runs
 
 _STYLES = 6  # of each kind, in the style sheet
 _HOLE_RATIO = "missing pixels, %"
-_MOST_POINTS = 200  # of a training curve; longer ones are averaged down to as many
-_CHARTED = ("hole_psnr", "ssim", "l1_percent", "sharpness", "perceptual")
+_MOST_POINTS = 40  # of a training curve; longer ones are averaged down to as many
+_MAIN = ("hole_psnr", "perceptual", "sharpness", "ssim", "milliseconds")  # scores that the table shows at first
+_CHARTED = ("hole_psnr", "perceptual")
 
 
 @dataclass(frozen=True)
@@ -34,12 +39,13 @@ class Content:
         photographs: what the photograph test found, if it was made.
         trainings: of those trained here.
         gallery: pictures of the pairs to look at, from small holes to large ones.
-        worst: pictures of each method's worst pairs, by its key; `Shown.answers` has that method's alone.
+        worst: pictures of each method's worst pairs, by its key, its own answer first, then that of `reference`.
         claims: questions with answers.
         data_size: what the experiment on the size of the data found, if it was run.
         resamples: of the photos of the pairs.
         pairs_sha256: of data/pairs.csv, to be cited.
-        looks: the section from `looks.render_looks`, "" without one.
+        counts: what became of the photographs, by its name; empty where nobody counted.
+        pages: what the trainings saw, by title: names of files beside the page.
     """
 
     evaluations: list[Evaluation]
@@ -52,18 +58,16 @@ class Content:
     data_size: DataSize | None
     resamples: Resamples
     pairs_sha256: str
-    looks: str = ""
+    counts: dict[str, int] = field(default_factory=dict)
+    pages: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Method:
     """A method as the tables show it."""
 
-    key: str
     label: str
     style: str
-    estimate: Estimate
-    strip: charts.Strip
     cells: list[comparison.Cell]
     scores: list[comparison.Cell]
     differences: list[comparison.Difference | None]
@@ -74,71 +78,84 @@ class ShownClaim:
     """A claim with its drawings and pictures."""
 
     claim: Claim
-    strips: list[charts.Strip]
-    headings: list[gallery.Heading]
-    pictures: list[list[gallery.Picture]]
-    chart: Chart | None
+    strips: list[comparison.Strip]
+    pictures: list[gallery.Row]
+    chart: Markup
 
 
-def render(content: Content) -> str:
+def render(content: Content, album: Album) -> str:
     """Lay out the page.
 
+    Args:
+        content: what it shows.
+        album: takes in its pictures.
+
     Returns:
-        HTML that needs no other file and no network.
+        HTML that needs no network, and no other file but pictures beyond the album's bound.
     """
     evaluations, resamples = content.evaluations, content.resamples
     styles = choose_styles(evaluations)
-    width = content.gallery[0].target.shape[1] * magnification(max(content.gallery[0].target.shape[:2]))
     photos = min([resamples.photos, *([content.photographs.resamples.photos] if content.photographs else [])])
     headline = comparison.find_headline(evaluations, resamples)
+    tied = [one.label for one in headline.tied]
+    wins = f"fills holes best, at {headline.score.mean:.1f} dB,"
+    tile_title = comparison.title(headline.best.label, tied, wins, f"on tiles of {resamples.photos} photographs")
+    scores = _main_first(comparison.scores_of(evaluations))
+    reference = comparison.reference(evaluations)
+    found = _photographs(content.photographs, styles, album)  # first: what comes first is within the page
     return _template().render(
+        title=found["title"] if found else tile_title,
+        tile_title=tile_title,
         headline=headline,
-        headline_style=styles[headline.best.key],
         pairs=len(evaluations[0].scores),
         pairs_sha256=content.pairs_sha256,
         photos=resamples.photos,
         few_photos=photos if photos < FEW_PHOTOS else 0,
-        photographs=_photographs(content.photographs, styles),
+        photographs=found,
         absent=content.absent,
         resamples=RESAMPLES,
-        methods=_methods(content, styles),
+        methods=_methods(content, styles, scores),
         columns=[(name, int(rows.sum())) for name, rows in comparison.columns_of(evaluations)],
-        scores=comparison.scores_of(evaluations),
-        ratio_charts=_ratio_charts(evaluations, styles),
-        claims=[_shown_claim(content, claim, styles) for claim in content.claims],
+        scores=scores,
+        main_scores=sum(score.name in _MAIN for score in scores),
+        reference=reference.label if reference else "",
+        ratio_charts=_ratio_charts(evaluations, reference, styles),
+        claims=[_shown_claim(content, claim, styles, album) for claim in content.claims],
         data_size=content.data_size,
-        headings=gallery.headings(evaluations, styles),
-        gallery=[gallery.row(evaluations, shown) for shown in content.gallery],
+        gallery=[gallery.row(album, evaluations, shown) for shown in content.gallery],
         worst=[
-            (one.label, styles[one.key], [gallery.row([one], shown) for shown in content.worst[one.key]])
+            (one.label, styles[one.key], [_worst(one, reference, shown, album) for shown in content.worst[one.key]])
             for one in evaluations
             if content.worst.get(one.key)
         ],
-        picture_px=width,
-        validation_chart=_validation_chart(content.trainings, styles),
-        loss_charts=[_loss_chart(training) for training in content.trainings],
+        training_charts=[_validation_chart(content.trainings, styles), *map(_loss_chart, content.trainings)],
         trainings=[(training.label, styles[training.key]) for training in content.trainings],
         runs=compare_runs(content.trainings),
-        geometry=charts,
-        looks=content.looks,
+        counts=content.counts,
+        pages=content.pages,
+        album=Markup(json.dumps(album.addresses)),  # noqa: S704 - data URIs and names of our own
     )
 
 
-def _photographs(found: photographs.Answered | None, styles: dict[str, str]) -> dict[str, Any] | None:
+def _main_first(scores: list[Score]) -> list[Score]:
+    return sorted(scores, key=lambda score: _MAIN.index(score.name) if score.name in _MAIN else len(_MAIN))
+
+
+def _photographs(found: photographs.Answered | None, styles: dict[str, str], album: Album) -> dict[str, Any] | None:
     if found is None:
         return None
     headline = photographs.find_headline(found)
+    tied, where = [one.label for one in headline.tied], f"on {found.resamples.photos} photographs"
     return {
+        "title": comparison.title(headline.best.label, tied, "comes closest to the original", where),
         "headline": headline,
-        "style": styles[headline.best.key],
+        "examples": photographs.examples(found, headline, album),
         "questions": len(found.questions),
         "photos": found.resamples.photos,
         "scores": found.scores(),
         "lines": photographs.lines(found, styles),
         "absent": found.absent,
-        "headings": photographs.headings(found, styles),
-        "gallery": photographs.gallery(found),
-        "picture_px": photographs.WIDTH_PX,
+        "gallery": photographs.gallery(found, album),
     }
 
 
@@ -159,62 +176,71 @@ def choose_styles(evaluations: list[Evaluation]) -> dict[str, str]:
     return styles
 
 
-def _methods(content: Content, styles: dict[str, str]) -> list[Method]:
-    evaluations, resamples = content.evaluations, content.resamples
-    estimates = [resamples.estimate(one.scores["hole_psnr"]) for one in evaluations]
+def _methods(content: Content, styles: dict[str, str], scores: Sequence[Score]) -> list[Method]:
+    """Tabulate the scores, the highest hole PSNR first."""
+    evaluations = sorted(content.evaluations, key=lambda one: -float(one.scores["hole_psnr"].mean()))
+    resamples = content.resamples
+    cells = comparison.by_cell(evaluations, resamples)
+    means = comparison.all_scores(evaluations, resamples, scores)
+    differences = comparison.differences(evaluations, resamples)
     return [
-        Method(one.key, one.label, styles[one.key], *of_method)
-        for one, *of_method in zip(
-            evaluations,
-            estimates,
-            charts.interval_strips(estimates),
-            comparison.by_cell(evaluations, resamples),
-            comparison.all_scores(evaluations, resamples),
-            comparison.differences(evaluations, resamples),
-            strict=True,
-        )
+        Method(one.label, styles[one.key], cells[number], means[number], differences[number])
+        for number, one in enumerate(evaluations)
     ]
 
 
-def _shown_claim(content: Content, claim: Claim, styles: dict[str, str]) -> ShownClaim:
+def _worst(one: Evaluation, reference: Evaluation | None, shown: Shown, album: Album) -> gallery.Row:
+    beside = [reference] if reference and len(shown.answers) > 1 else []
+    return gallery.row(album, [one, *beside], shown)
+
+
+def _shown_claim(content: Content, claim: Claim, styles: dict[str, str], album: Album) -> ShownClaim:
     by_key = {one.key: number for number, one in enumerate(content.evaluations)}
     chosen = [by_key[key] for key in claim.methods if key in by_key]
     compared = [content.evaluations[number] for number in chosen]
     by_row = {shown.row: shown for shown in content.gallery}
     pictures = [
-        gallery.row(compared, Shown(row, shown.target, shown.image, [shown.answers[number] for number in chosen]))
+        gallery.row(album, compared, replace(shown, answers=[shown.answers[number] for number in chosen]))
         for row in claim.pictures
         if (shown := by_row.get(row))
     ]
     units = {row.unit for row in claim.rows}
-    strips = charts.interval_strips([row.estimate for row in claim.rows], zero=True) if len(units) == 1 else []
+    estimates = [row.estimate for row in claim.rows]
+    strips = comparison.interval_strips(estimates, zero=True) if len(units) == 1 else []
     found = content.data_size if claim.anchor == "data-size" else None
-    return ShownClaim(
-        claim, strips, gallery.headings(compared, styles), pictures, _data_size_chart(found, styles) if found else None
-    )
+    return ShownClaim(claim, strips, pictures, _data_size_chart(found, styles) if found else Markup())
 
 
-def _data_size_chart(found: DataSize, styles: dict[str, str]) -> Chart:
+def _data_size_chart(found: DataSize, styles: dict[str, str]) -> Markup:
     lines = [
         Line(model, styles.get(model, f"trained-{number}"), points)
         for number, (model, points) in enumerate(found.curves.items())
     ]
-    return line_chart("hole PSNR, dB", "training photographs", lines)
+    return line_chart("hole PSNR by photographs, dB", "training photographs", lines)
 
 
-def _ratio_charts(evaluations: list[Evaluation], styles: dict[str, str]) -> list[Chart]:
-    return [
-        line_chart(
-            f"{score.label}, {score.unit}" if score.unit else score.label,
-            _HOLE_RATIO,
-            [
-                Line(one.label, styles[one.key], _points(one.by_ratio, "ratio_percent", score.name))
-                for one in evaluations
-            ],
-        )
-        for score in comparison.scores_of(evaluations)
-        if score.name in _CHARTED and all(score.name in one.by_ratio for one in evaluations)
-    ]
+def _ratio_charts(
+    evaluations: list[Evaluation], reference: Evaluation | None, styles: dict[str, str]
+) -> list[tuple[str, Markup]]:
+    charts = []
+    for score in comparison.scores_of(evaluations):
+        if score.name not in _CHARTED or not all(score.name in one.by_ratio for one in evaluations):
+            continue
+        beyond = comparison.beyond_reference(evaluations, score.name)
+        lines = [
+            Line(
+                one.label,
+                styles[one.key],
+                _points(one.by_ratio.assign(beyond=beyond[one.key]), "ratio_percent", "beyond"),
+                dashes=0 if one.trained else 1 + number % 3,
+            )
+            for number, one in enumerate(evaluations)
+            if one.key in beyond and one is not reference
+        ]
+        title = f"{score.label}{f', {score.unit}' if score.unit else ''}"
+        title += f", minus {reference.label}'s ({score.best} is better)" if reference else ""
+        charts.append((title, line_chart(title, _HOLE_RATIO, lines, zero=reference is not None)))
+    return charts
 
 
 def _points(table: pd.DataFrame, x: str, y: str) -> list[tuple[float, float]]:
@@ -225,15 +251,17 @@ def _points(table: pd.DataFrame, x: str, y: str) -> list[tuple[float, float]]:
     return list(zip(finite[x].tolist(), finite[y].tolist(), strict=True))
 
 
-def _validation_chart(trainings: list[Training], styles: dict[str, str]) -> Chart:
+def _validation_chart(trainings: list[Training], styles: dict[str, str]) -> tuple[str, Markup]:
     lines = [Line(one.label, styles[one.key], _points(one.validation, "step", "val_hole_psnr")) for one in trainings]
-    return line_chart("validation hole PSNR, dB", "step", lines)
+    title = "validation hole PSNR, dB"
+    return title, line_chart(title, "step", lines)
 
 
-def _loss_chart(training: Training) -> Chart:
+def _loss_chart(training: Training) -> tuple[str, Markup]:
     terms = [name for name in training.history.columns if name.startswith("loss")]
     lines = [
         Line(name.removeprefix("loss_"), f"trained-{number % _STYLES}", _points(training.history, "step", name))
         for number, name in enumerate(terms)
     ]
-    return line_chart(f"{training.label}: loss and its terms", "step", lines)
+    title = f"{training.label}: loss and its terms"
+    return title, line_chart(title, "step", lines)

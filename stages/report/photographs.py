@@ -14,15 +14,15 @@ from PIL import Image
 
 from stages.comparing.bootstrap import Estimate, Resamples
 from stages.comparing.scores import PHOTOGRAPH_SCORES, Score, by_default, plain
-from stages.report import charts, comparison
-from stages.report.gallery import Heading, Picture
-from stages.report.pictures import Pixels, lossy_uri, read_picture, with_hole
+from stages.report import comparison
+from stages.report.album import Album, Picture
+from stages.report.gallery import Row
+from stages.report.pictures import Pixels, fitted, read_picture, with_hole
 from stages.report.reading import Evaluation
 
-WIDTH_PX = 236  # of a picture on the page; the viewer shows it as large as it is
-_MOST_PX = 512  # of a picture's longer side in the page
 _SHEET_PX, _GAP_PX = 256, 4
 _PLAIN = "_plain"  # at the end of a composite's name, as evaluation writes it
+_KINDS = {"hull": "lasso", "text": "writing"}  # where people have another word for a kind of hole
 _WITHOUT_TEXTURE = "{} without detail"
 
 
@@ -33,6 +33,7 @@ class Entry:
     Attributes:
         key: the method's.
         label: for people.
+        trained: whether a model answered, or a classical method.
         is_plain: whether this is without the texture that the method copies by default.
         scores: one row a question.
         pictures: files of the composites to look at, by the question's id.
@@ -40,6 +41,7 @@ class Entry:
 
     key: str
     label: str
+    trained: bool
     is_plain: bool
     scores: pd.DataFrame
     pictures: dict[str, Path]
@@ -104,8 +106,8 @@ def _entries(one: Evaluation) -> list[Entry]:
     for path in one.composites:
         found[path.stem.endswith(_PLAIN)][path.stem.removesuffix(_PLAIN)] = path
     entries = (
-        Entry(one.key, one.label, False, by_default(one.photographs), found[0]),
-        Entry(one.key, _WITHOUT_TEXTURE.format(one.label), True, plain(one.photographs), found[1]),
+        Entry(one.key, one.label, one.trained, False, by_default(one.photographs), found[0]),
+        Entry(one.key, _WITHOUT_TEXTURE.format(one.label), one.trained, True, plain(one.photographs), found[1]),
     )
     return [entry for entry in entries if len(entry.scores)]
 
@@ -119,6 +121,8 @@ class Headline:
         score: the perceptual distance, or hole PSNR where that was not measured.
         estimate: of the best.
         tied: the methods that this test cannot tell from it.
+        rival: the best of the other kind: of the classical methods, or of the trained models; None without one.
+        ahead: how much better the best is than `rival` by `score`, more being better.
         highest: the one with the highest hole PSNR, with or without copied texture.
         highest_db: how high.
     """
@@ -127,6 +131,8 @@ class Headline:
     score: Score
     estimate: Estimate
     tied: list[Entry]
+    rival: Entry | None
+    ahead: Estimate | None
     highest: Entry
     highest_db: float
 
@@ -134,22 +140,28 @@ class Headline:
 def find_headline(found: Answered) -> Headline:
     """Find out who comes closest, and who cannot be told from it."""
     score, resamples = found.scores()[0], found.resamples
-    rivals = [one for one in found.entries if not one.is_plain]
-    best = max(rivals, key=lambda one: float(score.goodness(one.scores[score.name]).mean()))
+    best, *others = _ranked(found, [one for one in found.entries if not one.is_plain])
 
-    def is_tied(one: Entry) -> bool:
-        ahead = score.goodness(best.scores[score.name]) - score.goodness(one.scores[score.name])
-        return one is not best and resamples.estimate(ahead).low <= 0
+    def ahead_of(one: Entry) -> Estimate:
+        return resamples.estimate(score.goodness(best.scores[score.name]) - score.goodness(one.scores[score.name]))
 
+    rival = next((one for one in others if one.trained != best.trained), None)
     highest = max(found.entries, key=lambda one: float(one.scores["hole_psnr"].mean()))
     return Headline(
         best,
         score,
         resamples.estimate(best.scores[score.name]),
-        [one for one in rivals if is_tied(one)],
+        [one for one in others if ahead_of(one).low <= 0],
+        rival,
+        ahead_of(rival) if rival else None,
         highest,
         float(highest.scores["hole_psnr"].mean()),
     )
+
+
+def _ranked(found: Answered, entries: Sequence[Entry]) -> list[Entry]:
+    score = found.scores()[0]
+    return sorted(entries, key=lambda one: -float(score.goodness(one.scores[score.name]).mean()))
 
 
 @dataclass(frozen=True)
@@ -158,67 +170,92 @@ class Line:
 
     entry: Entry
     style: str
-    strip: charts.Strip
+    strip: comparison.Strip
     cells: list[comparison.Cell]
 
 
 def lines(found: Answered, styles: dict[str, str]) -> list[Line]:
-    """Tabulate the scores: a line an entry."""
+    """Tabulate the scores: a line an entry, the best first."""
     first = found.scores()[0].name
-    strips = charts.interval_strips([found.resamples.estimate(one.scores[first]) for one in found.entries])
+    entries = _ranked(found, found.entries)
+    strips = comparison.interval_strips([found.resamples.estimate(one.scores[first]) for one in entries])
     every = pd.Series(True, index=found.questions.index)
-    columns = [comparison.column(found.entries, found.resamples, score, every) for score in found.scores()]
+    columns = [comparison.column(entries, found.resamples, score, every) for score in found.scores()]
     return [
         Line(one, styles[one.key], strip, list(cells))
-        for one, strip, *cells in zip(found.entries, strips, *columns, strict=True)
+        for one, strip, *cells in zip(entries, strips, *columns, strict=True)
     ]
 
 
-def headings(found: Answered, styles: dict[str, str]) -> list[Heading]:
-    """Return what stands over the answers."""
-    return [Heading(one.label, styles[one.key]) for one in found.entries]
+@dataclass(frozen=True)
+class Example:
+    """A large picture at the top of the page.
+
+    Attributes:
+        rank: in words, of the pictures that there are.
+        title: the hole, the scores.
+        answer: of the best method.
+        others: what lies left of the slider, by its name: the hole, the original, the best of the other kind.
+        cut_percent: where the slider stands at first, from the left: in the middle of the hole.
+    """
+
+    rank: str
+    title: str
+    answer: Picture
+    others: dict[str, Picture]
+    cut_percent: int
 
 
-def gallery(found: Answered) -> list[list[Picture]]:
+def examples(found: Answered, headline: Headline, album: Album) -> list[Example]:
+    """Choose three pictures by rule: where the best method comes closest, in the middle, and least close."""
+    score, best, rival = headline.score, headline.best, headline.rival
+    asked = found.questions.assign(goodness=score.goodness(best.scores[score.name]))
+    asked = asked[asked["shown"].astype(bool)].sort_values(["goodness", "id"], ascending=[False, True])
+    ranks = {0: "Best", len(asked) // 2: "Median", len(asked) - 1: "Worst"} if len(asked) > 2 else {0: "One"}
+    made = []
+    for place, rank in ranks.items():
+        question = asked.iloc[place]
+        row = _row(found, str(question["id"]), [best, *([rival] if rival else [])], album)
+        target, image, answer, *theirs = row.pictures
+        others = {"the hole": image, "the original": target} | {one.label: one for one in theirs}
+        title = f"{row.title}: {score.label} {abs(question['goodness']):.{score.decimals}f} {score.unit}".strip()
+        hole = read_picture(found.folder / "holes" / f"{question['id']}.png")
+        cut = round(100 * float(np.median(np.nonzero(hole)[1])) / hole.shape[1]) if hole.any() else 50
+        made.append(Example(f"{rank} of {len(asked)}", title, answer, others, cut))
+    return made if len(asked) else []
+
+
+def gallery(found: Answered, album: Album) -> list[Row]:
     """Lay out the pictures: a row a question; target, image, answers."""
-    return [_row(found, name) for name in found.shown()]
+    return [_row(found, name, found.entries, album) for name in found.shown()]
 
 
-def _row(found: Answered, name: str) -> list[Picture]:
+def _row(found: Answered, name: str, entries: Sequence[Entry], album: Album) -> Row:
     place = found.questions["id"].to_list().index(name)
     question = found.questions.iloc[place]
-    hole = f"{name}: {100 * question['ratio']:.1f} % missing"
+    hole = f"{_KINDS.get(question['kind'], question['kind'])}, {100 * question['ratio']:.1f} % missing"
     target, image = found.read(name)
-    size = (WIDTH_PX, round(WIDTH_PX * target.shape[0] / target.shape[1]))
     first = found.scores()[0]
-    values = pd.Series([float(one.scores[first.name].iloc[place]) for one in found.entries])
+    values = pd.Series([float(one.scores[first.name].iloc[place]) for one in entries])
     best = int(np.argmax(first.goodness(values.round(first.decimals)))) if len(values) > 1 else -1
-    uris = [_uri(read_picture(one.pictures[name])) for one in found.entries]
-    texts = [_scored(one, place, found.scores()[:2]) for one in found.entries]
-    return [
-        Picture(_uri(target), "target", f"target ({hole})", "target", size),
-        Picture(_uri(image), "image", f"photograph with its hole ({hole})", str(question["kind"]), size),
-        *(
-            Picture(uri, "answer", f"{one.label}: {text} ({hole})", text, size, number == best)
-            for number, (one, uri, text) in enumerate(zip(found.entries, uris, texts, strict=True))
-        ),
+    texts = [_scored(one, place, found.scores()[:2]) for one in entries]
+    asked = [
+        album.add(target, "target", "target", "", f"target ({name}: {hole})"),
+        album.add(image, "image", "hole", "", f"photograph with its hole ({name}: {hole})"),
     ]
+    return Row(hole, [*asked, *(
+        album.add(
+            read_picture(one.pictures[name]), "answer", one.label, text, f"{one.label}: {text} ({name}: {hole})",
+            number == best,
+        )
+        for number, (one, text) in enumerate(zip(entries, texts, strict=True))
+    )])  # fmt: skip
 
 
 def _scored(one: Entry, place: int, scores: Sequence[Score]) -> str:
     return ", ".join(
         f"{one.scores[score.name].iloc[place]:.{score.decimals}f} {score.unit}".strip() for score in scores
     )
-
-
-def _uri(picture: Pixels) -> str:
-    return lossy_uri(_fitted(picture, _MOST_PX))
-
-
-def _fitted(picture: Pixels, side_px: int) -> Image.Image:
-    opened = Image.fromarray(picture)
-    opened.thumbnail((side_px, side_px), Image.Resampling.LANCZOS)
-    return opened
 
 
 def sheet(found: Answered, key: str) -> Image.Image:
@@ -229,7 +266,7 @@ def sheet(found: Answered, key: str) -> Image.Image:
     whole = Image.new("RGB", (len(rows[0]) * step - _GAP_PX, len(rows) * step - _GAP_PX), "white")
     for y, row in enumerate(rows):
         for x, picture in enumerate(row):
-            whole.paste(_fitted(picture, _SHEET_PX), (x * step, y * step))
+            whole.paste(fitted(picture, _SHEET_PX), (x * step, y * step))
     return whole
 
 

@@ -51,9 +51,15 @@ def _course(training: Training) -> dict[str, str]:
         "started": f"{started:%Y-%m-%d %H:%M} UTC",
         "took": _duration(seconds),
         "cost": _cost(seconds, record["machine"]),
-        "tiles a second": f"{history['tiles_per_s'].mean():.0f}",
+        "tiles a second": _speed(record, seconds),
         "waiting for data": f"{100 * history['data_wait'].mean():.1f} %",
     }
+
+
+def _speed(record: dict[str, Any], seconds: float) -> str:
+    """Say how many tiles a second were trained on, validations and all: a mean of rates would hide slow stretches."""
+    tiles = record["summary"].get("steps", 0) * record["params"].get("batch_size", 0)
+    return f"{tiles / seconds:.3g}" if tiles and seconds else ""
 
 
 def _duration(seconds: float) -> str:

@@ -5,36 +5,63 @@
     python -m stages.retrain --commit      # commits dvc.lock afterwards
 
 The last line of the output is JSON. Exit codes: 0 a model was promoted; 10 all champions stay; 11 nothing was new;
-12 the new photographs were refused and lie in a folder of their own; 75 another call is running; 2 it failed, the
-message says why, and the next call goes on from there. A call may be killed at any time; if it was training, what came
-into the inbox meanwhile waits until the next call has completed it.
+12 the new photographs were refused and lie in a folder of their own; 13 a model passed the gate and waits for a person;
+75 another call is running; 2 it failed, the message says why, and the next call goes on from there. With --result the
+JSON is in a file, also of a call that failed, and the code is 0 for all but refused photographs and failures. A call
+may be killed at any time; if it was training, what came into the inbox meanwhile waits until the next call has
+completed it.
 """
 
 import argparse
 import json
+import os
+import signal
 import sys
 import time
+import uuid
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from stages.retrain import doctor, drift, gate, inbox, report, trial
+from stages.retrain import doctor, drift, gate, inbox, news, report, trial
 from stages.retrain.settings import RetrainParams
 from stages.retrain.worktree import Worktree
-from stages.runtime import files, guard
-from stages.runtime.errors import BusyError
+from stages.runtime import files, guard, project
+from stages.runtime.errors import BusyError, InputError
 from stages.runtime.log import log
 from stages.runtime.params import read, read_seed
-from stages.tracking import aliases
+from stages.tracking import aliases, versions
 
-CODES = {"promoted": 0, "kept": 10, "nothing new": 11, "refused": 12}
-STATE = Path(".retrain/call.json")  # what the call in progress has decided on; gone when it is done
+CODES = {"promoted": 0, "kept": 10, "nothing new": 11, "refused": 12, "waiting": 13}
+_NEED_SOMEBODY = (2, 12, 128 + signal.SIGINT)  # of all codes those of which a scheduler should tell a person
+STATE = Path(".retrain/call.json")  # what the call in progress took in and decided; gone when all of it is done
+
+REPORT = Path(".retrain/report.md")  # of the last call that judged something, for people
 
 _MOST_COMPARED = 400  # photographs that are there, chosen evenly, are enough to know what they look like
 _TOLD = 3  # changed stages that are named; the first call has them all
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a call is asked to do beyond its work.
+
+    Attributes:
+        dry: only say what would be done.
+        commit: commit `dvc.lock` when the outputs changed.
+        branch: commit it to this branch instead and push that, for a pull request; "" for none.
+        result: a file for what came of the call, as JSON.
+        notify: an address that is told what came of it.
+    """
+
+    dry: bool = False
+    commit: bool = False
+    branch: str = ""
+    result: Path | None = None
+    notify: str = ""
 
 
 @dataclass
@@ -44,18 +71,24 @@ class Call:
     Attributes:
         photos: the folder of the project's photographs; None where a list names them, so that none can be added.
         params: the section `retrain`.
+        id: by which MLflow has it once, however often it was cut off.
         batch: the name of the folder that new photographs go to; "" where there are none.
         findings: how they differ from those that are there.
         picture: the same, drawn.
-        decisions: of the gate, by key of the model.
+        outcome: what was decided, one of `CODES`; "" before that.
+        resumes: whether it goes on with a training, or with what was decided, of a call that was cut off.
+        models: by key, what the gate decided (as JSON), of which version, and which was the champion then.
     """
 
     photos: Path | None
     params: RetrainParams
+    id: str = field(default_factory=lambda: uuid.uuid4().hex)
     batch: str = ""
     findings: list[drift.Finding] = field(default_factory=list)
     picture: Any = None
-    decisions: dict[str, gate.Decision] = field(default_factory=dict)
+    outcome: str = ""
+    resumes: bool = False
+    models: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
     def folder(self) -> Path:
@@ -67,14 +100,18 @@ class Call:
         """Where the batch goes if it is refused."""
         return Path(self.params.refused) / self.batch
 
+    def write_down(self) -> None:
+        """Keep what was taken in and decided, for the next call to complete should this one be cut off."""
+        said = {"id": self.id, "batch": self.batch, "outcome": self.outcome, "models": self.models}
+        files.write_json(STATE, said)
 
-def retrain(call: Call, dry: bool, commit: bool) -> str:
+
+def retrain(call: Call, options: Options) -> str:
     """Do all that is to be done now.
 
     Args:
         call: as it begins.
-        dry: only say it.
-        commit: commit `dvc.lock` when the outputs changed.
+        options: what was asked for.
 
     Returns:
         the outcome, one of `CODES`.
@@ -82,13 +119,24 @@ def retrain(call: Call, dry: bool, commit: bool) -> str:
     shop = Worktree(Path())
     shop.check_committed()
     waiting = inbox.waiting(Path(call.params.inbox)) if call.photos else []
-    resumes = STATE.exists() and any(Path(".resume").glob("*"))
-    if resumes and waiting:
-        log(f"retrain: {len(waiting)} new photographs wait until the training that was cut off is done")
-    new = [] if resumes else waiting
-    if dry:
+    if call.resumes and waiting:
+        log(f"retrain: {len(waiting)} new photographs wait until the call that was cut off is done")
+    new = [] if call.resumes else waiting
+    if new and not inbox.is_worth_it(new, call.params.min_batch, call.params.max_wait_days):
+        log(f"retrain: {len(new)} new photographs wait until there are {call.params.min_batch}")
+        new = []
+    if options.dry:
         return _say_what_would_be(shop, call, new)
-    if call.photos and not resumes:
+    if not call.outcome:
+        if ended := _take_stock(shop, call, new):
+            return ended
+        _train_and_judge(shop, call)
+    return _act(shop, call, options)
+
+
+def _take_stock(shop: Worktree, call: Call, new: list[Path]) -> str:
+    """Take photographs in; return the outcome if nothing is to be trained, else ""."""
+    if call.photos and not call.resumes:
         shop.refresh(call.photos)
     if new and _is_unlike(call, new):
         return _refuse_before(call, new)
@@ -100,23 +148,54 @@ def retrain(call: Call, dry: bool, commit: bool) -> str:
             return "nothing new"
         more = f"; and {len(changes) - _TOLD} more stages" if len(changes) > _TOLD else ""
         log("retrain: to be run: " + "; ".join(changes[:_TOLD]) + more)
-        files.write_json(STATE, {"batch": call.batch})
-    return _train_and_judge(shop, call, commit)
+        call.write_down()
+    return ""
 
 
-def _train_and_judge(shop: Worktree, call: Call, commit: bool) -> str:
+def _train_and_judge(shop: Worktree, call: Call) -> None:
     with shop.opened() as tree:
         shop.repro()
-        outcome = _judge(call, tree)
-        if outcome == "refused":
-            inbox.put_aside(call.folder, call.refused)
-        else:
-            shop.bring_home()
-    if outcome != "refused":
-        _hand_on(shop, call, commit)
-    report.log(read("publish.experiment", str), _name(call), call.findings, call.picture, call.decisions, outcome)
+        call.outcome = _judge(call, tree)
+    call.write_down()
+
+
+def _act(shop: Worktree, call: Call, options: Options) -> str:
+    """Do what was decided. Each step may be done again: whatever cuts a call off, the next one does what is left."""
+    if call.outcome == "refused":
+        inbox.put_aside(call.folder, call.refused)
+    else:
+        shop.bring_home()
+        _hand_on(shop, call, options)
+    _move_aliases(call)
+    _report(call)
+    os.sync()  # DVC leaves to the system when it writes: a power cut is not to undo what counts as done
     STATE.unlink()
-    return outcome
+    return call.outcome
+
+
+def _move_aliases(call: Call) -> None:
+    """Promote or propose what the gate decided on, unless a person decided otherwise meanwhile."""
+    for key, model in call.models.items():
+        name, number = model["name"], model["version"]
+        version = versions.resolve(f"models:/{name}/{number}")
+        try:
+            if model["decision"] == "promoted":
+                aliases.promote(name, number, f"gate: {model['reason']}", over=model["champion"])
+            elif model["decision"] == "waiting":
+                aliases.propose(name, number)
+            else:
+                aliases.keep_out(version)
+        except InputError as error:
+            log(f"retrain: {key}: not promoted: {error}")
+            model |= {"decision": "kept", "reason": str(error)}
+        aliases.note(version, {"gate.decision": model["decision"], "gate.reason": model["reason"]})
+    if call.outcome != "refused":
+        call.outcome = _outcome(call)
+
+
+def _outcome(call: Call) -> str:
+    decisions = {model["decision"] for model in call.models.values()}
+    return next((each for each in ("promoted", "waiting") if each in decisions), "kept")
 
 
 def _clear_away() -> None:
@@ -131,7 +210,10 @@ def _begin() -> Call:
     photos = Path(read("prepare.photos", str))
     call = Call(photos if photos.suffix != ".csv" else None, read("retrain", RetrainParams))
     if STATE.exists():
-        call.batch = json.loads(STATE.read_text(encoding="utf-8"))["batch"]
+        said = json.loads(STATE.read_text(encoding="utf-8"))
+        for name in ("id", "batch", "outcome", "models"):
+            setattr(call, name, said.get(name, getattr(call, name)))
+        call.resumes = bool(call.outcome) or any(Path(".resume").glob("*"))
         log("retrain: going on with a call that was cut off")
     return call
 
@@ -165,7 +247,7 @@ def _is_unlike(call: Call, new: list[Path]) -> bool:
 
 def _take_in(call: Call, new: list[Path]) -> None:
     call.batch = call.batch or _new_batch(call)
-    files.write_json(STATE, {"batch": call.batch})
+    call.write_down()
     inbox.move(new, Path(call.params.inbox), call.folder)
     log(f"retrain: {len(new)} photographs taken into {call.folder}")
 
@@ -180,42 +262,59 @@ def _refuse_before(call: Call, new: list[Path]) -> str:
     place = Path(call.params.refused) / _new_batch(call)
     inbox.move(new, Path(call.params.inbox), place)
     log(f"retrain: {len(new)} photographs look like none that are there; they are in {place} for a person to look at")
-    report.log(read("publish.experiment", str), f"retrain {place.name}", call.findings, call.picture, {}, "refused")
+    call.batch, call.outcome = place.name, "refused"
+    _report(call)
     return "refused"
 
 
 def _judge(call: Call, tree: Path) -> str:
-    """Let the gate decide on every model, and move the aliases."""
+    """Let the gate decide on every model, and return what becomes of the call."""
     models, methods = read("models", dict[str, Any]), read("methods", dict[str, Any])
     classical = [key for key in methods if key not in models and (tree / f"data/evaluation/{key}").exists()]
     prefix, rng = read("publish.model_name", str), np.random.default_rng([read_seed(), *b"gate"])
-    promoted = []
+    decisions = []
     for key in models:
         name = f"{prefix}-{key}"
+        aliases.settle(name)
         candidate = trial.try_out(tree, key, name, classical)
         if candidate.case is None:
             log(f"retrain: {key}: version {candidate.version.number} is the champion")
             continue
         decision = gate.decide(candidate.case, call.params.gate, rng)
-        call.decisions[key] = decision
-        said = "promoted" if decision.promoted else "kept"
-        aliases.note(candidate.version, {"gate.decision": said, "gate.reason": decision.reason})
-        if decision.promoted:
-            promoted.append((name, candidate.version.number, decision.reason))
-        log(f"retrain: {key}: {said}: {decision.reason}")
-    if call.batch and any(gate.surely_worse(one, call.params.refuse_loss_db) for one in call.decisions.values()):
+        decisions.append(decision)
+        passed = "promoted" if call.params.promote == "automatic" else "waiting"
+        call.models[key] = {
+            "name": name,
+            "version": candidate.version.number,
+            "champion": candidate.case.champion.version if candidate.case.champion else "",
+            "run_id": candidate.version.run_id,
+            "decision": passed if decision.promoted else "kept",
+            "scores": candidate.version.scores,
+            **asdict(decision),
+        }
+        log(f"retrain: {key}: {call.models[key]['decision']}: {decision.reason}")
+    if call.batch and any(gate.surely_worse(one, call.params.refuse_loss_db) for one in decisions):
         log(f"retrain: models are worse for the new photographs, which go to {call.refused} for a person to look at")
+        for model in call.models.values():
+            model |= {"decision": "kept", "reason": f"its photographs are refused; {model['reason']}"}
         return "refused"
-    for name, number, reason in promoted:
-        aliases.promote(name, number, f"gate: {reason}")
-    return "promoted" if promoted else "kept"
+    return _outcome(call)
 
 
-def _hand_on(shop: Worktree, call: Call, commit: bool) -> None:
+def _hand_on(shop: Worktree, call: Call, options: Options) -> None:
     if shop.has_remote():
         shop.push()
-    if commit and (made := shop.commit(f"Models of {_name(call)}")):
-        log(f"retrain: committed dvc.lock, {made[:12]}")
+    if options.branch:
+        made, where = shop.commit_to(options.branch, f"Models of {_name(call)}"), f"pushed to {options.branch}"
+    else:
+        made, where = shop.commit(f"Models of {_name(call)}") if options.commit else "", "committed"
+    if made:
+        log(f"retrain: dvc.lock {where}, {made[:12]}")
+
+
+def _report(call: Call) -> None:
+    said = report.Said(call.id, _name(call), call.outcome, call.findings, call.picture, call.models)
+    report.log(read("publish.experiment", str), said)
 
 
 def _name(call: Call) -> str:
@@ -223,30 +322,58 @@ def _name(call: Call) -> str:
 
 
 def main() -> int:
-    """Parse, hold the lock, do it, say what came of it."""
+    """Parse, and make one call."""
     parser = argparse.ArgumentParser(prog="python -m stages.retrain", description="Take photographs in, train, judge.")
-    parser.add_argument("--dry-run", action="store_true", help="say what would be done")
+    parser.add_argument("--dry-run", dest="dry", action="store_true", help="say what would be done")
     parser.add_argument("--commit", action="store_true", help="commit dvc.lock when the outputs changed")
-    given = parser.parse_args()
-    return call(given.dry_run, given.commit)
+    parser.add_argument("--branch", default="", help="commit to this branch instead, and push it")
+    parser.add_argument("--result", type=Path, help="write what came of it to this file, JSON")
+    parser.add_argument("--notify", default=os.environ.get("INPAINT_NOTIFY", ""), help="tell this address")
+    return call(Options(**vars(parser.parse_args())))
 
 
-def call(dry: bool, commit: bool) -> int:
-    """Make one call, and return its exit code."""
-    ended: list[str] = []
+def call(options: Options) -> int:
+    """Make one call, hold its lock, say what came of it, and return the exit code."""
+    start = time.monotonic()
+    result: dict[str, Any] = {"outcome": "failed", "error": "", "batch": "", "commit": "", "drift": {}, "models": {}}
+    if options.result is not None:
+        options.result.unlink(missing_ok=True)  # of an earlier call, should this one be killed
 
     def once() -> None:
-        start, made = time.monotonic(), _begin()
-        outcome = retrain(made, dry, commit)
-        models = {key: report.as_json(decision) for key, decision in made.decisions.items()}
-        drifted = {finding.name: finding.statistic for finding in made.findings}
-        words = {"outcome": outcome, "batch": made.batch, "drift": drifted, "models": models}
-        log(f"retrain: {outcome}")
-        log(json.dumps(words | {"seconds": round(time.monotonic() - start, 1)}))
-        ended.append(outcome)
+        try:
+            work()
+        except BaseException as error:
+            result["error"] = str(error) or type(error).__name__
+            raise
 
-    failed = guard.run("retrain", once, first=_clear_away)
-    return failed or CODES[ended[0]]
+    def work() -> None:
+        made = _begin()
+        try:
+            result["outcome"] = retrain(made, options)
+        finally:
+            drifted = {finding.name: finding.statistic for finding in made.findings}
+            result.update(batch=made.batch, drift=drifted, models=made.models, commit=project.commit()[0])
+
+    code = 2
+    try:
+        code = guard.run("retrain", once, first=_clear_away) or CODES[result["outcome"]]
+    finally:  # also when a signal ends it
+        if code == BusyError.exit_code:
+            result |= {"outcome": "busy"}
+        _tell(options, result | {"seconds": round(time.monotonic() - start, 1)})
+    return code if options.result is None or code in _NEED_SOMEBODY else 0
+
+
+def _tell(options: Options, result: dict[str, Any]) -> None:
+    """Say what came of a call, in all the ways that were asked for."""
+    log(f"retrain: {result['outcome']}")
+    log(json.dumps(result))
+    if result["models"]:
+        files.write_text(REPORT, news.markdown(result))
+    if options.result is not None:
+        files.write_json(options.result, result)
+    if options.notify and result["outcome"] not in ("nothing new", "busy"):
+        news.notify(options.notify, result)
 
 
 if __name__ == "__main__":

@@ -97,7 +97,10 @@ def _of_git(root: Path) -> Iterator[Finding]:
         places = project.git(
             "rev-parse", "--git-path", "index.lock", "--git-path", "HEAD.lock", place=root
         ).splitlines()
-    except (OSError, subprocess.CalledProcessError):  # without git, or outside a repository
+    except (OSError, subprocess.CalledProcessError) as error:
+        yield Finding(
+            f"git does not answer: {project.silence(error)}", "inpaint retrain needs a repository that it may use"
+        )
         return
     for path in (root / place for place in places):
         if path.exists():
@@ -143,10 +146,5 @@ def _mlflow() -> Iterator[Finding]:
         if number := live.count_abandoned(experiment):
             what = f"{number} runs in MLflow count as running, but their trainings were killed"
             yield Finding(what, clear=partial(live.settle_abandoned, experiment))
-        if place := store.lost_artifacts(experiment):
-            yield Finding(
-                f"MLflow's database looks for its files in {place}, which is not there: was the project moved?",
-                f"delete {database}; the next dvc repro builds it anew",
-            )
     except TrackingError as error:
-        yield Finding(str(error), "see that the server runs; the next dvc repro sends what is missing")
+        yield Finding(str(error), "once that is mended, the next dvc repro sends what is missing")

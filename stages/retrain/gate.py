@@ -42,13 +42,14 @@ class Champion:
         scores: on the candidate's pairs, row by row; None where it could not be scored.
         photographs: on the candidate's photographs, likewise; None where that test is not made.
         problem: why it could not; "" where it could.
-        trained_on: hashes of the photographs that it learned from or was chosen by; None where nobody knows.
+        seen: SHA-256 of the test photographs that it learned from or was chosen by, or near duplicates of such; None
+            where nobody knows.
     """
 
     version: str
     scores: pd.DataFrame | None
     problem: str = ""
-    trained_on: frozenset[str] | None = frozenset()
+    seen: frozenset[str] | None = frozenset()
     photographs: pd.DataFrame | None = None
 
 
@@ -163,17 +164,17 @@ def _classical(case: Case, params: GateParams, rng: np.random.Generator) -> Iter
 
 
 def _comparable(scores: pd.DataFrame, champion: Champion) -> tuple["pd.Series[bool]", str, tuple[str, ...]]:
-    """Choose the pairs on which a comparison is fair: none of a photograph that the champion was trained on."""
+    """Choose the pairs on which a comparison is fair: none of a photograph that the champion has seen."""
     every = pd.Series(True, index=scores.index)
     if champion.scores is None:
         said = champion.problem or "its evaluation is missing"
         return every, f"version {champion.version}, the champion, could not be scored: {said}", ()
     if not champion.scores["pair"].equals(scores["pair"]):
         return every, f"version {champion.version}, the champion, was scored on other pairs", ()
-    if champion.trained_on is None:
+    if champion.seen is None:
         note = f"nobody knows on which photographs version {champion.version} was trained: it may have seen test ones"
         return every, "", (note,)
-    unseen = ~scores["photo"].isin(champion.trained_on)
+    unseen = ~scores["photo"].isin(champion.seen)
     if unseen.all():
         return every, "", ()
     seen, photos = scores.loc[~unseen, "photo"].nunique(), scores["photo"].nunique()
@@ -216,7 +217,7 @@ def _on_photographs(case: Case, params: GateParams, rng: np.random.Generator) ->
         said = f"version {case.champion.version}, the champion, was scored on other photographs"
         yield Check("photographs", False, said)
         return
-    unseen = ~candidate["photo"].isin(case.champion.trained_on or ())
+    unseen = ~candidate["photo"].isin(case.champion.seen or ())
     candidate, champion = candidate[unseen], champion[unseen]
     if candidate.empty:
         return

@@ -99,8 +99,8 @@ def survey(root: Path, days: float | None) -> Found:
     staying = [one.version for one in held if one.version is not None and one.needed]
     if days is not None and not staying:
         raise InputError(
-            f"MLflow at {store.uri()} has no version of {prefix}*, so nobody knows what is needed; dvc repro registers "
-            "models; if they are registered elsewhere, set MLFLOW_TRACKING_URI"
+            f"MLflow at {store.shown()} has no version of {prefix}*, so nobody knows what is needed; dvc repro "
+            "registers models; if they are registered elsewhere, set MLFLOW_TRACKING_URI"
         )
     cache = _cache(root)
     files = {_name(path): path for path in sorted(cache.glob("[0-9a-f][0-9a-f]/*")) if path.is_file()}

@@ -16,6 +16,7 @@ from pathlib import Path
 from stages.runtime.errors import InputError
 from stages.runtime.files import sha256, sync
 
+_DAY_S = 86_400
 SETTLED_S = 60  # a file that was written to later than so many seconds ago may not be whole
 
 
@@ -34,6 +35,19 @@ def waiting(inbox: Path, now: float | None = None) -> list[Path]:
 def _written(stat: os.stat_result, now: float) -> float:
     """Return when a file was written, by its own word unless that is of a camera whose clock is ahead."""
     return stat.st_mtime if stat.st_mtime <= now else stat.st_ctime
+
+
+def is_worth_it(files: list[Path], least: int, days: float, now: float | None = None) -> bool:
+    """Say whether files that wait are enough to train on, or one of them has waited for too long.
+
+    Args:
+        files: of the inbox.
+        least: so many are enough.
+        days: since a file came into the inbox, whenever its photograph was taken.
+        now: seconds since 1970, for tests.
+    """
+    at = time.time() if now is None else now
+    return len(files) >= least or any(at - path.lstat().st_ctime > days * _DAY_S for path in files)
 
 
 def new_batch(photos: Path, refused: Path, today: str) -> str:

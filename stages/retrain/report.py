@@ -2,57 +2,74 @@
 
 import json
 import os
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from stages.retrain.drift import Finding
-from stages.retrain.gate import Decision
 from stages.runtime.processes import named
 from stages.tracking import store
 
-
-def as_json(decision: Decision) -> dict[str, Any]:
-    """Return a decision with all its numbers, as JSON has them."""
-    return asdict(decision)
+_CALL = "inpaint.call"  # a tag of such runs: the call's id
 
 
-def log(
-    experiment: str, name: str, findings: list[Finding], picture: Any, decisions: Mapping[str, Decision], outcome: str
-) -> None:
-    """Make the run of a call that had something to do.
+@dataclass(frozen=True)
+class Said:
+    """What there is to say of a call.
+
+    Attributes:
+        id: of the call.
+        name: of its run.
+        outcome: of the call.
+        findings: of the drift check, empty where there was none.
+        picture: a figure of matplotlib, or None.
+        models: what the gate decided, as JSON, by key of the model.
+    """
+
+    id: str
+    name: str
+    outcome: str
+    findings: Sequence[Finding] = ()
+    picture: Any = None
+    models: Mapping[str, Any] = field(default_factory=dict)
+
+
+def log(experiment: str, said: Said) -> None:
+    """Make the run of a call that had something to do; done before, it does nothing.
 
     Args:
         experiment: the experiment's name.
-        name: of the run.
-        findings: of the drift check, empty where there was none.
-        picture: a figure of matplotlib, or None.
-        decisions: of the gate, by key of the model.
-        outcome: of the call.
+        said: what it shows.
 
     Raises:
         TrackingError: MLflow cannot be reached.
     """
+    findings, models = said.findings, said.models
     with store.reached():
         client = store.connect()
+        experiment_id = store.experiment_id(client, experiment)
+        if store.find_run(client, experiment_id, {_CALL: said.id}, finished=True):
+            return
         tags = {
-            "inpaint.retrain": outcome,
-            "mlflow.note.content": _note(findings, decisions),
+            _CALL: said.id,
+            "inpaint.retrain": said.outcome,
+            "mlflow.note.content": _note(findings, models),
             store.PROCESS: named(os.getpid()),  # else a call that is killed here would count as running for ever
         }
-        run = client.create_run(store.experiment_id(client, experiment), tags=tags, run_name=name)
+        run = client.create_run(experiment_id, tags=tags, run_name=said.name)
         run_id = run.info.run_id
         scores = {f"drift/{finding.name}": finding.statistic for finding in findings}
-        scores |= {f"gain/{key}": one.gain.mean for key, one in decisions.items() if one.gain is not None}
+        scores |= {f"gain/{key}": one["gain"]["mean"] for key, one in models.items() if one["gain"]}
         store.log_scores(client, run_id, scores)
-        if picture is not None:
-            client.log_figure(run_id, picture, "drift.png")
-        for key, decision in decisions.items():
-            client.log_text(run_id, json.dumps(as_json(decision), indent=2), f"gate/{key}.json")
+        if said.picture is not None:
+            client.log_figure(run_id, said.picture, "drift.png")
+        for key, model in models.items():
+            client.log_text(run_id, json.dumps(model, indent=2), f"gate/{key}.json")
         client.set_terminated(run_id, status="FINISHED")
 
 
-def _note(findings: list[Finding], decisions: Mapping[str, Decision]) -> str:
+def _note(findings: Sequence[Finding], models: Mapping[str, Any]) -> str:
     lines = [f"- new photographs: {finding}" for finding in findings if finding.p < 0.05]
-    lines += [f"- **{key}** {'promoted' if one.promoted else 'kept'}: {one.reason}" for key, one in decisions.items()]
+    for key, one in models.items():
+        lines.append(f"- **{key}** {one['decision']}: {one['reason']}")
     return "\n".join(lines) or "nothing to compare"

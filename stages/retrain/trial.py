@@ -20,12 +20,14 @@ from stages.evaluate.filling import choose_filler
 from stages.evaluate.perceptual import Distance
 from stages.evaluate.photographs import FOLDER, evaluate_photographs, read_questions, restore_by_default
 from stages.imaging.holes import MaskSet
+from stages.imaging.near import from_text, near_duplicates
 from stages.imaging.shards import Tiles
 from stages.inpainting import exported, inpainter, soundness
 from stages.inpainting.exported import ExportedModel
 from stages.retrain.gate import Case, Champion
 from stages.runtime import machine
 from stages.runtime.errors import InputError
+from stages.runtime.params import read
 from stages.tracking import aliases, versions
 from stages.tracking.versions import Version
 
@@ -108,7 +110,7 @@ def _champion(
     tree: Path, version: Version, candidate: ExportedModel, tiles: Tiles, mask_set: MaskSet
 ) -> tuple[Champion, float]:
     """Score the champion on the candidate's pairs and photographs; what is wrong with it is said, not raised."""
-    trained_on = versions.trained_on(version)
+    seen = photographs_seen(tree, version)
     pairs = pd.read_csv(tree / "data/pairs.csv")
     measures = Measures({"perceptual": Distance(machine.device())})
     try:
@@ -120,8 +122,22 @@ def _champion(
             slowdown = _slowdown(candidate, exported.load(path, machine.device()), tiles, mask_set)
             photographs = _score_photographs(folder, tree / FOLDER, measures)
     except InputError as error:
-        return Champion(version.number, None, str(error), trained_on), 1.0
-    return Champion(version.number, scores, "", trained_on, photographs), slowdown
+        return Champion(version.number, None, str(error), seen), 1.0
+    return Champion(version.number, scores, "", seen, photographs), slowdown
+
+
+def photographs_seen(tree: Path, version: Version) -> frozenset[str] | None:
+    """Find the test photographs that a version learned from, as they are or as another file shows them."""
+    learned = versions.trained_on(version)
+    if learned is None:
+        return None
+    manifest = pd.read_parquet(tree / "data/prepared/manifest.parquet", columns=["split", "photo", "perceptual_hash"])
+    tested = manifest[manifest["split"] == "test"].drop_duplicates("photo")
+    known = [look for look in learned.values() if look]
+    bits = read("prepare.near_duplicate_bits", int)
+    groups, _ = near_duplicates(from_text([*known, *tested["perceptual_hash"]]), bits)
+    alike = np.isin(groups[len(known) :], groups[: len(known)])
+    return frozenset(tested.loc[alike | tested["photo"].isin(learned), "photo"])
 
 
 def _score_photographs(model: Path, made: Path, measures: Measures) -> pd.DataFrame | None:

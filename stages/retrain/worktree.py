@@ -4,10 +4,11 @@
     with shop.opened() as tree:
         shop.repro()
         ...                          # what `tree / "data"` holds is the candidate
-        shop.bring_home()
+    shop.bring_home()
 
 What was trained stays in the cache and in the state to resume from, both of which belong to the project and not to the
-worktree: a call that is killed costs the next one little.
+worktree: a call that is killed costs the next one little. The worktree itself stays for the next call, since DVC would
+read every photograph of a new one again. The project may be a folder of a larger repository: `tree` is its counterpart.
 """
 
 import os
@@ -32,15 +33,19 @@ class Worktree:
     """Where candidates are made.
 
     Args:
-        root: of the project, a git repository with DVC.
+        root: of the project, with DVC, in a git repository.
         tree: where the worktree goes, within the root.
         commit: what is checked out there.
-        alone: use nothing that earlier runs of the project left to go on from.
+        alone: make it anew, use nothing that earlier runs of the project left to go on from, and remove it afterwards.
+
+    Raises:
+        InputError: git does not answer.
     """
 
     def __init__(self, root: Path, tree: Path = _TREE, commit: str = "HEAD", alone: bool = False) -> None:
-        self.root, self.tree, self._commit = root.resolve(), root.resolve() / tree, commit
-        self._memory = self.tree if alone else self.root
+        self.root, self._checkout = root.resolve(), root.resolve() / tree
+        self.tree = self._checkout / self._git(self.root, "rev-parse", "--show-prefix")
+        self._commit, self._alone = commit, alone
 
     def changes(self) -> list[str]:
         """Say what `dvc repro` would do anew, a line a stage; empty when there is nothing.
@@ -61,8 +66,10 @@ class Worktree:
         Raises:
             InputError: tracked files differ from the commit, other than those that DVC writes.
         """
-        said = self._git(self.root, "status", "--porcelain", "--untracked-files=no")
-        changed = [line[3:] for line in said.splitlines() if not line.endswith((LOCK, ".dvc"))]
+        said = self._git(self.root, "status", "--porcelain", "-z", "--no-renames", "--untracked-files=no", "--", ".")
+        top = Path(self._git(self.root, "rev-parse", "--show-toplevel"))
+        paths = [os.path.relpath(top / entry[3:], self.root) for entry in said.split("\0") if entry]
+        changed = [path for path in paths if not path.endswith((LOCK, ".dvc"))]
         if changed:
             raise InputError(
                 f"{', '.join(changed)}: changed since the last commit; commit, or undo, so that the models to come "
@@ -71,7 +78,7 @@ class Worktree:
 
     @contextmanager
     def opened(self, locked: bool = True) -> Iterator[Path]:
-        """Lay out the worktree; take it away when the block ends without an error.
+        """Lay out the worktree.
 
         Args:
             locked: with the state that `dvc.lock` and the `.dvc` files of the project have now.
@@ -81,26 +88,50 @@ class Worktree:
             if (self.root / name).exists():
                 shutil.copy2(self.root / name, self.tree / name)
         yield self.tree
-        self._git(self.root, "worktree", "remove", "--force", str(self.tree))
+        if self._alone:
+            self._git(self.root, "worktree", "remove", "--force", str(self._checkout))
 
     def _lay_out(self) -> None:
         commit = self._git(self.root, "rev-parse", "--verify", f"{self._commit}^{{commit}}")
-        if self.tree.exists():
-            shutil.rmtree(self.tree)  # of a call that was killed; what it trained is in the cache
-        self._git(self.root, "worktree", "prune")
-        self._git(self.root, "worktree", "add", "--quiet", "--force", "--detach", str(self.tree), commit)
-        local = self.root / ".dvc/config.local"
-        if local.exists():
-            shutil.copy2(local, self.tree / ".dvc/config.local")
-        self._dvc(self.tree, "config", "--local", "cache.dir", self._dvc(self.root, "cache", "dir", captured=True))
-        for name in self._given():
+        if self._alone or not self._is_checked_out(commit):
+            if self._checkout.exists():
+                shutil.rmtree(self._checkout)
+            self._git(self.root, "worktree", "prune")
+            self._git(self.root, "worktree", "add", "--quiet", "--force", "--detach", str(self._checkout), commit)
+        self._configure()
+        given = self._given()
+        wanted = set(self._untracked(self.root, given))
+        for name in set(self._untracked(self.tree, given)) - wanted:
+            (self.tree / name).unlink()
+        for name in sorted(wanted):
             _link(self.root / name, self.tree / name)
+
+    def _is_checked_out(self, commit: str) -> bool:
+        """Bring the worktree of an earlier call to a commit; say whether there is one that git knows."""
+        if not (self._checkout / ".git").is_file():  # else git would take the project's own for it
+            return False
+        with suppress(InputError):
+            self._git(self._checkout, "checkout", "--quiet", "--force", "--detach", commit)
+            return True
+        return False
+
+    def _configure(self) -> None:
+        """Give DVC the project's own settings and cache."""
+        from dvc.config import Config, merge
+        from dvc.repo import Repo
+
+        with Repo(str(self.root)) as repo:
+            own, cache = repo.config.load_one("local"), str(repo.cache.local_cache_dir)
+        (self.tree / ".dvc/config.local").unlink(missing_ok=True)
+        with Config(str(self.tree / ".dvc"), validate=False).edit("local") as settings:
+            merge(settings, own)
+            settings["cache"] |= {"dir": cache, "type": "hardlink,reflink,copy"}  # nobody edits what lies there
 
     def _pointers(self) -> list[str]:
         return [line for line in self._git(self.root, "ls-files", "*.dvc").splitlines() if line]
 
     def _given(self) -> list[str]:
-        """List the files that the pipeline reads and git does not hold: photographs, hole pictures, others' answers."""
+        """List what the pipeline reads and does not make: code, photographs, hole pictures, others' answers."""
         from dvc.repo import Repo
 
         with Repo(str(self.root)) as repo:
@@ -108,8 +139,11 @@ class Worktree:
             read = {Path(dep.fs_path) for dep in repo.index.deps}
         inside = [path for path in read - made if path.is_relative_to(self.root) and path.exists()]
         given = [path for path in inside if not any(parent in made for parent in path.parents)]
-        names = [str(path.relative_to(self.root)) for path in sorted(given)]
-        found = self._git(self.root, "ls-files", "--others", "-z", "--", *names) if names else ""
+        return [str(path.relative_to(self.root)) for path in sorted(given)]
+
+    def _untracked(self, place: Path, names: list[str]) -> list[str]:
+        """List the files at or below some paths that git does not hold."""
+        found = self._git(place, "ls-files", "--others", "-z", "--", *names) if names else ""
         return [name for name in found.split("\0") if name and "__pycache__" not in name]
 
     def repro(self, *targets: str) -> None:
@@ -167,11 +201,23 @@ class Worktree:
     def commit(self, message: str) -> str:
         """Commit what says what was made from what; return the commit's hash, "" if nothing changed."""
         self._git(self.root, "add", LOCK, *self._pointers())
-        if not self._git(self.root, "diff", "--cached", "--name-only"):
+        if not self._git(self.root, "diff", "--cached", "--name-only", "--", LOCK, *self._pointers()):
             return ""
         words = ["commit", "--quiet", "--message", message, "--", LOCK, *self._pointers()]
         self._git(self.root, *self._committer(), *words)
         return self._git(self.root, "rev-parse", "HEAD")
+
+    def commit_to(self, branch: str, message: str) -> str:
+        """Commit the same to a branch of its own and push that; return the commit's hash, "" if nothing changed."""
+        names = [LOCK, *self._pointers()]
+        self._git(self.tree, "add", *names)
+        if self._git(self.tree, "diff", "--cached", "--name-only", "--", *names):
+            self._git(self.tree, *self._committer(), "commit", "--quiet", "--message", message)
+        made = self._git(self.tree, "rev-parse", "HEAD")
+        if made == self._git(self.root, "rev-parse", "HEAD"):
+            return ""
+        self._git(self.tree, "push", "--quiet", "--force", "origin", f"HEAD:refs/heads/{branch}")
+        return made
 
     def _committer(self) -> list[str]:
         """Name a committer where the account of a scheduler has none."""
@@ -186,7 +232,7 @@ class Worktree:
         ran = subprocess.run(synced, cwd=place, capture_output=True, text=True, check=False)
         if ran.returncode:
             raise InputError(f"git {words[0]} failed: {ran.stderr.strip() or ran.stdout.strip()}")
-        return ran.stdout.strip()
+        return ran.stdout.rstrip("\n")
 
     def _dvc(self, place: Path, *words: str, captured: bool = False) -> str:
         return self._run(place, [sys.executable, "-m", "dvc", *words], captured)
@@ -194,10 +240,17 @@ class Worktree:
     def _run(self, place: Path, command: list[str], captured: bool = False) -> str:
         """Run a program that ends when this process does. What it says goes to the error stream."""
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-        environment = {**os.environ, "PATH": path, "DVC_ROOT": str(self._memory), "DVC_NO_ANALYTICS": "1"}
+        environment = {
+            **os.environ,
+            "PATH": path,
+            "DVC_ROOT": str(self.tree if self._alone else self.root),
+            "DVC_NO_ANALYTICS": "1",
+        }
+        if place == self.tree:  # what DVC remembers of its files lies with them, not in the system's own folder
+            environment["DVC_SITE_CACHE_DIR"] = str(self.tree / ".dvc/tmp/site")
         ran = subprocess.run(
             command, cwd=place, env=environment, stdout=subprocess.PIPE if captured else sys.stderr, text=True,
-            check=False, preexec_fn=guard.end_with_parent,
+            check=False, preexec_fn=guard.end_with_parent, pass_fds=guard.held(),
         )  # fmt: skip
         if ran.returncode:
             said = " ".join(command[2:4])
@@ -227,12 +280,17 @@ def _state(state: Any) -> str:
 
 
 def _link(source: Path, place: Path) -> None:
-    """Make the same file stand in both places; a copy where the file system has no hard links."""
+    """Make the same file stand in both places; by a symbolic link where no other can be made."""
+    if place.exists() and place.samefile(source):
+        return
+    if place.is_dir() and not place.is_symlink():  # where a link to a folder elsewhere has taken a folder's place
+        shutil.rmtree(place)
+    place.unlink(missing_ok=True)
     place.parent.mkdir(parents=True, exist_ok=True)
     if source.is_symlink():
-        place.symlink_to(source.readlink() if source.readlink().is_absolute() else source.resolve())
+        place.symlink_to(source.resolve())
         return
     try:
         os.link(source, place)
     except OSError:
-        shutil.copy2(source, place)
+        place.symlink_to(source)

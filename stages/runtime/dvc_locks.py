@@ -7,6 +7,7 @@ command then ends with "JSON structure is corrupted", or waits for a stranger.
 
 import fcntl
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import psutil
 
 from stages.runtime.errors import InputError
+from stages.runtime.locks import flock
 
 RWLOCK = Path(".dvc/tmp/rwlock")
 
@@ -74,8 +76,9 @@ def _named(path: Path) -> dict[int, str]:
     """Read which processes read or write something, and their commands; ValueError where the file is damaged."""
     if not path.exists():
         return {}
-    with path.with_name("rwlock.lock").open("a") as guarded:
-        fcntl.flock(guarded, fcntl.LOCK_EX)  # as DVC does while it writes
+    mode = "a" if os.access(path.parent, os.W_OK) else "r"  # in a project that is read-only, DVC left one
+    with path.with_name("rwlock.lock").open(mode) as guarded:
+        flock(guarded, fcntl.LOCK_EX)  # as DVC does while it writes
         text = path.read_text(encoding="utf-8")
     try:
         lock: dict[str, Any] = json.loads(text)

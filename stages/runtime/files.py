@@ -111,8 +111,8 @@ def _set_aside(path: Path) -> Path:
 
 def _draft_of(path: Path) -> Path:
     name = path.name
-    if len(name.encode()) > _LONGEST_NAME:
-        name = hashlib.sha256(name.encode()).hexdigest()
+    if len(os.fsencode(name)) > _LONGEST_NAME:
+        name = hashlib.sha256(os.fsencode(name)).hexdigest()
     return path.with_name(f".{name}.{processes.named(os.getpid())}{_DRAFT}")
 
 

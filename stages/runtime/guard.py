@@ -22,12 +22,15 @@ import psutil
 
 from stages.runtime import dvc_locks, processes
 from stages.runtime.errors import BusyError, InpaintError, InputError
+from stages.runtime.locks import flock
 
 LOCKS_DIR = Path(".locks")
 _ANY_STAGE = "project"  # held together by all stages, alone by whoever must know that none is at work
 _SAID_IN_WORDS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EFBIG, errno.EIO)
 _PR_SET_PDEATHSIG = 1
 _LOOK_S = 0.5
+_ORPHAN_S = 20.0
+_held: list[int] = []
 
 
 def run(stage: str, main: Callable[[], None], alone: bool = False, first: Callable[[], object] = lambda: None) -> int:
@@ -79,16 +82,48 @@ def only_one(name: str) -> Iterator[None]:
         BusyError: another process holds it.
     """
     with _lock_file(name) as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not _is_free(file):
             file.seek(0)
-            holder = file.read().partition(" ")[0] or "unknown"
-            raise BusyError(f"process {holder} is running it in this folder; wait for it, or stop that one") from None
+            holder, _, named = file.read().partition(" ")
+            if processes.lives(named) is not False:
+                holder = holder or "unknown"
+                raise BusyError(f"process {holder} is running it in this folder; wait for it, or stop that one")
+            _wait_for_orphan(file, holder)
         file.truncate(0)
         file.write(f"{os.getpid()} {processes.named(os.getpid())}")
         file.flush()
-        yield
+        _held.append(file.fileno())
+        try:
+            yield
+        finally:
+            _held.remove(file.fileno())
+
+
+def held() -> tuple[int, ...]:
+    """Return the descriptors of the locks of `only_one`: who inherits them holds the locks, too, until its own end.
+
+    Where the kernel does not end programs with their parent, what a killed process had started goes on; nobody else
+    should do the same meanwhile.
+    """
+    return tuple(_held)
+
+
+def _is_free(file: IO[str]) -> bool:
+    """Lock a file unless another process has; say whether it is ours."""
+    try:
+        flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _wait_for_orphan(file: IO[str], parent: str) -> None:
+    """Wait a while for what a killed process had started, and which is told to end, to do so."""
+    until = time.monotonic() + _ORPHAN_S
+    while not _is_free(file):
+        if time.monotonic() > until:
+            raise BusyError(f"what process {parent}, which was killed, had started is still at work; wait for it")
+        time.sleep(_LOOK_S)
 
 
 @contextmanager
@@ -100,7 +135,7 @@ def nothing_else() -> Iterator[None]:
     """
     with _lock_file(_ANY_STAGE) as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             running = ", ".join(f"{name} (process {pid})" for name, pid in holders().items())
             raise BusyError(f"{running or 'a stage'} is at work in this folder; wait for it, or stop it") from None
@@ -111,7 +146,7 @@ def nothing_else() -> Iterator[None]:
 def _at_work() -> Iterator[None]:
     with _lock_file(_ANY_STAGE) as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             raise BusyError("inpaint doctor is at work in this folder; run it again in a moment") from None
         yield

@@ -12,6 +12,7 @@ All of it can be said by the environment, so that it never enters a DVC hash:
 import ctypes
 import os
 import platform
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -76,26 +77,44 @@ def loader_workers() -> int:
     return _said("INPAINT_LOADERS", 0, min(4, cores() - 1) if device().startswith("cuda") else 0)
 
 
-def device() -> str:
-    """Return the torch device to compute on."""
+def device(asked: str | None = None) -> str:
+    """Return the torch device to compute on.
+
+    Args:
+        asked: one, instead of what the environment or the machine says.
+
+    Raises:
+        InputError: there is no such device here.
+    """
     import torch
 
-    said = os.environ.get("INPAINT_DEVICE")
+    said = asked or os.environ.get("INPAINT_DEVICE")
+    name = "the device" if asked else "INPAINT_DEVICE"
     if said is None:
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
         kind = torch.device(said).type
     except RuntimeError:
-        raise InputError(f"INPAINT_DEVICE should be cpu, cuda, cuda:1 or mps, but is {said!r}") from None
+        raise InputError(f"{name} should be cpu, cuda, cuda:1 or mps, but is {said!r}") from None
     if kind not in ("cpu", "cuda", "mps"):
-        raise InputError(f"INPAINT_DEVICE should be cpu, cuda, cuda:1 or mps, but is {said!r}")
+        raise InputError(f"{name} should be cpu, cuda, cuda:1 or mps, but is {said!r}")
     if kind == "mps" and not torch.backends.mps.is_available():
-        raise InputError("INPAINT_DEVICE is 'mps', but torch finds no Apple GPU here; unset it to use the CPU")
+        raise InputError(f"{name} is 'mps', but torch finds no Apple GPU here; cpu is always there")
     if kind == "cuda" and torch.cuda.is_available() and (torch.device(said).index or 0) >= torch.cuda.device_count():
-        raise InputError(f"INPAINT_DEVICE is {said!r}, but there are {torch.cuda.device_count()} CUDA devices")
+        raise InputError(f"{name} is {said!r}, but there are {torch.cuda.device_count()} CUDA devices")
     if kind == "cuda" and not torch.cuda.is_available():
-        raise InputError(f"INPAINT_DEVICE is {said!r}, but torch finds no CUDA device here; unset it to use the CPU")
+        raise InputError(f"{name} is {said!r}, but torch finds no CUDA device here; cpu is always there")
     return said
+
+
+def may_have_gpu() -> bool:
+    """Tell whether torch may find a device beside the CPU, without its import, which takes seconds."""
+    if os.environ.get("INPAINT_DEVICE") or Path("/dev/kfd").exists():  # AMD's
+        return os.environ.get("INPAINT_DEVICE") != "cpu"
+    try:
+        return int(ctypes.CDLL("libcuda.so.1").cuInit(0)) == 0
+    except OSError:
+        return False
 
 
 def precision() -> str:

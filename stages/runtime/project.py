@@ -4,6 +4,8 @@ import os
 import subprocess
 from pathlib import Path
 
+from stages.runtime.log import log
+
 
 def root() -> Path:
     """Return the project's root: `DVC_ROOT` where DVC runs the stage, else the folder above `stages`.
@@ -16,15 +18,23 @@ def root() -> Path:
 
 
 def commit() -> tuple[str, bool]:
-    """Return the git commit of the working directory and whether tracked files differ from it ("" without git).
+    """Return the git commit of the working directory, and whether tracked files below it differ from that.
 
-    But for `dvc.lock`, which DVC writes while the stages run.
+    But for `dvc.lock`, which DVC writes while the stages run. Where git does not answer, that is said, and the commit
+    is "", which counts as different.
     """
     try:
         sha = git("rev-parse", "HEAD")
-        return sha, bool(git("status", "--porcelain", "--untracked-files=no", "--", ":!dvc.lock"))
-    except (OSError, subprocess.CalledProcessError):
-        return "", False
+        return sha, bool(git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!dvc.lock"))
+    except (OSError, subprocess.CalledProcessError) as error:
+        log(f"no commit is recorded, so nobody can make this again from it: {silence(error)}")
+        return "", True
+
+
+def silence(error: OSError | subprocess.CalledProcessError) -> str:
+    """Say in a line why git does not answer: it is not installed, this is no repository, or it is somebody else's."""
+    said = error.stderr if isinstance(error, subprocess.CalledProcessError) else ""
+    return " ".join(f"{said or error}".split())
 
 
 def experiment() -> str:

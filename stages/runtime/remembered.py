@@ -19,6 +19,7 @@ from typing import IO, Any
 
 from stages.runtime import project
 from stages.runtime.files import remove_folder, sha256
+from stages.runtime.locks import flock
 
 _LOCK = ".lock"
 
@@ -51,7 +52,7 @@ def _locked(folder: Path) -> IO[str]:
         folder.mkdir(parents=True, exist_ok=True)
         with suppress(FileNotFoundError), ExitStack() as opened:
             lock = opened.enter_context((folder / _LOCK).open("a"))
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            flock(lock, fcntl.LOCK_EX)
             if os.path.samestat(os.fstat(lock.fileno()), (folder / _LOCK).stat()):
                 opened.pop_all()
                 return lock
@@ -60,7 +61,7 @@ def _locked(folder: Path) -> IO[str]:
 def _delete_if_free(folder: Path) -> None:
     try:
         with (folder / _LOCK).open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             remove_folder(folder)
     except OSError:  # held, or gone already
         pass

@@ -3,23 +3,27 @@
 answered = answer(asked, inpainter, max_megapixels=64)
 """
 
+import json
 import time
+from base64 import b64encode
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
 
 from stages.imaging import user_mask
 from stages.imaging.images import BadImageError
-from stages.imaging.photos import JPEG_QUALITY, MEDIA_TYPES, Photo, encode, read_photo, target
+from stages.imaging.photos import MEDIA_TYPES, Photo, encode, lost, read_photo, target
 from stages.imaging.user_mask import HoleIs, UserMask
-from stages.inpainting.cropping import Pixels, Settings
+from stages.inpainting.cropping import Settings
 from stages.inpainting.inpainter import Inpainter
+from stages.inpainting.photo import fill
 from stages.runtime.errors import InputError
-from stages.serving.batch import after, lost
 
-AnswerFormat = Literal["keep", "png", "jpg", "patch"]
+AnswerFormat = Literal["keep", "png", "jpg", "patch", "patches"]
+MOST_PATCHES = 50  # beyond, one holds all that has changed
+_MEDIA_TYPES = MEDIA_TYPES | {"JSON": "application/json"}
 MOST_CROPS_SAID = 20  # headers are short
 
 
@@ -29,27 +33,28 @@ class Asked:
 
     Attributes:
         image: the photo's file.
-        hole: the hole picture's file; b"" where it is given otherwise.
-        hole_at: left, top: where a hole picture smaller than the photo lies on it; None: it has the photo's size.
+        hole: the hole picture's file, of the photo's size; b"" where it is given otherwise.
+        parts: pictures of parts of the hole, each with its left and top.
         hole_is: the colour that means "missing".
         boxes: "left,top,right,bottom ..." that are missing.
         alpha: what is transparent in the photo is missing.
         patches: answers of the format "patch", laid on the photo first, in this order, each with its left and top.
         settings: of the crops.
-        format: of the answer: a whole picture, or a "patch": the smallest box around what has changed, as PNG.
-        quality: of JPEG.
+        format: of the answer: a whole picture; a "patch": the smallest box around what has changed, as PNG; "patches":
+            such boxes around each hole, as JSON: a list of `left`, `top` and `image`, a PNG in base64.
+        quality: of JPEG; None: as the photo's own.
     """
 
     image: bytes
     hole: bytes = b""
-    hole_at: tuple[int, int] | None = None
+    parts: Sequence[tuple[bytes, tuple[int, int]]] = ()
     hole_is: HoleIs = "white"
     boxes: str = ""
     alpha: bool = False
     patches: Sequence[tuple[bytes, tuple[int, int]]] = ()
     settings: Settings = field(default_factory=Settings)
     format: AnswerFormat = "png"
-    quality: int = JPEG_QUALITY
+    quality: int | None = None
 
 
 @dataclass(frozen=True)
@@ -70,26 +75,39 @@ def answer(asked: Asked, inpainter: Inpainter, max_megapixels: float) -> Answere
     """
     started = time.perf_counter()
     photo = _patched(read_photo(asked.image, max_megapixels), asked.patches, max_megapixels)
-    given = _hole(asked, photo, max_megapixels)
-    composite, report = inpainter(photo.pixels, given.missing, asked.settings)
-    written = after(photo, given)
-    if asked.format == "patch":
-        left, top, right, bottom = report["changed"] or [0, 0, 1, 1]
-        written, composite = _cut(written, composite, (slice(top, bottom), slice(left, right)))
-    kind = "PNG" if asked.format == "patch" else target(photo, asked.format)
-    content = encode(written, composite, kind, asked.quality)
+    written, report = fill(photo, _hole(asked, photo, max_megapixels), inpainter, asked.settings)
+    content, kind = _encoded(written, asked, report)
     said = {
         **report,
         "crops": report["crops"][:MOST_CROPS_SAID],
-        "warnings": [*photo.notes, *given.warnings, *lost(written, kind)],
+        "parts": report["parts"][:MOST_PATCHES],
+        "warnings": [*report["warnings"], *lost(written, kind)],
         "total_ms": round(1000 * (time.perf_counter() - started), 1),
     }
-    return Answered(content, MEDIA_TYPES.get(kind, f"image/{kind.lower()}"), said)
+    return Answered(content, _MEDIA_TYPES.get(kind, f"image/{kind.lower()}"), said)
 
 
-def _cut(photo: Photo, composite: Pixels, part: tuple[slice, slice]) -> tuple[Photo, Pixels]:
+def _encoded(written: Photo, asked: Asked, report: dict[str, Any]) -> tuple[bytes, str]:
+    """Return what is answered, and its format."""
+    changed = [report["changed"]] if report["changed"] else []
+    if asked.format == "patch":
+        return encode(_cut(written, *(changed or [[0, 0, 1, 1]])), "PNG"), "PNG"
+    if asked.format == "patches":
+        boxes = report["parts"] if len(report["parts"]) <= MOST_PATCHES else changed
+        patches = [
+            {"left": box[0], "top": box[1], "image": b64encode(encode(_cut(written, box), "PNG")).decode("ascii")}
+            for box in boxes
+        ]
+        return json.dumps({"patches": patches}).encode(), "JSON"
+    kind = target(written, asked.format)
+    return encode(written, kind, asked.quality), kind
+
+
+def _cut(photo: Photo, box: list[int]) -> Photo:
+    left, top, right, bottom = box
+    part = slice(top, bottom), slice(left, right)
     alpha = None if photo.alpha is None else photo.alpha[part]
-    return Photo(composite[part], alpha, "PNG", photo.profile, grey=photo.grey), composite[part]
+    return Photo(photo.pixels[part], alpha, "PNG", photo.metadata, photo.grey)
 
 
 def _patched(photo: Photo, patches: Sequence[tuple[bytes, tuple[int, int]]], max_megapixels: float) -> Photo:
@@ -102,7 +120,7 @@ def _patched(photo: Photo, patches: Sequence[tuple[bytes, tuple[int, int]]], max
         pixels[part] = patch.pixels
         if alpha is not None:
             alpha[part] = 255 if patch.alpha is None else patch.alpha
-    return Photo(pixels, alpha, photo.format, photo.profile, photo.exif, photo.grey, photo.notes)
+    return replace(photo, pixels=pixels, alpha=alpha)
 
 
 def _place(at: tuple[int, int], size: tuple[int, ...], photo: Photo, what: str) -> tuple[slice, slice]:
@@ -121,15 +139,15 @@ def _hole(asked: Asked, photo: Photo, max_megapixels: float) -> UserMask:
         return user_mask.transparent(photo)
     if asked.boxes:
         return user_mask.boxed(user_mask.parse_boxes(asked.boxes), h, w)
-    if not asked.hole:
-        if asked.patches:  # what has been filled before is asked for as a whole
-            return UserMask(np.zeros((h, w), bool), "nothing")
-        raise InputError("no hole was given: send a picture of it as `hole`, `boxes`, or `alpha`")
-    given = user_mask.read_hole(asked.hole, asked.hole_is, max_megapixels)
-    if asked.hole_at is not None:
-        part = _place(asked.hole_at, given.missing.shape, photo, "a hole")
-        whole = np.zeros((h, w), bool)
-        whole[part] = given.missing
-        return user_mask.doubted(whole, given.source)
-    user_mask.check_size(given, photo)
-    return given
+    if asked.parts:
+        whole, sources = np.zeros((h, w), bool), set()
+        for content, at in asked.parts:
+            given = user_mask.read_hole(content, asked.hole_is, max_megapixels)
+            whole[_place(at, given.missing.shape, photo, "a hole")] |= given.missing
+            sources.add(given.source)
+        return user_mask.doubted(whole, " and ".join(sorted(sources)))
+    if asked.hole:
+        return user_mask.read_hole(asked.hole, asked.hole_is, max_megapixels)
+    if asked.patches:  # what has been filled before is asked for as a whole
+        return UserMask(np.zeros((h, w), bool), "nothing")
+    raise InputError("no hole was given: send a picture of it as `hole`, `boxes`, or `alpha`")

@@ -5,48 +5,53 @@
 It writes no files, asks nobody outside, and answers what it cannot do with JSON: {"error": code, "detail": text}.
 """
 
+import asyncio
 import json
 import socket
+from base64 import b64encode
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import uvicorn
-from fastapi import FastAPI, File, Form, Request, UploadFile
+from fastapi import FastAPI, Form, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, JSONResponse, Response
+from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from fastapi_offline import FastAPIOffline
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartParser
+from starlette.middleware.cors import CORSMiddleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from stages.imaging.images import BadImageError
-from stages.inpainting.cropping import MOST_FEATHER_PX, MOST_GROW_PX, Settings
-from stages.inpainting.inpainter import Inpainter
-from stages.runtime.errors import InpaintError
+from stages.inpainting.cropping import Settings
+from stages.runtime.errors import InputError
 from stages.runtime.log import log
 from stages.serving import examples
-from stages.serving.answer import AnswerFormat, Asked, answer
-from stages.serving.contract import ERRORS, PICTURE, Limits
+from stages.serving.answer import Asked
+from stages.serving.contract import ERRORS, PICTURE, JsonAnswer, JsonRequest, Options, Upload
+from stages.serving.limits import Limits
+from stages.serving.metrics import Metrics
 from stages.serving.model_manager import ModelManager
-from stages.serving.request_guard import ApiError, JobQueue, RequestGuard
+from stages.serving.request_guard import QUEUED, Access, ApiError, JobQueue, RequestGuard
+from stages.serving.worker import Reply, WorkerEndedError
 
 PAGE = Path(__file__).with_name("index.html")
-MOST_PATCHES = 200
-_PAGE_POLICY = (
-    "default-src 'self' 'unsafe-inline'; img-src 'self' blob: data:; connect-src 'self'; frame-ancestors 'none'"
-)
-_STATUS = {"too_many_pixels": 413, "size_mismatch": 422}
+EVERY_HOST = ("0.0.0.0", "::")  # noqa: S104 - said by a person
+_SILENT_S = 10.0
 _CODES = {404: "not_found", 405: "wrong_method", 400: "bad_request", 415: "wrong_type", 422: "bad_request"}
 
 
-def create_app(served: ModelManager, limits: Limits, hosts: list[str]) -> FastAPI:
+def create_app(served: ModelManager, limits: Limits, access: Access) -> FastAPI:
     """Make the server.
 
     Args:
         served: the models, the first of them loaded.
         limits: what a request may cost.
-        hosts: names by which this machine may be called.
+        access: who may ask.
     """
     MultiPartParser.spool_max_size = limits.max_bytes  # uploads stay in memory: nothing of people's reaches the disk
 
@@ -57,12 +62,22 @@ def create_app(served: ModelManager, limits: Limits, hosts: list[str]) -> FastAP
 
     about = {"title": "inpaint", "description": "Fills holes in photographs.", "version": "1"}
     app = FastAPIOffline(redoc_url=None, lifespan=lifespan, **about)
-    app.state.served, app.state.limits, app.state.turns = served, limits, JobQueue(limits.queue, limits.timeout_s)
-    app.add_middleware(RequestGuard, hosts=hosts, max_bytes=limits.max_bytes, timeout_s=limits.timeout_s)
-    app.post("/v1/inpaint", responses={200: PICTURE, **ERRORS}, response_class=Response)(inpaint)
+    queue = JobQueue(limits, served.worker)
+    metrics = Metrics(served, queue)
+    app.state.served, app.state.limits, app.state.queue, app.state.metrics = served, limits, queue, metrics
+    app.add_middleware(RequestGuard, limits=limits, queue=queue, access=access, requests=metrics.requests)
+    if access.origins:
+        app.add_middleware(
+            CORSMiddleware, allow_origins=access.origins, allow_methods=["GET", "POST"], allow_headers=["*"],
+            expose_headers=["X-Model-Name", "X-Model-Version", "X-Model-Digest", "X-Inpaint-Report", "Retry-After"],
+        )  # fmt: skip
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=access.hosts, www_redirect=False)
+    app.post(QUEUED, responses={200: PICTURE, **ERRORS}, response_class=Response)(inpaint)
+    app.post(f"{QUEUED}/json", responses=ERRORS)(inpaint_json)
     app.get("/v1/model")(describe)
     app.get("/v1/examples")(examples.names)
     app.get("/v1/examples/{name}", responses={404: ERRORS[404]}, response_class=FileResponse)(example)
+    app.get("/metrics", response_class=PlainTextResponse)(metrics_text)
     app.get("/healthz")(alive)
     app.get("/readyz", responses={503: ERRORS[503]})(ready)
     app.get("/", include_in_schema=False)(page)
@@ -72,91 +87,97 @@ def create_app(served: ModelManager, limits: Limits, hosts: list[str]) -> FastAP
     return app
 
 
-async def inpaint(
-    request: Request,
-    image: Annotated[UploadFile, File(description="The photo: JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF.")],
-    hole: Annotated[UploadFile | None, File(description="A picture of the hole, of the photo's size.")] = None,
-    mask: Annotated[UploadFile | None, File(description="Another name of `hole`, as other tools call it.")] = None,
-    hole_is: Annotated[Literal["white", "black"], Form(description="The colour that means missing.")] = "white",
-    hole_at: Annotated[
-        str, Form(pattern=r"^([0-9]{1,6},[0-9]{1,6})?$", description="left,top of a smaller hole picture.")
-    ] = "",
-    boxes: Annotated[str, Form(description="left,top,right,bottom in pixels, separated by blanks: missing.")] = "",
-    alpha: Annotated[bool, Form(description="What is transparent in the photo is missing.")] = False,
-    patches: Annotated[
-        list[UploadFile] | None, File(description="Earlier answers of the format patch, in order.")
-    ] = None,
-    patches_at: Annotated[
-        str, Form(pattern=r"^([0-9]{1,6},[0-9]{1,6}( [0-9]{1,6},[0-9]{1,6})*)?$", description="left,top of each patch.")
-    ] = "",
-    model: Annotated[str, Form(description="A name of /v1/model; empty: the first.")] = "",
-    grow: Annotated[int, Form(ge=0, le=MOST_GROW_PX, description="Pixels by which the hole is widened.")] = 0,
-    feather: Annotated[int, Form(ge=0, le=MOST_FEATHER_PX, description="Pixels over which the answer fades.")] = 0,
-    context: Annotated[float, Form(ge=0, le=8, description="Share of the hole around it that the model sees.")] = 0.5,
-    max_side: Annotated[int, Form(ge=0, le=65536, description="The largest crop filled at once; 0: by model.")] = 0,
-    detail: Annotated[
-        bool | None, Form(description="Copy texture of the photo into the hole; empty: by model.")
-    ] = None,
-    format: Annotated[AnswerFormat, Form(description="keep: the photo's own; patch: only what changed, PNG.")] = "png",  # noqa: A002
-    quality: Annotated[int, Form(ge=1, le=100, description="Of JPEG.")] = 95,
-) -> Response:
+async def inpaint(request: Request, sent: Annotated[Upload, Form(media_type="multipart/form-data")]) -> Response:
     """Fill the hole of a photo.
 
     The answer has the photo's size, profile and transparency. What lies farther than `grow` + `feather` from the hole
     is the photo's, to the bit (in a lossless format).
     """
-    inpainter = _picked(request.app.state.served, model)
+    holes = [await each.read() for each in _one_of(sent.hole, sent.mask)]
+    patches = [await each.read() for each in sent.patches]
+    reply = await _answer(request, sent, await sent.image.read(), holes, patches)
+    about = reply.said["about"]
+    headers = {
+        "X-Model-Name": about["name"],
+        "X-Model-Version": about["version"],
+        "X-Model-Digest": about["digest"],
+        "X-Inpaint-Report": json.dumps(reply.said["report"]),
+        "Cache-Control": "no-store",
+    }
+    return Response(reply.content, media_type=reply.said["media_type"], headers=headers)
+
+
+async def inpaint_json(request: Request, sent: JsonRequest) -> JsonAnswer:
+    """Fill the hole of a photo, as /v1/inpaint does, with all pictures in base64."""
+    given = _one_of(sent.hole, sent.mask)
+    reply = await _answer(request, sent, sent.image, given if isinstance(given, list) else [given], sent.patches)
+    about = {name: reply.said["about"][name] for name in ("name", "version", "digest")}
+    image = b64encode(reply.content).decode("ascii")
+    return JsonAnswer(image=image, media_type=reply.said["media_type"], model=about, report=reply.said["report"])
+
+
+def _one_of(hole: Any, mask: Any) -> Any:
     if hole and mask:
         raise ApiError(422, "bad_request", "send `hole` or `mask`, which mean the same, not both")
-    hole = hole or mask
-    sent = patches or []
-    places = [_pair(each) for each in patches_at.split()]
-    if len(places) != len(sent) or len(sent) > MOST_PATCHES:
-        raise ApiError(422, "bad_request", f"{len(sent)} patches came with {len(places)} places in `patches_at`")
+    return hole or mask
+
+
+async def _answer(request: Request, options: Options, image: bytes, holes: list[bytes], patches: list[bytes]) -> Reply:
+    state, limits = request.app.state, request.app.state.limits
+    model = _picked(state.served, options.model)
+    parts = _placed("hole", holes, options.hole_at) if options.hole_at else []
+    if len(holes) > 1 and not parts:
+        raise ApiError(422, "bad_request", f"{len(holes)} hole pictures came without their places in `hole_at`")
+    if options.max_side > limits.most_side:
+        said = f"`max_side` should be at most {limits.most_side} on this machine, but is {options.max_side}"
+        raise ApiError(422, "bad_request", said)
     try:
         asked = Asked(
-            image=await image.read(),
-            hole=await hole.read() if hole else b"",
-            hole_at=_pair(hole_at) if hole_at else None,
-            hole_is=hole_is,
-            boxes=boxes,
-            alpha=alpha,
-            patches=[(await patch.read(), at) for patch, at in zip(sent, places, strict=True)],
-            settings=Settings(grow, feather, context, max_side, detail),
-            format=format,
-            quality=quality,
+            image=image,
+            hole=holes[0] if holes and not parts else b"",
+            parts=parts,
+            hole_is=options.hole_is,
+            boxes=options.boxes,
+            alpha=options.alpha,
+            patches=_placed("patches", patches, options.patches_at),
+            settings=Settings(options.grow, options.feather, options.context, options.max_side, options.detail),
+            format=options.format,
+            quality=options.quality,
         )
     except ValueError as error:
         raise ApiError(422, "bad_request", str(error)) from None
-    return await _answer(request, asked, inpainter)
-
-
-async def _answer(request: Request, asked: Asked, inpainter: Inpainter) -> Response:
-    state = request.app.state
     try:
-        answered = await state.turns.do(lambda: answer(asked, inpainter, state.limits.max_megapixels))
-    except BadImageError as bad:
-        raise ApiError(_STATUS.get(bad.code, 400), bad.code, bad.detail) from None
-    except InpaintError as error:
-        raise ApiError(422, "unusable_hole", str(error)) from None
-    about = inpainter.about
-    headers = {
-        "X-Model-Name": about.name,
-        "X-Model-Version": about.version,
-        "X-Model-Digest": about.digest,
-        "X-Inpaint-Report": json.dumps(answered.report),
-        "Cache-Control": "no-store",
-    }
-    return Response(answered.content, media_type=answered.media_type, headers=headers)
+        with state.metrics.seconds.time():
+            reply: Reply = await state.queue.do(lambda worker: worker.answer(model, asked), _gone(request))
+    except WorkerEndedError as ended:
+        said = f"the process that fills pictures was ended ({ended}), for want of memory perhaps"
+        raise ApiError(500, "failed", said) from None
+    finally:
+        request.state.leave()
+    if reply.status != 200:
+        raise ApiError(reply.status, reply.said["error"], reply.said["detail"])
+    return reply
 
 
-def _picked(served: ModelManager, name: str) -> Inpainter:
+async def _gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def _picked(served: ModelManager, name: str) -> str:
     try:
         return served.pick(name)
     except KeyError as error:
         raise ApiError(404, "unknown_model", str(error.args[0])) from None
     except LookupError as error:
         raise ApiError(503, "not_ready", str(error), retry_after_s=5) from None
+
+
+def _placed(what: str, contents: list[bytes], places: str) -> list[tuple[bytes, tuple[int, int]]]:
+    pairs = [_pair(each) for each in places.split()]
+    if len(pairs) != len(contents):
+        raise ApiError(422, "bad_request", f"{len(contents)} {what} came with {len(pairs)} places in `{what}_at`")
+    return list(zip(contents, pairs, strict=True))
 
 
 def _pair(text: str) -> tuple[int, int]:
@@ -167,7 +188,12 @@ def _pair(text: str) -> tuple[int, int]:
 def describe(request: Request) -> dict[str, Any]:
     """Say which models answer, which version each is, and what was refused."""
     served, limits = request.app.state.served, request.app.state.limits
-    said = {"max_bytes": limits.max_bytes, "max_megapixels": limits.max_megapixels}
+    said = {
+        "max_bytes": limits.max_bytes,
+        "max_megapixels": limits.max_megapixels,
+        "max_megapixels_in_all": limits.most_megapixels_in_all,
+        "max_side": limits.most_side,
+    }
     return {"default": served.names()[0] if served.names() else None, "models": served.describe(), "limits": said}
 
 
@@ -186,17 +212,19 @@ def alive() -> dict[str, str]:
 
 def ready(request: Request) -> dict[str, str]:
     """Say that a model is loaded and has passed its self-test."""
-    return {"status": "ready", "model": _picked(request.app.state.served, "").about.name}
+    served = request.app.state.served
+    _picked(served, "")
+    return {"status": "ready", "model": served.names()[0]}
+
+
+def metrics_text(request: Request) -> Response:
+    """Say in Prometheus' format how many requests there were, how long they took, and how the server is."""
+    return Response(generate_latest(request.app.state.metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
 
 def page() -> FileResponse:
     """Send the page."""
-    headers = {
-        "Content-Security-Policy": _PAGE_POLICY,
-        "Cache-Control": "no-cache",
-        "X-Content-Type-Options": "nosniff",
-    }
-    return FileResponse(PAGE, media_type="text/html", headers=headers)
+    return FileResponse(PAGE, media_type="text/html", headers={"Cache-Control": "no-cache"})
 
 
 async def _refused(_: Request, error: Exception) -> JSONResponse:
@@ -217,16 +245,42 @@ async def _failed(_: Request, error: Exception) -> JSONResponse:
     return JSONResponse({"error": "failed", "detail": f"the server failed: {type(error).__name__}"}, 500)
 
 
-def serve(served: ModelManager, limits: Limits, host: str, port: int, allowed: list[str]) -> None:
+def serve(served: ModelManager, limits: Limits, access: Access, host: str, port: int, root_path: str) -> None:
     """Load the first model, say where the server is, and answer until interrupted.
 
     Raises:
-        InputError: the first model cannot be loaded.
+        InputError: the first model cannot be loaded, or the port cannot be had.
     """
+    listening = _listen(host, port)
     served.load_first()
-    hosts = ["127.0.0.1", "localhost", "::1", socket.gethostname(), *([host] if host not in ("0.0.0.0", "::") else [])]  # noqa: S104
-    app = create_app(served, limits, [*hosts, *allowed])
-    config = uvicorn.Config(app, host, port, log_level="warning", timeout_graceful_shutdown=10, server_header=False)
-    listening = config.bind_socket()
+    hosts = ["127.0.0.1", "localhost", "[::1]", socket.gethostname(), *([host] if host not in EVERY_HOST else [])]
+    app = create_app(served, limits, replace(access, hosts=[*hosts, *access.hosts]))
+    config = uvicorn.Config(
+        app, log_level="warning", timeout_graceful_shutdown=10, server_header=False,
+        limit_concurrency=limits.connections, http=PatientProtocol, root_path=root_path,
+    )  # fmt: skip
     log(f"inpaint: http://{host}:{listening.getsockname()[1]} with {served.names()[0]} (Ctrl-C ends it)")
     uvicorn.Server(config).run([listening])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        raise InputError(f"cannot listen at {host}, port {port}: {error.strerror}; say another --port") from None
+
+
+class PatientProtocol(H11Protocol):
+    """HTTP that closes connections on which no request comes."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Look after a while whether a request has come."""
+        super().connection_made(transport)
+        self.loop.call_later(_SILENT_S, self._close_if_silent, None)
+
+    def _close_if_silent(self, before: object) -> None:
+        """Close a connection that answers nothing and has not got a request since the look before."""
+        if self.cycle is before and (self.cycle is None or self.cycle.response_complete):
+            self.transport.close()
+        elif not self.transport.is_closing():
+            self.loop.call_later(_SILENT_S, self._close_if_silent, self.cycle)

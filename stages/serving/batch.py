@@ -3,27 +3,34 @@
 A photo that cannot be used costs its own result, never that of the others.
 """
 
-import re
-from collections.abc import Iterator
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from stages.imaging import user_mask
-from stages.imaging.images import BadImageError, printable_name
-from stages.imaging.photos import JPEG_QUALITY, SUFFIXES, Format, Photo, encode, open_photo, target
+from stages.imaging.images import printable_name
+from stages.imaging.photos import Format, Photo, encode, lost, open_photo, read_photo, target
 from stages.imaging.user_mask import HoleIs, UserMask
+from stages.inpainting import edges
 from stages.inpainting.challenge import Boxes, hole_of
 from stages.inpainting.cropping import Pixels, Settings
 from stages.inpainting.inpainter import Inpainter
+from stages.inpainting.photo import fill as fill_photo
+from stages.runtime import machine
 from stages.runtime.errors import InpaintError, InputError
 from stages.runtime.files import atomic_write, inside
+from stages.serving.models import open_inpainter
+from stages.serving.plan import ALPHA, STANDARD, Job, Plan
 
 MAX_MEGAPIXELS = 178
-ALPHA = "alpha"
-_BOXES = re.compile(r"\s*\d+,\d+,\d+,\d+(\s+\d+,\d+,\d+,\d+)*\s*")
 
 Status = Literal["done", "skipped", "failed"]
 
@@ -36,8 +43,8 @@ class Options:
         hole_is: the colour that means "missing".
         settings: of the crops.
         format: of the results.
-        quality: of JPEG, 1 to 100.
-        keep_exif: camera, time and place go into the result, too.
+        quality: of JPEG, 1 to 100; None: as the photo's own.
+        keep_exif: camera, time, place and comments go into the result, too.
         concat: write before, hole and after side by side.
         resume: leave results that are there.
     """
@@ -45,138 +52,96 @@ class Options:
     hole_is: HoleIs = "white"
     settings: Settings = field(default_factory=Settings)
     format: Format = "keep"
-    quality: int = JPEG_QUALITY
+    quality: int | None = None
     keep_exif: bool = False
     concat: bool = False
     resume: bool = False
 
 
-@dataclass(frozen=True)
-class Job:
-    """One photo, its hole, and where the result is to stand."""
-
-    image: Path
-    hole: Path | str
-    out: Path
-
-
-def plan(image: Path, hole: str, out: Path, wanted: Format) -> list[Job]:
-    """Say what is filled by what: one photo, or all of a folder in a tree like theirs.
+def arriving(look: Callable[[], Plan], poll_s: float = 1.0) -> Iterator[Job]:
+    """Yield the photos that have no result newer than themselves, for ever: those there are, then those that come.
 
     Args:
-        image: a photo, or a folder that is searched in depth.
-        hole: a picture for all, a folder of pictures named like the photos, `alpha`, or "left,top,right,bottom ...".
-        out: a file for one photo, a folder for many.
-        wanted: format of the results.
-
-    Raises:
-        InputError: nothing is there to be filled, or results would stand where photos do.
+        look: says what there is now.
+        poll_s: seconds between looks; a photo that was written to more recently is left to the next one.
     """
-    if image.is_dir():
-        photos = [path for path in _photos(image) if not path.is_relative_to(out)]
-        if not photos:
-            raise InputError(f"no photos in {image}: wanted are files that end in {', '.join(SUFFIXES)}")
-        jobs = [
-            Job(path, _hole(hole, path.relative_to(image)), _renamed(out / path.relative_to(image), wanted))
-            for path in photos
-        ]
-    else:
-        if not image.exists():
-            raise InputError(f"{image} does not exist; wanted is a photo or a folder of them")
-        jobs = [Job(image, _hole(hole, Path(image.name)), out if out.suffix else _renamed(out / image.name, wanted))]
-    return _checked(jobs)
+    tried: dict[Path, int] = {}
+    while True:
+        for job in look().jobs:
+            with suppress(FileNotFoundError):  # taken away again
+                changed_ns = job.image.stat().st_mtime_ns
+                is_settled = abs(time.time_ns() - changed_ns) > poll_s * 1e9
+                is_done = job.out.exists() and job.out.stat().st_mtime_ns >= changed_ns
+                if is_settled and not is_done and tried.get(job.image) != changed_ns:
+                    tried[job.image] = changed_ns
+                    yield job
+        time.sleep(poll_s)
 
 
-def _photos(folder: Path) -> list[Path]:
-    found = (path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
-    return sorted(path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts))
-
-
-def _hole(hole: str, photo: Path) -> Path | str:
-    if hole == ALPHA or _BOXES.fullmatch(hole):
-        return hole
-    path = Path(hole)
-    if not path.is_dir():
-        return path
-    named_alike = sorted(
-        each for each in (path / photo.parent).glob(f"{_literal(photo.stem)}.*") if each.suffix.lower() in SUFFIXES
-    )
-    same = [each for each in named_alike if each.name == photo.name]
-    return (same or named_alike or [path / photo])[0]
-
-
-def _literal(stem: str) -> str:
-    return re.sub(r"([*?\[])", r"[\1]", stem)
-
-
-def _renamed(out: Path, wanted: Format) -> Path:
-    if wanted == "keep":
-        return (
-            out if SUFFIXES[out.suffix.lower()] in ("JPEG", "PNG", "WEBP", "TIFF", "BMP") else out.with_suffix(".png")
-        )
-    return out.with_suffix(f".{wanted}")
-
-
-def _checked(jobs: list[Job]) -> list[Job]:
-    taken: dict[Path, Path] = {}
-    for job in jobs:
-        if job.out.exists() and job.out.samefile(job.image):
-            raise InputError(f"{job.out} is the photo itself; say another place with --out")
-        if job.out in taken:
-            raise InputError(f"{job.image} and {taken[job.out]} would both become {job.out}; leave --format at keep")
-        taken[job.out] = job.image
-    return jobs
-
-
-def fill(jobs: list[Job], inpainter: Inpainter, options: Options) -> Iterator[dict[str, Any]]:
+def fill(jobs: Iterable[Job], inpainter: Inpainter, options: Options) -> Iterator[dict[str, Any]]:
     """Fill one photo after the other; yield a record of each: `image`, `out`, `status`, and `error` or the report."""
     for job in jobs:
-        said = {"image": printable_name(job.image), "hole": printable_name(job.hole), "out": printable_name(job.out)}
-        if options.resume and job.out.exists():
-            yield said | {"status": "skipped"}
-            continue
-        try:
-            report = _fill(job, inpainter, options)
-        except Exception as error:  # whatever one photo brings about
-            yield said | {"status": "failed", "error": _words(error)}
-        else:
-            yield said | {"status": "done"} | report
+        yield _record(job, inpainter, options)
+
+
+def fill_by_workers(
+    jobs: list[Job], model: str, device: str | None, options: Options, workers: int
+) -> Iterator[dict[str, Any]]:
+    """Fill photos in several processes, each with a model of its own; the rest as `fill`, in the same order.
+
+    Raises:
+        InputError: a process died.
+    """
+    from joblib import Parallel, delayed
+    from joblib.externals.loky.process_executor import TerminatedWorkerError
+
+    threads = max(1, machine.cores() // workers)
+    parallel = Parallel(n_jobs=workers, return_as="generator", batch_size=1)
+    try:
+        yield from parallel(delayed(_by_worker)(job, model, device, options, threads) for job in jobs)
+    except TerminatedWorkerError:
+        raise InputError("a worker died, perhaps for want of memory; lower --workers") from None
+
+
+def _by_worker(job: Job, model: str, device: str | None, options: Options, threads: int) -> dict[str, Any]:
+    os.environ["LOKY_MAX_CPU_COUNT"] = str(threads)  # what `machine.cores` says here
+    return _record(job, _kept_inpainter(model, device), options)
+
+
+_kept_inpainter = cache(open_inpainter)
+
+
+def _record(job: Job, inpainter: Inpainter, options: Options) -> dict[str, Any]:
+    said = {"image": printable_name(job.image), "hole": printable_name(job.hole), "out": printable_name(job.out)}
+    if options.resume and job.out.exists():
+        return said | {"status": "skipped"}
+    try:
+        return said | {"status": "done"} | _fill(job, inpainter, options)
+    except Exception as error:  # whatever one photo brings about
+        return said | {"status": "failed", "error": _words(error)}
 
 
 def _words(error: Exception) -> str:
-    return str(error) if isinstance(error, (InpaintError, ValueError)) else f"{type(error).__name__}: {error}"
+    if isinstance(error, OSError) and error.strerror:
+        return printable_name(f"{error.filename}: {error.strerror}" if error.filename else error.strerror)
+    is_said = isinstance(error, (InpaintError, ValueError))
+    return printable_name(str(error) if is_said else f"{type(error).__name__}: {error}")
 
 
 def _fill(job: Job, inpainter: Inpainter, options: Options) -> dict[str, Any]:
-    photo, given = _read(job, options.hole_is)
-    composite, report = inpainter(photo.pixels, given.missing, options.settings)
-    written = after(photo, given)
+    photo, mask = _read(job, options.hole_is)
+    written, report = fill_photo(photo, mask, inpainter, options.settings)
     if options.concat:
-        written = Photo(photo.pixels, None, photo.format, photo.profile)
-        composite = np.concatenate([photo.pixels, _drawn(given), composite], axis=1)
+        panels = [photo.pixels, _drawn(mask), written.pixels]
+        written = Photo(np.concatenate(panels, axis=1), None, photo.format, photo.metadata, encoding=photo.encoding)
     kind = target(written, options.format, job.out.suffix)
-    content = encode(written, composite, kind, options.quality, options.keep_exif)
-    with atomic_write(job.out) as file:
-        file.write(content)
-    return report | {
-        "warnings": [*photo.notes, *given.warnings, *lost(photo, kind)],
-        "is_nearly_all": bool(given.missing.mean() > user_mask.NEARLY_ALL),
-    }
-
-
-def after(photo: Photo, given: UserMask) -> Photo:
-    """Return the photo as its result is written: what was transparent and is filled has become opaque."""
-    if photo.alpha is None:
-        return photo
-    alpha = np.where(given.missing, np.uint8(255), photo.alpha)
-    return Photo(
-        photo.pixels, None if (alpha == 255).all() else alpha, photo.format, photo.profile, photo.exif, photo.grey
-    )
-
-
-def lost(photo: Photo, kind: str) -> list[str]:
-    """Say what a format cannot hold."""
-    return [f"{kind} holds no transparency: it is lost"] if photo.alpha is not None and kind in ("JPEG", "BMP") else []
+    content = encode(written, kind, options.quality, options.keep_exif)
+    if job.out == STANDARD:
+        sys.stdout.buffer.write(content)
+    else:
+        with atomic_write(job.out) as file:
+            file.write(content)
+    return report | {"warnings": [*report["warnings"], *lost(written, kind, options.keep_exif)]}
 
 
 def _drawn(given: UserMask) -> Pixels:
@@ -184,7 +149,10 @@ def _drawn(given: UserMask) -> Pixels:
 
 
 def _read(job: Job, hole_is: HoleIs) -> tuple[Photo, UserMask]:
-    photo = open_photo(job.image, MAX_MEGAPIXELS)
+    if job.image == STANDARD:
+        photo = read_photo(sys.stdin.buffer.read(), MAX_MEGAPIXELS)
+    else:
+        photo = open_photo(job.image, MAX_MEGAPIXELS)
     h, w = photo.pixels.shape[:2]
     if job.hole == ALPHA:
         return photo, user_mask.transparent(photo)
@@ -200,17 +168,18 @@ def _read(job: Job, hole_is: HoleIs) -> tuple[Photo, UserMask]:
 
 
 def check(jobs: list[Job], options: Options) -> Iterator[dict[str, Any]]:
-    """Look at photos and holes without filling anything; yield a record of each."""
+    """Look at photos and masks without filling anything; yield a record of each."""
     for job in jobs:
         said = {"image": printable_name(job.image), "hole": printable_name(job.hole)}
         try:
             photo, given = _read(job, options.hole_is)
-        except (InpaintError, BadImageError, OSError) as error:
+        except (InpaintError, OSError) as error:
             yield said | {"status": "failed", "error": _words(error)}
             continue
         h, w = photo.pixels.shape[:2]
         share = round(float(given.missing.mean()), 6)
-        warnings = [*photo.notes, *given.warnings]
+        edge = edges.warning(photo.pixels, given.missing)
+        warnings = [*photo.notes, *given.warnings, *([edge] if edge else [])]
         yield said | {
             "status": "done",
             "size": [w, h],
@@ -232,7 +201,14 @@ def restored(folder: Path, boxes: dict[str, Boxes], inpainter: Inpainter) -> Ite
         yield name, corners, inpainter(pixels, missing, Settings())[0]
 
 
-def summary(records: list[dict[str, Any]], inpainter: Inpainter, options: Options) -> dict[str, Any]:
+def summary(records: list[dict[str, Any]], found: Plan, inpainter: Inpainter, options: Options) -> dict[str, Any]:
     """Return what `--report` writes."""
     counts = {status: sum(record["status"] == status for record in records) for status in ("done", "skipped", "failed")}
-    return {"model": asdict(inpainter.about), "options": asdict(options), "counts": counts, "files": records}
+    left_out = [printable_name(path) for path in found.left_out]
+    return {
+        "model": asdict(inpainter.about),
+        "options": asdict(options),
+        "counts": counts | {"left_out": len(left_out)},
+        "files": records,
+        "left_out": left_out,
+    }

@@ -1,7 +1,7 @@
 """The command `inpaint`: parses, calls, prints; the work is done by `batch`, `app` and the one `Inpainter`.
 
-    inpaint run photo.jpg hole.png -o filled.jpg
-    inpaint run photos/ holes/ -o filled/ --resume
+    inpaint run photo.jpg mask.png -o filled.jpg
+    inpaint run photos/ masks/ -o filled/ --resume
     inpaint serve
 
 Exit codes: 0 done; 1 some photos could not be used; 2 nothing could be done, and the message says why; 130 interrupted.
@@ -53,27 +53,36 @@ class OnError(StrEnum):
     STOP = "stop"
 
 
-Image = Annotated[Path, typer.Argument(help="A photo, or a folder that is searched in depth.")]
+Images = Annotated[
+    list[Path],
+    typer.Argument(metavar="PHOTO...", help="Photos, folders that are searched in depth, or -: standard input."),
+]
 Hole = Annotated[
     str,
     typer.Argument(
-        help="A picture of the hole for all photos, a folder of pictures named like the photos, `alpha` (what is "
-        "transparent in the photo), or boxes 'left,top,right,bottom ...' in pixels."
+        metavar="MASK",
+        help="A picture of the hole for all photos, a folder of pictures named like the photos (a.png or a_mask.png "
+        "for a.jpg), `alpha` (what is transparent in the photo), or boxes 'left,top,right,bottom ...' in pixels.",
     ),
 ]
 Model = Annotated[
     str, typer.Option(envvar="INPAINT_MODEL", help="models:/NAME@ALIAS, a folder, .pt2, .onnx, telea or biharmonic.")
 ]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 or mps; by default what the machine has.")]
-White = Annotated[HoleIs, typer.Option("--hole-is", help="The colour that means missing.")]
+White = Annotated[
+    HoleIs,
+    typer.Option("--hole-is", "--mask-is", help="The colour that means missing; on layers, opaque counts as white."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the report as JSON.")]
 
 
 @app.command()
 def run(
-    image: Image,
+    images: Images,
     hole: Hole,
-    out: Annotated[Path, typer.Option("--out", "-o", help="A file for one photo, a folder for many.")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="A file for one photo, a folder for many, or -: standard output.")
+    ],
     model: Model = DEFAULT_MODEL,
     hole_is: White = HoleIs.WHITE,
     grow: Annotated[int, typer.Option(min=0, max=64, help="Pixels by which holes are widened.")] = 0,
@@ -89,49 +98,67 @@ def run(
         ),
     ] = None,
     format_: Annotated[Kept, typer.Option("--format", help="Of the results; keep: that of each photo.")] = Kept.KEEP,
-    quality: Annotated[int, typer.Option(min=1, max=100, help="Of JPEG.")] = 95,
-    keep_exif: Annotated[bool, typer.Option(help="Keep camera, time and place, which are private.")] = False,
+    quality: Annotated[int | None, typer.Option(min=1, max=100, help="Of JPEG; by default as the photo's own.")] = None,
+    keep_exif: Annotated[bool, typer.Option(help="Keep camera, time, place and comments, which are private.")] = False,
     concat: Annotated[bool, typer.Option(help="Write before | hole | after side by side instead.")] = False,
     resume: Annotated[bool, typer.Option(help="Leave results that are there.")] = False,
     on_error: Annotated[OnError, typer.Option(help="What follows a photo that cannot be used.")] = OnError.SKIP,
     report: Annotated[Path | None, typer.Option(help="Write what became of each photo to this file, JSON.")] = None,
+    watch: Annotated[bool, typer.Option(help="Go on with photos that come into the folders, until Ctrl-C.")] = False,
+    workers: Annotated[int, typer.Option(min=1, help="Processes, each with the model in its memory.")] = 1,
     as_json: AsJson = False,
     device: Device = None,
 ) -> None:
-    """Fill the holes of a photo, or of every photo of a folder."""
+    """Fill the holes of photos, or of every photo of a folder."""
     from stages.inpainting.cropping import Settings
     from stages.runtime.files import write_json
     from stages.serving import batch
     from stages.serving.models import open_inpainter
+    from stages.serving.plan import STANDARD, plan
 
+    if (as_json and out == STANDARD) or (watch and workers > 1):
+        raise InputError(
+            "--json and --out - both want standard output; say one" if as_json else "--watch has one worker"
+        )
     settings = _checked(Settings, grow=grow, feather=feather, context=context, max_side=max_side, detail=detail)
     options = batch.Options(hole_is.value, settings, format_.value, quality, keep_exif, concat, resume)
-    jobs = batch.plan(image, hole, out, options.format)
+    found = plan(images, hole, out, options.format)
+    _say_left_out(found.left_out)
+    if not found.jobs and not watch:
+        raise InputError(f"no photos in {', '.join(map(str, images))}")
+    if report is not None:
+        write_json(report, {})  # a place that cannot be written is said before the work, not after it
     inpainter = open_inpainter(model, device)
+    if workers > 1:
+        filled = batch.fill_by_workers(found.jobs, model, device, options, workers)
+    else:
+        jobs = batch.arriving(lambda: plan(images, hole, out, options.format)) if watch else found.jobs
+        filled = batch.fill(jobs, inpainter, options)
     records, told = [], set[str]()
     try:
-        for record in _with_progress(batch.fill(jobs, inpainter, options), len(jobs)):
+        for record in _with_progress(filled, 1 if watch else len(found.jobs)):
             records.append(record)
             _warn(record, told)
             if record["status"] == "failed" and on_error is OnError.STOP:
                 break
     finally:
-        summary = batch.summary(records, inpainter, options)
+        summary = batch.summary(records, found, inpainter, options)
         if report is not None:
             write_json(report, summary)
-    words = [f"{count} {status}" for status, count in summary["counts"].items() if count]
-    _end(summary, as_json, [*words, *_how(summary["files"])])
-    if any(record.get("is_nearly_all") for record in records):
-        raise typer.Exit(1)
+    _end(summary, as_json, _sentence(summary, out), to_stderr=out == STANDARD)
 
 
 @app.command()
-def check(image: Image, hole: Hole, hole_is: White = HoleIs.WHITE, as_json: AsJson = False) -> None:
-    """Look at photos and holes without filling anything: sizes, share that is missing, what looks wrong."""
+def check(images: Images, hole: Hole, hole_is: White = HoleIs.WHITE, as_json: AsJson = False) -> None:
+    """Look at photos and masks without filling anything: sizes, share that is missing, what looks wrong."""
     from stages.serving import batch
+    from stages.serving.plan import plan
 
-    jobs = batch.plan(image, hole, Path("nowhere"), "keep")
-    records = list(batch.check(jobs, batch.Options(hole_is.value)))
+    found = plan(images, hole, Path("nowhere"), "keep")
+    _say_left_out(found.left_out)
+    if not found.jobs:
+        raise InputError(f"no photos in {', '.join(map(str, images))}")
+    records = list(batch.check(found.jobs, batch.Options(hole_is.value)))
     for record in records:
         if record["status"] == "done" and not as_json:
             w, h = record["size"]
@@ -139,8 +166,8 @@ def check(image: Image, hole: Hole, hole_is: White = HoleIs.WHITE, as_json: AsJs
                 f"{record['image']}: {w} x {h} pixels, {record['hole_share']:.2%} missing, by {record['hole_from']}"
             )
         _warn(record, set())
-    failed = sum(record["status"] == "failed" for record in records)
-    _end({"counts": {"failed": failed}, "files": records}, as_json, [])
+    counts = {status: sum(record["status"] == status for record in records) for status in ("done", "failed")}
+    _end({"counts": counts | {"left_out": len(found.left_out)}, "files": records}, as_json, "")
 
 
 @app.command()
@@ -170,33 +197,66 @@ def serve(
     host: Annotated[str, typer.Option(help="0.0.0.0 lets other machines in.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535)] = 8000,
     allow_host: Annotated[list[str] | None, typer.Option(help="A name by which this machine may be called.")] = None,
+    allow_origin: Annotated[
+        list[str] | None, typer.Option(help="A page elsewhere that may ask, such as https://example.org (CORS).")
+    ] = None,
+    api_key_file: Annotated[
+        Path | None, typer.Option(help="A file with a key that every request has to send; see docs/filling.md.")
+    ] = None,
+    root_path: Annotated[str, typer.Option(help="Where a proxy has put the server, such as /inpaint.")] = "",
     max_megabytes: Annotated[int, typer.Option(min=1, help="Of one request.")] = 64,
     max_megapixels: Annotated[float, typer.Option(min=0.01, max=178, help="Of one photo.")] = 64,
     timeout_s: Annotated[float, typer.Option(min=0.1, help="For one answer, waiting included.")] = 60,
     queue: Annotated[int, typer.Option(min=1, help="Requests that may wait.")] = 8,
+    connections: Annotated[int, typer.Option(min=1, help="At a time.")] = 200,
+    max_memory_gb: Annotated[
+        float, typer.Option(min=0, help="Of the process that fills; 0: three quarters of what there is.")
+    ] = 0,
     poll_s: Annotated[float, typer.Option(min=0.1, help="Between looks at the registry.")] = 30,
     device: Device = None,
 ) -> None:
     """Answer over HTTP, with a page where one paints the hole."""
     from stages.serving import app as http
-    from stages.serving.contract import Limits
+    from stages.serving import limits as bounds
     from stages.serving.model_manager import ModelManager
+    from stages.serving.request_guard import Access
 
-    limits = Limits(max_megabytes * 1_000_000, max_megapixels, timeout_s, queue)
-    served = ModelManager(model or _all_models(), device, poll_s)
-    http.serve(served, limits, host, port, allow_host or [])
+    memory = max_memory_gb * 1e9 or bounds.share_of_memory()
+    limits = bounds.Limits(max_megabytes * 1_000_000, max_megapixels, timeout_s, queue, int(memory), connections)
+    access = Access(allow_host or [], _key(api_key_file), allow_origin or [])
+    served = ModelManager(model or _all_models(), device, poll_s, limits)
+    http.serve(served, limits, access, host, port, root_path.rstrip("/"))
+
+
+def _key(path: Path | None) -> str:
+    if path is None:
+        return ""
+    try:
+        key = path.read_text(encoding="utf-8").strip()
+    except (OSError, ValueError) as error:
+        raise InputError(f"the key's file {path} cannot be read: {error}") from None
+    if not key:
+        raise InputError(f"the key's file {path} is empty; write a key into it, such as openssl rand -hex 32 makes")
+    return key
 
 
 @app.command()
 def retrain(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
     commit: Annotated[bool, typer.Option("--commit", help="Commit dvc.lock when the outputs changed.")] = False,
+    branch: Annotated[str, typer.Option(help="Commit to this branch instead, and push it, for a pull request.")] = "",
+    result: Annotated[
+        Path | None, typer.Option(help="Write what came of it to this file, JSON; exit 0 if all is well.")
+    ] = None,
+    notify: Annotated[
+        str, typer.Option(envvar="INPAINT_NOTIFY", help="Tell this address, of Slack, Teams or another.")
+    ] = "",
 ) -> None:
     """Take new photographs in, train again, promote what is better: for a scheduler, in the project's root."""
     registered.versions()  # says what to install
-    from stages.retrain.__main__ import call
+    from stages.retrain.__main__ import Options, call
 
-    raise typer.Exit(call(dry_run, commit))
+    raise typer.Exit(call(Options(dry_run, commit, branch, result, notify)))
 
 
 @app.command()
@@ -251,7 +311,7 @@ def _all_models() -> list[str]:
     names = [f"models:/{version.name}@champion" for version in champions]
     if not names:
         raise InputError("no champions are registered: run dvc repro, or say what to serve, such as --model telea")
-    return [*sorted(names, key=lambda name: name != DEFAULT_MODEL), "telea", "biharmonic"]
+    return [*sorted(names, key=lambda name: name != DEFAULT_MODEL), "harmonic", "biharmonic", "telea", "patchmatch"]
 
 
 def _checked(kind: Any, **values: Any) -> Any:
@@ -271,16 +331,29 @@ def _with_progress(records: Iterator[dict[str, Any]], total: int) -> Iterator[di
         yield from bar
 
 
-def _how(records: list[dict[str, Any]]) -> list[str]:
-    """Say at what scale holes were filled, and whether texture was copied into them."""
-    done = [record for record in records if record["status"] == "done"]
+def _sentence(summary: dict[str, Any], out: Path) -> str:
+    """Say what was done, where it is, by what, at what scale, and whether texture was copied."""
+    from stages.imaging.images import printable_name
+
+    done = [record for record in summary["files"] if record["status"] == "done"]
+    parts = [f"{n} {status.replace('_', ' ')}" for status, n in summary["counts"].items() if n and status != "done"]
+    if not done:
+        return ", ".join(parts)
     scales = sorted({record["scale"] for record in done})
-    if not scales:
-        return []
-    at = "at full size" if scales == [1] else f"at scale {scales[0]:g}" + (f" to {scales[-1]:g}" if scales[1:] else "")
-    textured = sum(record["detail"] for record in done)
-    copied = "with copied texture" if textured == len(done) else f"{textured} of them with copied texture"
-    return [at, copied] if textured else [at]
+    how = "at full size" if scales == [1] else f"at scale {scales[0]:g}" + (f" to {scales[-1]:g}" if scales[1:] else "")
+    if textured := sum(record["detail"] for record in done):
+        how += ", with copied texture" if textured == len(done) else f", {textured} of them with copied texture"
+    place = f": {done[0]['out']}" if len(done) == 1 else f" in {printable_name(out)}"
+    by = " ".join(each for each in (summary["model"]["name"], summary["model"]["version"]) if each)
+    return ", ".join([f"{len(done)} done{place} by {by} ({how})", *parts])
+
+
+def _say_left_out(paths: list[Path]) -> None:
+    from stages.imaging.images import printable_name
+
+    if paths:
+        names = ", ".join(printable_name(path) for path in paths[:5]) + (", ..." if paths[5:] else "")
+        typer.echo(f"left out, for their names are not those of photos: {names}", err=True)
 
 
 def _warn(record: dict[str, Any], told: set[str]) -> None:
@@ -299,12 +372,16 @@ def _warn(record: dict[str, Any], told: set[str]) -> None:
         typer.echo(error if error.startswith(record["image"]) else f"{record['image']}: {error}", err=True)
 
 
-def _end(summary: dict[str, Any], as_json: bool, words: list[str]) -> None:
+def _end(summary: dict[str, Any], as_json: bool, sentence: str, to_stderr: bool = False) -> None:
+    """Print what was done, and end with 1 where a part failed or hardly anything was known, with 2 where all failed."""
     if as_json:
         typer.echo(json.dumps(summary, indent=2, ensure_ascii=False))
-    elif words:
-        typer.echo(", ".join(words))
-    if summary["counts"]["failed"]:
+    elif sentence:
+        typer.echo(sentence, err=to_stderr)
+    counts = summary["counts"]
+    if counts["failed"]:
+        raise typer.Exit(1 if counts["done"] + counts.get("skipped", 0) else 2)
+    if any(record.get("is_nearly_all") for record in summary["files"]):
         raise typer.Exit(1)
 
 
@@ -315,6 +392,10 @@ def main() -> None:
     except InpaintError as error:
         typer.echo(f"inpaint: {error}", err=True)
         sys.exit(error.exit_code)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        typer.echo(f"inpaint: {where}{error.strerror or error}; give access to it, or name another place", err=True)
+        sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
 

@@ -1,23 +1,28 @@
-"""The models that a server answers with: loaded, tested, and exchanged when an alias of the registry moves.
+"""The models that a server answers with: exchanged when an alias of the registry moves, and loaded again after a kill.
 
-    served = ModelManager(["models:/inpaint-pconv@champion", "telea"], device=None, poll_s=30)
+    served = ModelManager(["models:/inpaint-pconv@champion", "telea"], device=None, poll_s=30, limits=Limits())
     served.load_first()
     with served.kept_up_to_date():
-        inpainter = served.pick("inpaint-pconv")
+        model = served.pick("inpaint-pconv")
+        reply = served.worker().answer(model, asked)
 
-A new version is loaded beside the old one and has to pass a self-test before it takes its place; requests that hold the
-old one end with it. One that fails is refused and not tried again, and the old one stays.
+A new version is loaded in a new process, beside the old one, and has to pass a self-test before it takes its place; the
+old one ends when it has answered. A version that fails is refused and not tried again, and the old one stays.
 """
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from stages.inpainting.inpainter import Inpainter
-from stages.runtime.errors import InpaintError, InputError
+from stages.inpainting.inpainter import About
+from stages.runtime.errors import InpaintError, InputError, TrackingError, without_passwords
 from stages.serving import registered
-from stages.serving.models import REGISTERED, open_inpainter
+from stages.serving.limits import Limits
+from stages.serving.models import REGISTERED
+from stages.serving.worker import Source, Worker
+
+_RETRY_S = 5.0  # after a process that did not start
 
 
 class ModelManager:
@@ -27,17 +32,23 @@ class ModelManager:
         models: as for `open_inpainter`.
         device: of torch, or None for what the machine has.
         poll_s: seconds between looks at the registry.
+        limits: what a request may cost.
+
+    Attributes:
+        restarts: how often a process was started after one that had ended.
     """
 
-    def __init__(self, models: list[str], device: str | None, poll_s: float) -> None:
+    def __init__(self, models: list[str], device: str | None, poll_s: float, limits: Limits) -> None:
         self._models = models
         self._device = device
         self._poll_s = poll_s
-        self._loaded: dict[
-            str, Inpainter
-        ] = {}  # by what it was asked for; assigned whole, so that readers need no lock
+        self._limits = limits
+        self._worker: Worker | None = None  # assigned whole, as what follows, so that readers need no lock
         self._refused: dict[str, dict[str, str]] = {}
-        self._stopped = threading.Event()
+        self._sources: dict[str, Source] = {}
+        self._folders: dict[Source, ExitStack] = {}
+        self._stopped, self._wake = threading.Event(), threading.Event()
+        self.restarts = 0
 
     def load_first(self) -> None:
         """Load the model that is used where none is named.
@@ -46,7 +57,10 @@ class ModelManager:
             InputError: there is no such model, or it fails its self-test.
             TrackingError: MLflow cannot be reached.
         """
-        self._loaded = {self._models[0]: self._tested(self._models[0])}
+        first = self._models[0]
+        self._take({first: self._source(first)})
+        if first in self._refused:
+            raise InputError(self._refused[first]["reason"])
 
     @contextmanager
     def kept_up_to_date(self) -> Iterator[None]:
@@ -58,88 +72,119 @@ class ModelManager:
             yield
         finally:
             self._stopped.set()
+            self._wake.set()
+            self.close()
             thread.join(timeout=10)
+            self.close()  # what the thread was just starting
 
-    def pick(self, name: str = "") -> Inpainter:
-        """Return a model by its name, the first one for "".
+    def close(self) -> None:
+        """End the process and remove the models that were fetched."""
+        if self._worker:
+            self._worker.kill()
+        for folder in self._folders.values():
+            folder.close()
+
+    def worker(self) -> Worker | None:
+        """Return the process that answers, None while one is being started after one that has ended."""
+        if self._worker is None or self._worker.is_alive():
+            return self._worker
+        self._wake.set()
+        return None
+
+    def pick(self, name: str = "") -> str:
+        """Return what a model was asked for as, by its name; the first one for "".
 
         Raises:
             KeyError: there is no such model.
             LookupError: none is loaded yet.
         """
-        loaded = list(self._loaded.values())
+        loaded = self._loaded()
         if not loaded:
             raise LookupError("no model is loaded yet")
-        if not name:
-            return loaded[0]
-        return next((each for each in loaded if each.about.name == name), None) or self._missing(name)
-
-    def _missing(self, name: str) -> Inpainter:
+        for model, about in loaded.items():
+            if name in ("", about.name):
+                return model
         raise KeyError(f"{name!r} is not served; there are: {', '.join(self.names())}")
 
     def names(self) -> list[str]:
         """Return the names of the models that are loaded, the first one being used where none is named."""
-        return [inpainter.about.name for inpainter in self._loaded.values()]
+        return [about.name for about in self._loaded().values()]
 
     def describe(self) -> list[dict[str, Any]]:
         """Say of each model what answers now, and what was refused."""
-        loaded, refused = self._loaded, self._refused
+        loaded, refused = self._loaded(), self._refused
         return [
-            {
-                "source": model,
-                "loaded": model in loaded,
-                **(
-                    {"name": each.name, "version": each.version, "digest": each.digest}
-                    if (each := _about(loaded, model))
-                    else {}
-                ),
-                "refused": refused.get(model),
-            }
+            {"source": model, "loaded": model in loaded, **_said(loaded.get(model)), "refused": refused.get(model)}
             for model in self._models
         ]
 
+    def _loaded(self) -> dict[str, About]:
+        worker = self._worker
+        return {model: worker.loaded[model] for model in self._models if model in worker.loaded} if worker else {}
+
     def _follow(self) -> None:
-        while True:
-            for model in self._models:
-                if self._stopped.is_set():
-                    return
-                self._renew(model)
-            if self._stopped.wait(self._poll_s):
-                return
+        while not self._stopped.is_set():
+            self._wake.clear()
+            try:
+                if self._worker is not None and not self._worker.is_alive():
+                    self.restarts += 1
+                    self._take({})
+                if new := self._changed():
+                    self._take(new)
+                self._wake.wait(self._poll_s)
+            except InputError:  # the process did not start
+                self._stopped.wait(_RETRY_S)
 
-    def _renew(self, model: str) -> None:
-        """Load a model, or its new version; keep what is there where that fails, and say why."""
-        version = ""
-        try:
-            current = self._loaded.get(model)
-            version = _version(model)
-            if current is not None and version == current.about.version:
-                self._refused = {each: why for each, why in self._refused.items() if each != model}
-                return
-            if version and self._refused.get(model, {}).get("version") == version:
-                return
-            inpainter = self._tested(model)
-        except Exception as error:  # the registry is away, a file is damaged: the server goes on with what it has
-            words = str(error) if isinstance(error, InpaintError) else f"{type(error).__name__}: {error}"
-            self._refused = {**self._refused, model: {"version": version, "reason": words}}
+    def _changed(self) -> dict[str, Source]:
+        """Return the models that are new, or have a new version; keep why others could not be had."""
+        new, refused = {}, dict(self._refused)
+        for model in self._models:
+            version = ""
+            try:
+                version = _version(model)
+                held = self._sources.get(model)
+                if held is not None and held.version == version:
+                    refused.pop(model, None)
+                elif model not in refused or refused[model]["version"] != version:
+                    new[model] = self._source(model)
+            except TrackingError as error:  # the registry is away: asked again at the next look
+                refused[model] = {"version": "", "reason": str(error)}
+            except Exception as error:  # a file is damaged: the server goes on with what it has
+                words = str(error) if isinstance(error, InpaintError) else f"{type(error).__name__}: {error}"
+                refused[model] = {"version": version, "reason": without_passwords(words)}
+        self._refused = refused
+        return new
+
+    def _take(self, new: dict[str, Source]) -> None:
+        """Start a process with new models and those that are there; it takes over with what passes its self-test."""
+        ordered = [each[model] for model in self._models for each in (new, self._sources) if model in each]
+        worker, old = Worker(ordered, self._device, self._limits), self._worker
+        self._refused = {model: why for model, why in self._refused.items() if model not in new} | worker.refused
+        taken = {source.model: source for source in new.values() if source.model not in worker.refused}
+        if not worker.loaded:
+            worker.kill()
             return
-        loaded = {**self._loaded, model: inpainter}
-        self._refused = {each: why for each, why in self._refused.items() if each != model}
-        self._loaded = {each: loaded[each] for each in self._models if each in loaded}
+        self._sources = {model: source for model, source in (self._sources | taken).items() if model in worker.loaded}
+        self._worker = worker
+        if old is not None:
+            old.retire()
+        for source in set(self._folders) - set(self._sources.values()):
+            self._folders.pop(source).close()
 
-    def _tested(self, model: str) -> Inpainter:
-        inpainter = open_inpainter(model, self._device)
-        taken = [
-            each for each, other in self._loaded.items() if other.about.name == inpainter.about.name and each != model
-        ]
-        if taken:
-            raise InputError(f"{model} has the name {inpainter.about.name!r}, as {taken[0]} has; serve one of them")
-        inpainter.self_test()
-        return inpainter
+    def _source(self, model: str) -> Source:
+        if not model.startswith(REGISTERED):
+            return Source(model, model)
+        versions = registered.versions()
+        version = versions.resolve(model)
+        with ExitStack() as stack:
+            folder = stack.enter_context(versions.fetched(version))
+            source = Source(model, str(folder), About(version.name, version.number, version.digest, source=model))
+            self._folders[source] = stack.pop_all()
+        return source
 
 
-def _about(loaded: dict[str, Inpainter], model: str) -> Any:
-    return loaded[model].about if model in loaded else None
+def _said(about: About | None) -> dict[str, str]:
+    return {"name": about.name, "version": about.version, "digest": about.digest} if about else {}
 
 
 def _version(model: str) -> str:

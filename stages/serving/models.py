@@ -1,13 +1,29 @@
 """Models by the names that people use: registered ones, files, classical methods.
 
 inpainter = open_inpainter("models:/inpaint-pconv@champion")
+
+What a registered name stands for is remembered in `.remembered/models`, with the model's files, until the registry's
+database changes: MLflow's import takes seconds. A server is asked every time. The folder may be deleted at any time.
 """
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
 
 from stages.inpainting import inpainter
 from stages.inpainting.inpainter import About, Inpainter
+from stages.runtime import project
+from stages.runtime.files import fresh_folder, sha256, write_json
 from stages.serving import registered
+from stages.tracking import store
 
 REGISTERED = "models:/"
+_FILES = ("model.pt2", "model.onnx")
 
 
 def open_inpainter(model: str, device: str | None = None) -> Inpainter:
@@ -23,9 +39,53 @@ def open_inpainter(model: str, device: str | None = None) -> Inpainter:
     """
     if not model.startswith(REGISTERED):
         return inpainter.load(model, device)
+    with _remembered(model) as (folder, about):
+        loaded = inpainter.load(folder, device)
+    loaded.about = about
+    return loaded
+
+
+@contextmanager
+def _remembered(model: str) -> Iterator[tuple[Path, About]]:
+    """Hand out the folder of a registered model's files, and what it is: as remembered, or as the registry says."""
+    state, home = _state(), project.root() / ".remembered/models"
+    note = home / f"{hashlib.sha256(model.encode()).hexdigest()[:16]}.json"
+    with suppress(OSError, ValueError, LookupError, TypeError):  # nothing is remembered, or something damaged
+        said = json.loads(note.read_text(encoding="utf-8"))
+        folder = home / said["folder"]
+        if state and said["state"] == state and _digests(folder) == said["files"]:
+            yield folder, About(**said["about"])
+            return
     versions = registered.versions()
     version = versions.resolve(model)
-    with versions.fetched(version) as folder:
-        loaded = inpainter.load(folder, device)
-    loaded.about = About(version.name, version.number, version.digest, source=model)
-    return loaded
+    about = About(version.name, version.number, version.digest, source=model)
+    with versions.fetched(version) as fetched:
+        with suppress(OSError):  # the project may be read-only
+            name, files = f"{version.name}-{version.number}", _digests(fetched)
+            with fresh_folder(home / name) as kept:
+                for each in files:
+                    shutil.copyfile(fetched / each, kept / each)
+            write_json(note, {"state": state, "folder": name, "files": files, "about": asdict(about)})
+            _forget(home)
+        yield fetched, about
+
+
+def _state() -> list[Any]:
+    """Return what changes when the registry does; [] where that cannot be seen from here."""
+    database = store.database()
+    if database is None or not database.exists():
+        return []
+    files = [path for path in (database, *sorted(database.parent.glob(f"{database.name}-*"))) if path.exists()]
+    return [store.uri(), *([path.name, path.stat().st_mtime_ns, path.stat().st_size] for path in files)]
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    return {name: sha256(folder / name) for name in _FILES if (folder / name).is_file()}
+
+
+def _forget(home: Path) -> None:
+    """Delete the files of versions for which no name stands any more."""
+    named = {json.loads(note.read_text(encoding="utf-8"))["folder"] for note in home.glob("*.json")}
+    for folder in home.iterdir():
+        if folder.is_dir() and folder.name not in named:
+            shutil.rmtree(folder, ignore_errors=True)

@@ -10,9 +10,10 @@ from stages.runtime.errors import InputError
 
 DEFAULT_MODEL = "models:/inpaint-pconv@champion"
 
-app = typer.Typer(no_args_is_help=True, help="Registered models: list, show, promote, rollback, rebuild, serve-check.")
+app = typer.Typer(no_args_is_help=True, help="Registered models: which there are, and which is used.")
 Name = Annotated[str, typer.Argument(help="Of a registered model, such as inpaint-pconv.")]
 Why = Annotated[str, typer.Option(help="For the ledger.")]
+By = Annotated[str, typer.Option(help="Who decides, for the ledger; by default who is logged in.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print as JSON.")]
 
 
@@ -46,11 +47,35 @@ def promote(
     model: Annotated[str, typer.Argument(help="models:/NAME/VERSION or models:/NAME@challenger.")],
     why: Why = "promoted by hand",
 ) -> None:
-    """Make a version the champion of its model: what is used where no version is named. Lifts a veto on it."""
+    """Make a version the champion of its model: what is used where no version is named."""
     version = versions().resolve(model)
+    if version.tags.get("gate.decision") == "kept":
+        typer.echo(f"the gate kept version {version.number} out: {version.tags.get('gate.reason', '')}", err=True)
     before, new = aliases().promote(version.name, version.number, why)
     was = f"; it was version {before.number}" if before else ""
     typer.echo(f"version {new.number} is the champion of {new.name}{was}")
+
+
+@app.command()
+def approve(name: Name, why: Why = "approved", by: By = "") -> None:
+    """Make the candidate, which passed the gate and waits, the champion of its model."""
+    waiting = aliases().candidate(name)
+    before, new = aliases().promote(name, waiting.number, f"{_who(by)}: {why}")
+    was = f"; it was version {before.number}" if before else ""
+    typer.echo(f"version {new.number} is the champion of {name}{was}")
+
+
+@app.command()
+def reject(name: Name, why: Why = "rejected", by: By = "") -> None:
+    """Keep the candidate, which passed the gate and waits, out for good."""
+    version = aliases().reject(name, f"{_who(by)}: {why}")
+    typer.echo(f"version {version.number} of {name} is under a veto, and the champion stays")
+
+
+def _who(by: str) -> str:
+    from getpass import getuser
+
+    return by or getuser()
 
 
 @app.command()
@@ -104,9 +129,10 @@ def serve_check(
 
 @app.command()
 def ledger(name: Annotated[str, typer.Argument(help="Of a registered model; all, if not said.")] = "") -> None:
-    """List which versions became champion, when and why."""
+    """List which versions became champion or were rejected, when, by whom and why."""
     for move in aliases().ledger(name):
-        typer.echo(f"{move.at}  {move.name:28} {move.number:>4}  {move.why}")
+        rejected = "rejected: " if move.is_rejection else ""
+        typer.echo(f"{move.at}  {move.name:28} {move.number:>4}  {rejected}{move.why}")
 
 
 def aliases() -> Any:

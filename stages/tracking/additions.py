@@ -12,6 +12,7 @@ from stages.tracking import store
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+_VIEW = "mlflow.sharedViewState."  # where MLflow's page keeps the views that its Share button makes
 COMPARISON = "inpaint.comparison"  # a tag of such runs; its value is the hash of what they show
 
 
@@ -85,6 +86,17 @@ def bring_comparison(experiment: str, published: str, ended_ms: int, addition: "
         client.set_terminated(run.info.run_id, status="FINISHED", end_time=ended_ms)
         client.set_tag(run.info.run_id, store.PUBLISHED, published)
         return True
+
+
+def keep_view(experiment: str, view: str) -> None:
+    """Keep a view of the table of runs, which opens with `viewStateShareKey=scores` in the page's address.
+
+    Raises:
+        TrackingError: MLflow cannot be reached, or refuses.
+    """
+    with store.reached():
+        client = store.connect()
+        client.set_experiment_tag(store.experiment_id(client, experiment), f"{_VIEW}scores", view)
 
 
 def _add(client: "MlflowClient", run_id: str, addition: "Addition") -> None:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 _DIGEST_LENGTH = 36  # the longest that MLflow keeps
 _PARAM_LENGTH = 6000
+_HOUSEKEEPING = {"checkpoint_every_s", "validate_every", "patience", "code"}  # nobody compares runs by these
 
 
 def name(record: Record) -> str:
@@ -43,10 +44,11 @@ def tags(record: Record) -> dict[str, str]:
 
 
 def params(record: Record) -> "list[Param]":
-    """Return every setting of the training."""
+    """Return the settings that runs are compared by; `record.json` among the artifacts has every one."""
     from mlflow.entities import Param
 
-    return [Param(setting, _text(value)[:_PARAM_LENGTH]) for setting, value in record.params.items()]
+    compared = {name: value for name, value in record.params.items() if name not in _HOUSEKEEPING}
+    return [Param(setting, _text(value)[:_PARAM_LENGTH]) for setting, value in compared.items()]
 
 
 def data_sets(record: Record) -> "list[DatasetInput]":

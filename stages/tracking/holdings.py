@@ -223,4 +223,4 @@ def _delete_artifacts(uri: str) -> None:
 def _repository(uri: str) -> Any:
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-    return get_artifact_repository(uri, tracking_uri=store.uri(), registry_uri=store.uri())
+    return get_artifact_repository(uri, tracking_uri=store.uri())

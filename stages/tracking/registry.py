@@ -11,6 +11,7 @@ import io
 import shutil
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed
@@ -21,13 +22,12 @@ import numpy as np
 
 from stages.runtime.errors import InputError
 from stages.runtime.files import sha256
-from stages.tracking import aliases, store
-from stages.tracking.versions import MODEL_SHA, ONNX_SHA
+from stages.tracking import aliases, store, versions
+from stages.tracking.versions import MODEL_SHA, ONNX_SHA, Version
 
 if TYPE_CHECKING:
     import pandas as pd
     from mlflow import MlflowClient
-    from mlflow.entities.model_registry import ModelVersion
 
 _NAME = "model"  # of the logged model within its run
 _REQUIREMENTS = ("mlflow", "numpy", "onnxruntime", "pandas", "pillow", "pypatchmatch", "torch")
@@ -79,63 +79,62 @@ def register(candidate: Candidate) -> tuple[str, str]:
     with store.reached(), store.locked("registry"):
         client = store.connect()
         _ensure_registered_model(client, candidate)
-        version = _find_version(client, candidate) or _create_version(client, candidate)
-        number = str(version.version)
+        version = _find_version(candidate) or _create_version(client, candidate)
         if store.PUBLISHED in version.tags:
-            return number, ""
-        first = _is_first(client, version)
+            return version.number, ""
+        first = _is_first(version)
         alias = aliases.CHAMPION if first else aliases.CHALLENGER
         if first:
-            aliases.write_down(client, candidate.name, number, "the first version there was")
-        name, digest = candidate.name, candidate.sha256
+            aliases.write_down(client, candidate.name, version.number, "the first version there was")
+        name, number, digest = candidate.name, version.number, candidate.sha256
         store.set_twice_if_need_be(lambda: client.set_registered_model_alias(name, alias, number))
         store.set_twice_if_need_be(lambda: client.set_model_version_tag(name, number, store.PUBLISHED, digest))
         return number, alias
 
 
 def _ensure_registered_model(client: "MlflowClient", candidate: Candidate) -> None:
-    if not client.search_registered_models(f"name = '{candidate.name}'"):
+    if not versions.registered(candidate.name):
         with store.made_once():
             client.create_registered_model(candidate.name, description=candidate.about)
 
 
-def _is_first(client: "MlflowClient", version: "ModelVersion") -> bool:
+def _is_first(version: Version) -> bool:
     """Say whether a version becomes the champion: there is none, and no other machine is about to make one.
 
     Versions before this one are looked at first: one that is complete by then has had its alias given.
     """
-    others = client.search_model_versions(f"name = '{version.name}'")
+    known = versions.registered(version.name)
     under_way = [
         other
-        for other in others
-        if int(other.version) < int(version.version)
+        for other in known
+        if int(other.number) < int(version.number)
         and store.PUBLISHED not in other.tags
-        and version.creation_timestamp - other.creation_timestamp < _UNDER_WAY_MS
+        and version.made_ms - other.made_ms < _UNDER_WAY_MS
     ]
-    return not under_way and aliases.CHAMPION not in client.get_registered_model(version.name).aliases
+    return not under_way and not any(aliases.CHAMPION in other.aliases for other in known)
 
 
-def _find_version(client: "MlflowClient", candidate: Candidate) -> "ModelVersion | None":
-    wanted = f"name = '{candidate.name}' and tags.`{MODEL_SHA}` = '{candidate.sha256}'"
-    found = sorted(client.search_model_versions(wanted), key=lambda version: int(version.version))
-    return found[0] if found else None
+def _find_version(candidate: Candidate) -> Version | None:
+    found = [version for version in versions.registered(candidate.name) if version.digest == candidate.sha256]
+    return found[-1] if found else None
 
 
-def _create_version(client: "MlflowClient", candidate: Candidate) -> "ModelVersion":
+def _create_version(client: "MlflowClient", candidate: Candidate) -> Version:
     model_id = _find_logged(client, candidate) or _log(client, candidate)
     made = client.create_model_version(
         candidate.name,
         source=f"models:/{model_id}",
         run_id=candidate.run_id,
         model_id=model_id,
-        tags={MODEL_SHA: candidate.sha256, ONNX_SHA: sha256(candidate.onnx), **candidate.tags},
+        tags={**candidate.tags, MODEL_SHA: candidate.sha256, ONNX_SHA: sha256(candidate.onnx)},
         description=candidate.description,
     )
-    earlier = _find_version(client, candidate)
-    if earlier is None or earlier.version == made.version:
-        return made
-    client.delete_model_version(made.name, made.version)  # another machine was faster
-    return earlier
+    number = str(made.version)
+    earlier = _find_version(candidate)
+    if earlier is not None and earlier.number != number:
+        client.delete_model_version(candidate.name, number)  # another machine was faster
+        return earlier
+    return versions.resolve(f"models:/{candidate.name}/{number}")
 
 
 def _find_logged(client: "MlflowClient", candidate: Candidate) -> str | None:
@@ -148,42 +147,40 @@ def _find_logged(client: "MlflowClient", candidate: Candidate) -> str | None:
 def _log(client: "MlflowClient", candidate: Candidate) -> str:
     from mlflow.entities import LoggedModelOutput
 
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / _NAME
-        _save(candidate, path)
-        logged = client.create_logged_model(
-            store.experiment_id(client, candidate.experiment),
-            name=_NAME,
-            source_run_id=candidate.run_id,
-            tags={MODEL_SHA: candidate.sha256},
-            model_type="inpainting",
-        )
-        client.log_model_artifacts(logged.model_id, str(path))
-    client.finalize_logged_model(logged.model_id, "READY")
-    client.log_outputs(candidate.run_id, [LoggedModelOutput(logged.model_id, step=0)])
-    return str(logged.model_id)
+    experiment_id = store.experiment_id(client, candidate.experiment)
+    facts: dict[str, Any] = {"tags": {MODEL_SHA: candidate.sha256}, "model_type": "inpainting"}
+    model_id = str(client.create_logged_model(experiment_id, _NAME, candidate.run_id, **facts).model_id)
+    try:
+        _upload(candidate, model_id)
+    except BaseException:
+        with suppress(Exception):  # which says less than what it follows from
+            client.delete_logged_model(model_id)
+        raise
+    client.log_outputs(candidate.run_id, [LoggedModelOutput(model_id, step=0)])
+    return model_id
 
 
-def _save(candidate: Candidate, path: Path) -> None:
-    """Write MLflow's folder of the model, then load it from there and let it answer the example, once."""
+def _upload(candidate: Candidate, model_id: str) -> None:
+    """Fill a logged model, then load it from where it now lies and let it answer the example, once."""
     import mlflow.pyfunc
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, Schema
 
     inputs = Schema([ColSpec("string", "image"), ColSpec("string", "hole")])
     example = input_example()
-    cropping = path.parent / "cropping"
-    shutil.copytree(candidate.cropping, cropping, ignore=shutil.ignore_patterns("__pycache__"))
-    mlflow.pyfunc.save_model(
-        path=str(path),
-        python_model=str(candidate.code),
-        artifacts={"model": str(candidate.model), "onnx": str(candidate.onnx), "cropping": str(cropping)},
-        signature=ModelSignature(inputs=inputs, outputs=Schema([ColSpec("string", "composite")])),
-        input_example=example,
-        # Given, so that MLflow need not start the model in another process to find them.
-        pip_requirements=[f"{name}=={installed(name).split('+')[0]}" for name in _REQUIREMENTS if _is_there(name)],
-    )
-    answer: Any = mlflow.pyfunc.load_model(str(path)).predict(example)
+    with tempfile.TemporaryDirectory() as folder:
+        cropping = Path(folder) / "cropping"
+        shutil.copytree(candidate.cropping, cropping, ignore=shutil.ignore_patterns("__pycache__"))
+        mlflow.pyfunc.log_model(
+            model_id=model_id,
+            python_model=str(candidate.code),
+            artifacts={"model": str(candidate.model), "onnx": str(candidate.onnx), "cropping": str(cropping)},
+            signature=ModelSignature(inputs=inputs, outputs=Schema([ColSpec("string", "composite")])),
+            input_example=example,
+            # Given, so that MLflow need not start the model in another process to find them.
+            pip_requirements=[f"{name}=={installed(name).split('+')[0]}" for name in _REQUIREMENTS if _is_there(name)],
+        )
+    answer: Any = mlflow.pyfunc.load_model(f"models:/{model_id}").predict(example)
     if list(answer.columns) != ["composite"] or len(answer) != 1:
         raise InputError(f"{candidate.model} answers its example with {answer!r}, not with one composite; train again")
 

@@ -150,8 +150,10 @@ class Mirror:
 
     def _finish(self, run: "Run", record: Record) -> None:
         run_id = run.info.run_id
-        summary = {f"summary/{name}": value for name, value in numbers(record.summary).items()}
-        store.log_scores(self._client, run_id, summary)
+        for name, value in numbers(
+            record.summary
+        ).items():  # facts, no curves: as metrics each would be a bar by itself
+            self._client.set_tag(run_id, f"summary.{name}", f"{value:g}")
         self._client.log_artifact(run_id, str(self._folder / RECORD_FILE))
         packages = "".join(f"{name}=={version}\n" for name, version in sorted(record.packages.items()))
         self._client.log_text(run_id, packages, "packages.txt")

@@ -1,23 +1,24 @@
-"""Reaching MLflow: which store, how patiently, and how to know what it holds without importing MLflow.
+"""Reaching MLflow: which store, how patiently, and what goes wrong there as one kind of error.
 
-The store is `MLFLOW_TRACKING_URI`, or the file `mlflow.db` in the project's root with artifacts beside it.
+Runs are at `MLFLOW_TRACKING_URI`, or in the file `mlflow.db` of the project's root with artifacts beside it; registered
+models at `MLFLOW_REGISTRY_URI`, or with the runs.
 """
 
+import errno
 import fcntl
 import logging
 import os
 import sqlite3
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 from stages.runtime import project
-from stages.runtime.errors import TrackingError
+from stages.runtime.errors import LoginError, TrackingError, without_passwords
+from stages.runtime.locks import flock
 from stages.tracking.record import Point
 
 if TYPE_CHECKING:
@@ -31,29 +32,32 @@ RECORD = "inpaint.record"
 # The process at work on a run, as `processes.named` says it: what is still RUNNING without it was abandoned.
 PROCESS = "inpaint.process"
 
-# A dead server costs seconds, where MLflow's own settings wait for minutes.
 _ENVIRONMENT = {
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",  # a dead server costs seconds, where MLflow's own setting waits for minutes
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_UV_AUTO_DETECT": "false",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "GIT_PYTHON_REFRESH": "quiet",
 }
-_URI = "MLFLOW_TRACKING_URI"
+_URI, _TIMEOUT = "MLFLOW_TRACKING_URI", "MLFLOW_HTTP_REQUEST_TIMEOUT"
+_FIRST_ANSWER_S = "10"
+# Whose exceptions say that a store, of rows or of artifacts, cannot be used; all others are ours.
+_STORES = (
+    *("mlflow", "requests", "urllib3", "http", "ssl", "sqlalchemy", "alembic"),
+    *("botocore", "boto3", "s3transfer", "azure", "google", "paramiko", "databricks"),
+)
+_REFUSED = (401, 403)
 _SQLITE = "sqlite:///"
 _METRICS_PER_BATCH = 1000
-
-_PUBLISHED_RUNS = """\
-SELECT tags.value FROM tags JOIN runs USING (run_uuid)
-WHERE tags.key = ? AND runs.lifecycle_stage = 'active' AND runs.status = 'FINISHED'"""
-_PUBLISHED_VERSIONS = """\
-SELECT tags.name, tags.value FROM model_version_tags tags JOIN model_versions USING (name, version)
-WHERE tags.key = ? AND model_versions.current_stage != 'Deleted_Internal'"""
-_RUNNING = """\
-SELECT 1 FROM runs JOIN tags USING (run_uuid)
-WHERE tags.key = ? AND runs.lifecycle_stage = 'active' AND runs.status = 'RUNNING'"""
+_ARTIFACTS = "/mlartifacts/"
+_PLACES = (
+    ("experiments", "artifact_location"),
+    ("runs", "artifact_uri"),
+    ("logged_models", "artifact_location"),
+    ("model_versions", "source"),
+    ("model_versions", "storage_location"),
+)
 
 T = TypeVar("T")
 
@@ -61,6 +65,11 @@ T = TypeVar("T")
 def uri() -> str:
     """Return where MLflow keeps its runs: anchored on the project's root, not on the working directory."""
     return os.environ.get(_URI) or f"{_SQLITE}{project.root() / 'mlflow.db'}"
+
+
+def shown() -> str:
+    """Return the same for people to read: without name and password."""
+    return without_passwords(uri())
 
 
 def database() -> Path | None:
@@ -73,56 +82,85 @@ def reached() -> Iterator[None]:
     """Do something with MLflow: quietly, and what goes wrong there comes out as one kind of error.
 
     Raises:
-        TrackingError: MLflow cannot be reached, or refuses.
+        LoginError: MLflow refuses whoever asks.
+        TrackingError: MLflow cannot be reached, or refuses for another reason.
     """
-    address = uri()
-    with _said_to_mlflow(address), warnings.catch_warnings():
+    with _environment({_URI: uri()}), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # deprecations inside MLflow's own dependencies
-        from mlflow.exceptions import MlflowException
-        from requests import RequestException
-
         for name in ("mlflow", "alembic", "sqlalchemy", "urllib3"):
             logging.getLogger(name).setLevel(logging.ERROR)
         try:
             yield
-        except (MlflowException, RequestException) as error:
-            first_line = str(error).strip().split("\n")[0]
-            raise TrackingError(f"MLflow at {address} cannot be used: {first_line[:300]}") from error
+        except Exception as error:
+            if type(error).__module__.split(".")[0] not in _STORES and not isinstance(error, ConnectionError):
+                raise
+            said = without_passwords(str(error).strip().split("\n")[0][:300])
+            if _status(error) in _REFUSED:
+                raise LoginError(
+                    f"MLflow at {shown()} refuses the login: {said}; set MLFLOW_TRACKING_USERNAME and "
+                    "MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
+                ) from error
+            raise TrackingError(f"MLflow at {shown()} cannot be used: {said}") from error
+
+
+def _status(error: Exception) -> int:
+    """Return the HTTP status that an error stands for, 0 for none."""
+    from mlflow.exceptions import MlflowException
+
+    if isinstance(error, MlflowException):
+        return int(error.get_http_status_code())  # type: ignore[no-untyped-call]
+    response = getattr(error, "response", None)
+    if isinstance(response, dict):  # of botocore
+        return int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+    return int(getattr(response, "status_code", 0) or 0)
 
 
 @contextmanager
-def _said_to_mlflow(address: str) -> Iterator[None]:
-    """Name the store to those parts of MLflow that ask the environment, whatever store a client was given."""
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Say some things to those parts of MLflow that ask the environment, whatever a client was given."""
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    before = os.environ.get(_URI)
-    os.environ[_URI] = address
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
     try:
         yield
     finally:
-        if before is None:
-            del os.environ[_URI]
-        else:
-            os.environ[_URI] = before
+        for name, earlier in before.items():
+            if earlier is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = earlier
 
 
 @contextmanager
 def locked(name: str) -> Iterator[None]:
-    """Wait for and hold a lock of the whole project: two processes never bring the same thing into MLflow at once."""
+    """Wait for and hold a lock of the whole project: two processes never bring the same thing into MLflow at once.
+
+    In a project that is read-only nothing is held: who cannot write the lock has nothing to bring.
+    """
     folder = project.root() / ".locks"
-    folder.mkdir(exist_ok=True)
-    with (folder / f"mlflow-{name}.lock").open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with ExitStack() as held:
+        try:
+            folder.mkdir(exist_ok=True)
+            file = held.enter_context((folder / f"mlflow-{name}.lock").open("a"))
+            flock(file, fcntl.LOCK_EX)
+        except OSError as error:
+            if error.errno not in (errno.EACCES, errno.EROFS, errno.EPERM):
+                raise
         yield
 
 
 def connect() -> "MlflowClient":
-    """Open the store; a new database gets its tables, once, however many processes come at the same time."""
+    """Open the store; a new database gets its tables, once, however many processes come at the same time.
+
+    A server that does not answer is given up soon; one that does may then take as long as an upload takes.
+    """
     from mlflow import MlflowClient
 
-    with locked("store"):
+    with locked("store"), _environment({_TIMEOUT: os.environ.get(_TIMEOUT, _FIRST_ANSWER_S)}):
         _make_database()
-        client = MlflowClient(tracking_uri=uri(), registry_uri=uri())
+        _keep_artifacts_at_home()
+        client = MlflowClient(tracking_uri=uri())
         client.search_experiments(max_results=1)
     return client
 
@@ -138,9 +176,36 @@ def _make_database() -> None:
     for left in path.parent.glob(f"{draft.name}*"):  # with its journal
         left.unlink()
     address = f"{_SQLITE}{draft}"
-    with _said_to_mlflow(address):
+    with _environment({_URI: address}):
         MlflowClient(tracking_uri=address, registry_uri=address).search_experiments(max_results=1)
     draft.replace(path)
+
+
+def _keep_artifacts_at_home() -> None:
+    """Have the database of a project that was moved or copied name the files beside it.
+
+    MLflow writes absolute paths down: a moved project would lose its models, and a copy publish into the original.
+
+    Raises:
+        TrackingError: the files are gone.
+    """
+    path, home = database(), project.root() / "mlartifacts"
+    if path is None or path.parent != home.parent:
+        return
+    with closing(sqlite3.connect(path, timeout=10)) as tables, tables:
+        named = {str(place) for (place,) in tables.execute("SELECT artifact_location FROM experiments")}
+        homes = {place[: place.rindex(_ARTIFACTS)] for place in named if _ARTIFACTS in place}
+        if homes and not home.is_dir():
+            raise TrackingError(
+                f"MLflow's files should be in {home}, which is not there; bring the folder back, or delete {path}: the "
+                "next dvc repro builds both anew"
+            )
+        for old in homes - {project.root().as_uri()}:
+            for table, column in _PLACES:
+                tables.execute(
+                    f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE {column} LIKE ?",  # noqa: S608
+                    (project.root().as_uri(), len(old) + 1, f"{old}{_ARTIFACTS}%"),
+                )
 
 
 def experiment_id(client: "MlflowClient", name: str) -> str:
@@ -152,7 +217,7 @@ def experiment_id(client: "MlflowClient", name: str) -> str:
     with locked("store"):
         found = client.get_experiment_by_name(name)
         if found is None:
-            artifacts = (project.root() / "mlartifacts" / name).as_uri() if uri().startswith(_SQLITE) else None
+            artifacts = _folder(name).as_uri() if uri().startswith(_SQLITE) else None
             with made_once():
                 return str(client.create_experiment(name, artifact_location=artifacts))
             found = client.get_experiment_by_name(name)
@@ -161,21 +226,10 @@ def experiment_id(client: "MlflowClient", name: str) -> str:
         return str(found.experiment_id)
 
 
-def lost_artifacts(name: str) -> Path | None:
-    """Return where a store in a file looks for an experiment's artifacts, if that folder is gone; else None.
-
-    MLflow writes absolute paths down, so a project that is moved loses them.
-
-    Raises:
-        TrackingError: MLflow cannot be reached, or refuses.
-    """
-    with reached():
-        experiment = connect().get_experiment_by_name(name)
-    location = experiment.artifact_location if experiment is not None else ""
-    if not location.startswith("file:"):
-        return None
-    path = Path(url2pathname(urlsplit(location).path))
-    return None if path.exists() or path.is_relative_to(project.root()) else path
+def _folder(name: str) -> Path:
+    folder = project.root() / "mlartifacts" / name
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 @contextmanager
@@ -202,33 +256,6 @@ def set_twice_if_need_be(setting: Callable[[], object]) -> None:
         setting()
     except MlflowException:
         setting()
-
-
-def holds(published: Iterable[str], versions: Iterable[tuple[str, str]]) -> bool:
-    """Look whether all is in the store and at rest, in milliseconds instead of the seconds that MLflow's import takes.
-
-    Reads the tables of a store in a file directly (MLflow's version, and so its schema, is pinned). "No" also when
-    it cannot tell: asking again through MLflow is then slow but sure.
-
-    Args:
-        published: `PUBLISHED` tags that active runs should have.
-        versions: (registered model, `PUBLISHED` tag) that versions should have.
-
-    Returns:
-        whether all are there and no run of ours is still marked as running.
-    """
-    path = database()
-    if path is None:
-        return False
-    try:
-        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=1)) as tables:
-            return (
-                set(published) <= {value for (value,) in tables.execute(_PUBLISHED_RUNS, (PUBLISHED,))}
-                and set(versions) <= set(tables.execute(_PUBLISHED_VERSIONS, (PUBLISHED,)))
-                and tables.execute(_RUNNING, (PROCESS,)).fetchone() is None
-            )
-    except sqlite3.Error:
-        return False
 
 
 def find_run(

@@ -6,7 +6,7 @@ with fetched(version) as folder: ...               # with its model.pt2 and mode
 
 import re
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,10 +18,11 @@ from stages.tracking import store
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-TRAINED_ON = "photographs.txt"  # among the artifacts of a training's run: hashes of what it learned from
+TRAINED_ON = "photographs.txt"  # among the artifacts of a run: SHA-256 and perceptual hash of what was learned from
 MODEL_SHA = "model_sha256"  # names a tag, also of a logged model: SHA-256 of the `model.pt2`
 ONNX_SHA = "onnx_sha256"  # names a tag: SHA-256 of the `model.onnx`
 OUTPUT = "dvc."  # begins a tag that names an output of the pipeline; its value is DVC's hash of the output
+_TEST = "test."  # begins a tag that names a score
 _URI = re.compile(r"models:/(?P<name>[^@/]+)(@(?P<alias>[^@/]+)|/(?P<number>\d+))")
 
 
@@ -49,6 +50,11 @@ class Version:
     run_id: str
     tags: Mapping[str, str]
 
+    @property
+    def scores(self) -> dict[str, float]:
+        """What it scored in the tests, as far as its tags say."""
+        return {tag.removeprefix(_TEST): float(value) for tag, value in self.tags.items() if tag.startswith(_TEST)}
+
 
 def resolve(uri: str) -> Version:
     """Find the version that a URI names now.
@@ -64,7 +70,7 @@ def resolve(uri: str) -> Version:
         if named["alias"] in version.aliases or named["number"] == version.number:
             return version
     known = ", ".join(sorted({version.name for version in registered()})) or "none"
-    raise InputError(f"{uri} is not registered at {store.uri()}; dvc repro registers models; there are: {known}")
+    raise InputError(f"{uri} is not registered at {store.shown()}; dvc repro registers models; there are: {known}")
 
 
 def registered(name: str = "") -> list[Version]:
@@ -75,10 +81,45 @@ def registered(name: str = "") -> list[Version]:
     """
     with store.reached():
         client = store.connect()
-        found = client.search_model_versions(f"name = '{_quoted(name)}'" if name else f"tags.`{MODEL_SHA}` != ''")
-        aliases = {each: _aliases(client, each) for each in {str(version.name) for version in found}}
-    versions = [_version(version, aliases) for version in found]
-    return sorted(versions, key=lambda version: (version.name, -int(version.number)))
+        found = [one for each in ([name] if name else _names(client)) for one in _versions_of(client, each)]
+    return sorted(found, key=lambda version: (version.name, -int(version.number)))
+
+
+def _names(client: "MlflowClient") -> list[str]:
+    """List registered models: those of ours, or all of a store that cannot search by tags."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        found = client.search_model_versions(f"tags.`{MODEL_SHA}` != ''")
+        return sorted({str(version.name) for version in found})
+    except MlflowException as error:
+        if error.error_code != "INVALID_PARAMETER_VALUE":
+            raise
+    return sorted(str(model.name) for model in pages(client.search_registered_models))
+
+
+def _versions_of(client: "MlflowClient", name: str) -> list[Version]:
+    """Read the versions of a registered model; of stores whose search leaves tags out, one by one."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        found = list(pages(client.search_model_versions, f"name = '{_quoted(name)}'"))
+        aliases = client.get_registered_model(name).aliases if found else {}
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return []
+    whole = [one if one.tags else client.get_model_version(name, str(one.version)) for one in found]
+    return [_version(one, aliases) for one in whole]
+
+
+def pages(search: Callable[..., Any], *words: Any) -> Iterator[Any]:
+    """Yield all that a search of MLflow's client finds, page by page."""
+    page = search(*words)
+    yield from page
+    while page.token:
+        page = search(*words, page_token=page.token)
+        yield from page
 
 
 def _quoted(name: str) -> str:
@@ -87,13 +128,9 @@ def _quoted(name: str) -> str:
     return name
 
 
-def _aliases(client: "MlflowClient", name: str) -> dict[str, str]:
-    return {alias: str(number) for alias, number in client.get_registered_model(name).aliases.items()}
-
-
-def _version(found: Any, aliases: dict[str, dict[str, str]]) -> Version:
+def _version(found: Any, aliases: Mapping[str, Any]) -> Version:
     name, number = str(found.name), str(found.version)
-    mine = tuple(sorted(alias for alias, of in aliases[name].items() if of == number))
+    mine = tuple(sorted(alias for alias, of in aliases.items() if str(of) == number))
     tags = {str(key): str(value) for key, value in found.tags.items()}
     made, description = int(found.creation_timestamp), str(found.description or "")
     return Version(name, number, tags.get(MODEL_SHA, ""), mine, made, description, str(found.run_id or ""), tags)
@@ -130,8 +167,11 @@ def fetched(version: Version) -> Iterator[Path]:
         yield folder
 
 
-def trained_on(version: Version) -> frozenset[str] | None:
-    """Return the hashes of the photographs that a version learned from, None where its run does not say.
+def trained_on(version: Version) -> dict[str, str] | None:
+    """Return the photographs that a version learned from, None where its run does not say.
+
+    Returns:
+        SHA-256 to perceptual hash, as `stages.imaging.near.as_text` writes it; "" where an earlier version did not.
 
     Raises:
         TrackingError: MLflow cannot be reached.
@@ -141,4 +181,5 @@ def trained_on(version: Version) -> frozenset[str] | None:
         if all(each.path != TRAINED_ON for each in client.list_artifacts(version.run_id)):
             return None
         path = client.download_artifacts(version.run_id, TRAINED_ON, folder)
-        return frozenset(Path(path).read_text(encoding="utf-8").split())
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+        return {digest: look for digest, _, look in (line.partition(" ") for line in lines)}

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import ExifTags, Image, ImageCms
 
-from stages.imaging.images import BadImageError, decode_image, load_hole, load_image, save_png
+from stages.imaging.images import BadImageError, decode_image, load_image, save_png
 
 H, W = 48, 64
 
@@ -136,8 +137,10 @@ def test_the_colour_profile_is_applied(pixels, tmp_path):
     assert np.array_equal(load(Image.fromarray(pixels), tmp_path, icc_profile=srgb), pixels)
     loaded = load(Image.fromarray(pixels), tmp_path, icc_profile=swapped)
     assert np.abs(loaded.astype(int) - pixels[:, :, ::-1]).max() <= 1
-    opaque = load(Image.fromarray(pixels).convert("RGBA"), tmp_path, icc_profile=swapped)
-    assert np.array_equal(opaque, loaded)
+    for mode in ("RGBA", "P", "YCbCr"):
+        picture = Image.fromarray(pixels).convert(mode)
+        wanted = load(picture.convert("RGB"), tmp_path, icc_profile=swapped)
+        assert np.array_equal(load(picture, tmp_path, "a.tif", icc_profile=swapped), wanted), mode
 
 
 def test_a_broken_or_foreign_profile_is_ignored(pixels, tmp_path):
@@ -186,6 +189,11 @@ def tiff(array: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
+def float_rgb() -> bytes:
+    tifffile.imwrite(buffer := BytesIO(), np.ones((H, W, 3), np.float32), photometric="rgb")
+    return buffer.getvalue()
+
+
 REFUSED = {
     "empty": (b"", "not_an_image"),
     "text": (b"<html>404</html>", "not_an_image"),
@@ -197,6 +205,7 @@ REFUSED = {
     "half_tiff": (encoded("TIFF")[:-500], "truncated"),
     "half_webp": (encoded("WEBP")[:-500], "corrupt"),
     "bad_crc": (bad_crc(), "corrupt"),
+    "float_rgb": (float_rgb(), "float_image"),
     "float": (tiff(np.ones((H, W), np.float32)), "float_image"),
     "int32": (tiff(np.ones((H, W), np.int32)), "bit_depth"),
     "too_large": (png(1001, 1000, 1, 0, b"\0" * 126000), "too_many_pixels"),
@@ -242,14 +251,3 @@ def test_decoding_from_memory_needs_no_name():
     assert decode_image(BytesIO(encoded("PNG")), 1).shape == (H, W, 3)
     with pytest.raises(BadImageError, match=r"^the picture: .*not a picture.* \(not_an_image\)$"):
         decode_image(BytesIO(b"text"), 1)
-
-
-def test_holes_are_white_or_black_and_128_is_white(tmp_path):
-    grey = np.full((H, W), 127, np.uint8)
-    grey[:5, :7] = 128
-    Image.fromarray(grey).save(tmp_path / "hole.png")
-    white = load_hole(tmp_path / "hole.png", "white")
-    assert white.dtype == np.uint8
-    assert white.sum() == 35
-    assert white[:5, :7].all()
-    assert np.array_equal(load_hole(tmp_path / "hole.png", "black"), 1 - white)

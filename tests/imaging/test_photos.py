@@ -8,7 +8,8 @@ import pytest
 from PIL import ExifTags, Image, ImageCms
 
 from stages.imaging.images import BadImageError
-from stages.imaging.photos import encode, open_photo, read_photo, target
+from stages.imaging.photos import encode, lost, open_photo, read_photo, target
+from tests.imaging.bad_files import deep_rgb, flipped
 
 H, W = 48, 64
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
@@ -23,11 +24,18 @@ def file_of(picture: Image.Image, kind: str = "PNG", **options: object) -> bytes
     return content.getvalue()
 
 
-def rotated(orientation: int) -> bytes:
+def camera(orientation: int, nested: bool = True) -> Image.Exif:
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = orientation
     exif[ExifTags.Base.Make] = "Camera"
-    return file_of(Image.fromarray(pixels()), exif=exif.tobytes())
+    if nested:
+        exif.get_ifd(ExifTags.IFD.Exif).update({ExifTags.Base.ISOSpeedRatings: 400, ExifTags.Base.ExifImageWidth: 9})
+        exif.get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSLatitudeRef] = "N"
+    return exif
+
+
+def rotated(orientation: int) -> bytes:
+    return file_of(Image.fromarray(pixels()), exif=camera(orientation).tobytes())
 
 
 def reopened(content: bytes) -> Image.Image:
@@ -38,21 +46,68 @@ def reopened(content: bytes) -> Image.Image:
 def test_it_is_upright_whatever_its_exif_says_and_stays_so_when_written(orientation: int) -> None:
     photo = read_photo(rotated(orientation), 1)
     assert photo.pixels.shape == ((H, W, 3) if orientation < 5 else (W, H, 3))
-    again = encode(photo, photo.pixels, "PNG", keep_exif=True)
+    again = encode(photo, "PNG", keep_exif=True)
     assert np.array_equal(read_photo(again, 1).pixels, photo.pixels)
     assert reopened(again).getexif()[ExifTags.Base.Make] == "Camera"
 
 
-def test_camera_and_place_are_private_unless_asked_for() -> None:
-    photo = read_photo(rotated(6), 1)
-    assert not dict(reopened(encode(photo, photo.pixels, "PNG")).getexif())
+XMP = b'<x:xmpmeta><rdf:Description tiff:Orientation="6" dc:title="T"/></x:xmpmeta>'
+IPTC = b"\x1c\x02\x78\x00\x07Caption"
+
+
+def told(kind: str) -> bytes:
+    """A photo turned by 90 degrees whose file says all that a file can say."""
+    resource = b"Photoshop 3.0\x008BIM\x04\x04\0\0" + len(IPTC).to_bytes(4, "big") + IPTC
+    options = {"JPEG": {"extra": b"\xff\xed" + (len(resource) + 2).to_bytes(2, "big") + resource, "comment": "Hello"}}
+    exif = camera(6)
+    if kind == "TIFF":
+        exif[700], exif[33723] = XMP, IPTC
+    return file_of(
+        Image.fromarray(pixels()), kind, exif=exif.tobytes(), xmp=XMP, dpi=(300, 300), **options.get(kind, {})
+    )
+
+
+@pytest.mark.parametrize("source", ["JPEG", "TIFF"])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF"])
+def test_camera_and_place_are_private_unless_asked_for(source: str, kind: str) -> None:
+    photo = read_photo(told(source), 1)
+    plain = reopened(encode(photo, kind))
+    assert ExifTags.Base.Make not in plain.getexif()
+    assert not {"xmp", "comment", "photoshop"} & set(plain.info)
+    kept = reopened(encode(photo, kind, keep_exif=True))
+    kept.load()
+    exif = kept.getexif()
+    assert (exif[ExifTags.Base.Make], exif.get(ExifTags.Base.Orientation, 1)) == ("Camera", 1)
+    assert exif.get_ifd(ExifTags.IFD.Exif) == {ExifTags.Base.ISOSpeedRatings: 400}
+    assert exif.get_ifd(ExifTags.IFD.GPSInfo) == {ExifTags.GPS.GPSLatitudeRef: "N"}
+    assert b'dc:title="T"' in kept.info["xmp"]
+    assert b'Orientation="6"' not in kept.info["xmp"]
+    again = read_photo(encode(photo, kind, keep_exif=True), 1).metadata
+    losing = {line.split()[3].rstrip(":") for line in lost(photo, kind, keep_exif=True)}
+    assert losing == {name for name, part in (("IPTC", again.iptc), ("comments", again.text)) if not part} - (
+        {"comments"} if source == "TIFF" else set()
+    )
+    assert again.iptc in (IPTC, b"")
+
+
+@pytest.mark.parametrize("mode", ["P", "L", "1", "RGBA", "RGB", "CMYK", "YCbCr"])
+@pytest.mark.parametrize("compression", ["raw", "tiff_lzw", "jpeg"])
+def test_a_tiff_of_any_layout_keeps_its_camera_and_its_pixels(mode: str, compression: str) -> None:
+    if compression == "jpeg" and mode not in ("L", "RGB", "CMYK"):
+        pytest.skip("no such file")
+    picture = Image.fromarray(pixels()).convert(mode)
+    photo = read_photo(file_of(picture, "TIFF", exif=camera(6, nested=False).tobytes(), compression=compression), 1)
+    kept = read_photo(encode(photo, "TIFF", keep_exif=True), 1)
+    assert np.array_equal(kept.pixels, photo.pixels)
+    assert photo.pixels.shape == (W, H, 3)
+    assert kept.metadata.exif == photo.metadata.exif != b""
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "TIFF"])
 def test_numbers_are_not_converted_and_the_profile_is_kept(kind: str) -> None:
     photo = read_photo(file_of(Image.fromarray(pixels()), icc_profile=PROFILE), 1)
     assert np.array_equal(photo.pixels, pixels())
-    written = encode(photo, photo.pixels, kind)
+    written = encode(photo, kind)
     assert reopened(written).info["icc_profile"] == PROFILE
     if kind != "JPEG":
         assert np.array_equal(np.asarray(reopened(written)), pixels())
@@ -61,30 +116,73 @@ def test_numbers_are_not_converted_and_the_profile_is_kept(kind: str) -> None:
 @pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF"])
 def test_transparency_is_kept_and_so_are_the_colours_under_it(kind: str) -> None:
     photo = read_photo(file_of(Image.fromarray(pixels(4))), 1)
-    assert np.array_equal(np.asarray(reopened(encode(photo, photo.pixels, kind))), pixels(4))
+    assert np.array_equal(np.asarray(reopened(encode(photo, kind))), pixels(4))
 
 
 def test_one_channel_stays_one_channel_to_the_bit() -> None:
     grey = pixels(1)[..., 0]
     photo = read_photo(file_of(Image.fromarray(grey)), 1)
-    written = reopened(encode(photo, photo.pixels, "PNG"))
+    written = reopened(encode(photo, "PNG"))
     assert written.mode == "L"
     assert np.array_equal(np.asarray(written), grey)
 
 
-@pytest.mark.parametrize(("mode", "said"), [("CMYK", "CMYK pixels converted"), ("I;16", "I;16 pixels converted")])
-def test_what_cannot_be_kept_is_converted_and_said(mode: str, said: str) -> None:
-    picture = Image.new(mode, (W, H)) if mode == "CMYK" else Image.fromarray(np.full((H, W), 40000, np.uint16))
-    photo = read_photo(file_of(picture, "TIFF"), 1)
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_grey_of_sixteen_bits_stays_so(kind: str) -> None:
+    deep = np.random.default_rng(0).integers(0, 65536, (H, W)).astype(np.uint16)
+    photo = read_photo(file_of(Image.fromarray(deep), kind), 1)
+    assert np.array_equal(np.asarray(reopened(encode(photo, kind))), deep)
+    assert reopened(encode(photo, "JPEG")).mode == "L"
+    assert lost(photo, "JPEG") == ["JPEG holds 8 bits a channel: 16 become 8"]
+
+
+def cmyk() -> bytes:
+    return file_of(Image.new("CMYK", (W, H)), "TIFF")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (cmyk(), "CMYK pixels converted to sRGB"),
+        (deep_rgb("PNG"), "16 bits a channel become 8"),
+        (deep_rgb("TIFF"), "16 bits a channel become 8"),
+        (flipped(file_of(Image.fromarray(pixels()), "JPEG"), 2000), "the file is damaged"),
+    ],
+)
+def test_what_cannot_be_kept_is_converted_and_said(content: bytes, said: str) -> None:
+    photo = read_photo(content, 1)
     assert photo.pixels.shape == (H, W, 3)
     assert said in photo.notes[0]
+
+
+@pytest.mark.parametrize("subsampling", [0, 1, 2])
+@pytest.mark.parametrize("quality", [30, 75, 98])
+def test_a_jpeg_keeps_its_own_quality_and_density(quality: int, subsampling: int) -> None:
+    smooth = Image.fromarray(pixels()).resize((300, 200))
+    content = file_of(smooth, "JPEG", quality=quality, subsampling=subsampling, dpi=(300, 200))
+    photo = read_photo(content, 1)
+    again = encode(photo, "JPEG")
+    assert 0.95 < len(again) / len(content) < 1.05
+    assert reopened(again).info["dpi"] == (300, 200)
+    own, other = (read_photo(each, 1).pixels.astype(int) for each in (again, encode(photo, "JPEG", quality=95)))
+    assert np.abs(own - photo.pixels).mean() < 1.2 * np.abs(other - photo.pixels).mean() + 0.1
+
+
+def test_a_lossy_webp_does_not_become_ten_times_as_large() -> None:
+    smooth = Image.fromarray(pixels()).resize((300, 200))
+    for options, most in (({"quality": 75}, 2.0), ({"lossless": True}, 1.3)):
+        content = file_of(smooth, "WEBP", **options)
+        photo = read_photo(content, 1)
+        again = encode(photo, "WEBP")
+        assert len(again) < most * len(content)
+        assert np.array_equal(read_photo(again, 1).pixels, photo.pixels) == ("lossless" in options)
 
 
 def test_of_several_frames_the_first_is_taken_and_that_is_said() -> None:
     frames = [Image.new("RGB", (W, H), colour) for colour in ("red", "blue")]
     photo = read_photo(file_of(frames[0], "TIFF", save_all=True, append_images=frames[1:]), 1)
     assert photo.pixels[0, 0].tolist() == [255, 0, 0]
-    assert photo.notes == ("the first of 2 frames",)
+    assert photo.notes == ("the first of several frames",)
 
 
 @pytest.mark.parametrize(

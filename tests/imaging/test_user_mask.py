@@ -1,6 +1,9 @@
 """The hole that a person gives: white or black, painted or transparent, or boxes; what looks wrong is said."""
 
+import subprocess
+import sys
 from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +14,7 @@ from stages.imaging.photos import read_photo
 from stages.imaging.user_mask import boxed, check_size, parse_boxes, read_hole, transparent
 from stages.runtime.errors import InputError
 
+ROOT = Path(__file__).parents[2]
 H, W = 40, 60
 HOLE = np.zeros((H, W), bool)
 HOLE[10:20, 30:50] = True
@@ -29,21 +33,50 @@ def painted(white: np.ndarray) -> np.ndarray:
 def test_a_picture_of_either_polarity(hole_is: str, white: np.ndarray) -> None:
     given = read_hole(file_of(painted(white)), hole_is, 1)
     assert np.array_equal(given.missing, HOLE)
-    assert (given.source, given.warnings) == ("brightness", ())
+    assert (given.source, given.warnings) == (f"brightness ({hole_is} is missing)", ())
 
 
 def test_white_begins_at_128() -> None:
     assert read_hole(file_of(np.uint8([[127, 128]])), "white", 1).missing.tolist() == [[False, True]]
 
 
-def test_a_painted_layer_is_read_by_its_transparency_but_an_opaque_one_by_its_brightness() -> None:
+@pytest.mark.parametrize(
+    ("hole_is", "painted_on", "source"),
+    [("white", HOLE, "transparency (opaque is missing)"), ("black", ~HOLE, "transparency (transparent is missing)")],
+)
+def test_a_layer_is_read_by_its_transparency_but_an_opaque_one_by_its_brightness(
+    hole_is: str, painted_on: np.ndarray, source: str
+) -> None:
     layer = np.zeros((H, W, 4), np.uint8)
-    layer[..., 3] = painted(HOLE)
-    given = read_hole(file_of(layer), "white", 1)
+    layer[..., 3] = painted(painted_on)
+    given = read_hole(file_of(layer), hole_is, 1)
     assert np.array_equal(given.missing, HOLE)
-    assert given.source == "transparency"
-    opaque = np.dstack([*[painted(HOLE)] * 3, np.full((H, W), 255, np.uint8)])
-    assert read_hole(file_of(opaque), "white", 1).source == "brightness"
+    assert given.source == source
+    opaque = np.dstack([*[painted(painted_on)] * 3, np.full((H, W), 255, np.uint8)])
+    assert np.array_equal(read_hole(file_of(opaque), hole_is, 1).missing, HOLE)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "CMYK", "I;16"])
+@pytest.mark.parametrize("hole_is", ["white", "black"])
+def test_pictures_of_holes_of_every_mode_are_read_alike(mode: str, hole_is: str) -> None:
+    white = HOLE if hole_is == "white" else ~HOLE
+    picture = Image.fromarray(painted(white)).convert("RGB" if mode in ("CMYK", "P") else "L")
+    picture = Image.fromarray(painted(white).astype(np.uint16) * 257) if mode == "I;16" else picture.convert(mode)
+    picture.save(content := BytesIO(), "TIFF")
+    assert np.array_equal(read_hole(content.getvalue(), hole_is, 1).missing, HOLE)
+
+
+def test_a_picture_of_a_hole_takes_few_bytes_a_pixel(tmp_path: Path) -> None:
+    side = 4000
+    Image.new("RGB", (side, side)).save(tmp_path / "hole.png")
+    program = (
+        "import resource, sys; from stages.imaging.user_mask import open_hole; "
+        "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024; "
+        "before = peak(); open_hole(sys.argv[1], 'white', 99); print(peak() - before)"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path / "hole.png")]
+    taken = int(subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout)
+    assert taken < 9 * side**2
 
 
 def test_the_photos_own_transparency() -> None:

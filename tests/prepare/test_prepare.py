@@ -51,7 +51,7 @@ def test_the_manifest_says_where_each_tile_lies_and_where_it_is_from(project, ca
     table = manifest()
     assert table.columns.tolist() == [
         *("id", "split", "shard", "row", "photo", "source", "kind", "converted"),
-        *("x0", "y0", "x1", "y1", "scale", "group"),
+        *("x0", "y0", "x1", "y1", "scale", "group", "perceptual_hash"),
     ]
     assert table["id"].is_unique
     assert table.groupby("source").size().eq(9).all()

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stages.comparing.bootstrap import Resamples
+from stages.comparing.bootstrap import Estimate, Resamples
 from stages.report.comparison import (
     all_scores,
     as_table,
@@ -12,7 +12,9 @@ from stages.report.comparison import (
     differences,
     differences_table,
     find_headline,
+    interval_strips,
     scores_of,
+    title,
 )
 from stages.report.reading import Evaluation
 
@@ -72,6 +74,27 @@ def test_the_headline_admits_that_a_classical_method_won():
     assert [gain.over for gain in headline.gains] == ["mean fill", "pconv augmented, the best trained model"]
 
 
+@pytest.mark.parametrize(
+    ("tied", "said"),
+    [
+        ([], "a fills best on 4 photographs"),
+        (["b"], "a and b tie on 4 photographs"),
+        (["b", "c"], "a, b and c tie on 4 photographs"),
+        (["b", "c", "d"], "Four methods tie on 4 photographs"),
+    ],
+)
+def test_a_title_says_who_won_or_that_nobody_did(tied, said):
+    assert title("a", tied, "fills best", "on 4 photographs") == said
+
+
+def test_strips_share_one_scale():
+    first, second = interval_strips([Estimate(15, 10, 20), Estimate(25, 20, 30)])
+    assert (first.low, first.mean, first.high, second.low, second.high) == (0, 25, 50, 50, 100)
+    around, above = interval_strips([Estimate(0, -1, 1), Estimate(3, 2, 4)], zero=True)
+    assert around.mean == around.zero == above.zero == 20
+    assert interval_strips([Estimate(5, 5, 5)])[0].mean == 0
+
+
 def test_mean_fill_is_not_named_twice_and_a_lone_method_beats_nobody():
     methods = [evaluation("mean", 15), evaluation("unet", 22, trained=True)]
     gains = find_headline(methods, resamples(methods[0])).gains
@@ -112,9 +135,9 @@ def test_less_is_better_where_it_is():
     methods = [evaluation("low", 10), evaluation("high", 30)]
     low, high = (
         {s.name: c for s, c in zip(scores_of(methods), row, strict=True)}
-        for row in all_scores(methods, resamples(methods[0]))
+        for row in all_scores(methods, resamples(methods[0]), scores_of(methods))
     )
-    less = {"hole_l1_percent", "l1_percent", "milliseconds", "sharpness"}  # sharpness: 1 is nearer to 1 than 3
+    less = {"hole_l1_percent", "l1_percent", "sharpness"}  # sharpness: 1 is nearer to 1 than 3; times are not compared
     assert {name for name, cell in low.items() if cell.best} == less
     assert {name for name, cell in high.items() if cell.best} == {"hole_psnr", "psnr", "ssim", "raw_psnr"}
     assert high["ssim"].text == "3.0000"

@@ -1,5 +1,6 @@
 """The page as a reader has it, in a real browser."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -41,6 +42,12 @@ def page(browser: Browser, report: Path, request: pytest.FixtureRequest) -> Iter
 
 def test_the_page_is_no_wider_than_the_screen(page: Page) -> None:
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true })")
+    page.evaluate("document.querySelectorAll('.switch').forEach((one) => one.click())")
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    cut = """[...document.querySelectorAll('section *')].filter((one) => one.scrollWidth > one.clientWidth + 1
+      && getComputedStyle(one).overflowX === 'hidden').length"""
+    assert page.evaluate(cut) == 0  # what is wider than its box can be scrolled to
     broken = "[...document.images].filter((image) => image.getAttribute('src') && !image.naturalWidth).length"
     assert page.evaluate(broken) == 0
 
@@ -51,53 +58,101 @@ def test_light_and_dark_differ(page: Page) -> None:
     assert (paper == "rgb(20, 24, 29)") == dark
 
 
+def open_all(page: Page) -> None:
+    page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true })")
+
+
+def test_a_table_shows_its_main_columns_and_all_of_them_when_asked(page: Page) -> None:
+    raw = page.locator("#tiles th", has_text="raw PSNR")
+    expect(raw).to_be_hidden()
+    expect(page.locator("#photographs tr", has_text="grey net without detail")).to_be_hidden()
+    page.locator("#tiles .switch").check()
+    page.locator("#photographs .switch").check()
+    expect(raw).to_be_visible()
+    expect(page.locator("#photographs tr", has_text="grey net without detail")).to_be_visible()
+
+
+def test_the_first_row_of_photographs_is_large_and_slides(page: Page) -> None:
+    figure = page.locator(".trio figure").first
+    box = figure.locator(".stack").bounding_box()
+    assert box["width"] > 300
+    figure.locator("input").click(position={"x": 0.25 * box["width"], "y": 9})
+    assert figure.locator(".stack").evaluate("(one) => parseFloat(one.style.getPropertyValue('--cut'))") in range(
+        20, 31
+    )
+    expect(figure.locator("[data-other='the hole']")).to_be_visible()
+    page.locator(".controls select").select_option("the original")
+    expect(figure.locator("[data-other='the hole']")).to_be_hidden()
+    expect(figure.locator("[data-other='the original']")).to_be_visible()
+
+
+def test_charts_say_their_values_and_are_readable(page: Page) -> None:
+    chart = page.locator("#ratio .chart").first
+    assert chart.locator("use title").first.text_content().startswith("grey net: -")
+    paper = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    for text in chart.locator("text").all():
+        assert contrast(text.evaluate("(one) => getComputedStyle(one).fill"), paper) > 3
+
+
+def contrast(one: str, other: str) -> float:
+    """Return the WCAG contrast of two colours of CSS."""
+    shares = [[int(part) / 255 for part in re.findall(r"\d+", colour)[:3]] for colour in (one, other)]
+    linear = [[part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in of] for of in shares]
+    dark, light = sorted(0.2126 * red + 0.7152 * green + 0.0722 * blue for red, green, blue in linear)
+    return (light + 0.05) / (dark + 0.05)
+
+
 def test_a_click_shows_a_picture_large_and_keys_move_between_methods(page: Page) -> None:
-    page.locator("#gallery .pictures button").nth(2).click()
+    open_all(page)
+    page.locator("#gallery .row button").nth(2).click()
     viewer = page.locator("#viewer")
-    expect(viewer).to_be_visible()
+    expect(viewer).to_be_focused()  # the arrow keys are for the picture, not for a button
     assert viewer.locator(".after").bounding_box()["width"] > 250
-    expect(viewer.locator("figcaption")).to_contain_text("mean:")
+    caption, width = viewer.locator("figcaption"), viewer.bounding_box()["width"]
+    expect(caption).to_contain_text("mean:")
     page.keyboard.press("ArrowRight")
-    expect(viewer.locator("figcaption")).to_contain_text("telea:")
+    expect(caption).to_contain_text("telea:")
     page.keyboard.press("ArrowDown")
-    expect(viewer.locator("figcaption")).to_contain_text("pair 10b0000")
+    expect(caption).to_contain_text("pair 10b0000")
+    assert viewer.bounding_box()["width"] == width
     page.keyboard.press("Escape")
     expect(viewer).to_be_hidden()
 
 
 def test_the_slider_lays_an_answer_over_image_or_target(page: Page) -> None:
-    buttons = page.locator("#gallery .pictures button")
+    open_all(page)
+    buttons = page.locator("#gallery .row button")
     buttons.nth(3).click()
-    before, slider = page.locator(".before"), page.locator(".slide input")
+    viewer = page.locator("#viewer")
+    before, slider = viewer.locator(".before"), viewer.locator("input")
     assert before.get_attribute("src") == buttons.nth(1).locator("img").get_attribute("src")
     slider.fill("20")
-    assert before.evaluate("(element) => element.style.clipPath") == "inset(0px 80% 0px 0px)"
-    page.locator(".slide select").select_option("target")
+    assert "80%" in before.evaluate("(one) => getComputedStyle(one).clipPath")
+    viewer.locator("select").select_option("target")
     assert before.get_attribute("src") == buttons.nth(0).locator("img").get_attribute("src")
     page.get_by_role("button", name="Picture to the left").click()
     page.get_by_role("button", name="Picture to the left").click()
-    expect(page.locator(".slide")).to_be_hidden()  # a target or an image has nothing to be compared with
+    expect(slider).to_be_hidden()  # a target or an image has nothing to be compared with
 
 
-def test_a_photograph_is_shown_in_its_own_shape_and_smoothly(page: Page) -> None:
-    buttons = page.locator("#photographs .pictures button")
+def test_a_photograph_is_shown_in_its_own_shape(page: Page) -> None:
+    open_all(page)
+    buttons = page.locator("#photographs .row button")
     for number, (width, height) in ((2, PHOTOGRAPH), (8, PHOTOGRAPH[::-1])):  # the first is upright, the second is not
         buttons.nth(number).click()
-        after = page.locator("#viewer .after")
-        box = after.bounding_box()
+        box = page.locator("#viewer .after").bounding_box()
         assert box["width"] / box["height"] == pytest.approx(width / height, rel=0.02)
         assert box["height"] < 850
-        assert after.evaluate("(element) => getComputedStyle(element).imageRendering") == "auto"
         expect(page.locator("#viewer figcaption")).to_contain_text("mean:")
         page.keyboard.press("Escape")
-    page.locator("#gallery .pictures button").nth(2).click()
-    box = page.locator("#viewer .after").bounding_box()
-    assert box["width"] == pytest.approx(box["height"], rel=0.02)
 
 
-def test_worst_cases_open_too_and_stay_among_themselves(page: Page) -> None:
-    worst = page.locator("#worst .pictures")
+def test_worst_cases_stand_beside_the_best_classical_answer_and_stay_among_themselves(page: Page) -> None:
+    open_all(page)
+    worst = page.locator("#worst .gallery")
     assert worst.count() == len(METHODS)
+    for number, labels in ((1, ["target", "image", "telea"]), (2, ["target", "image", "grey net", "telea"])):
+        assert worst.nth(number).locator(".row").first.locator("figcaption span").all_text_contents() == labels
     worst.nth(1).locator("button").nth(2).click()
     expect(page.locator("#viewer figcaption")).to_contain_text("telea:")
     page.keyboard.press("ArrowRight")

@@ -47,7 +47,7 @@ def test_a_model_without_its_texture_is_a_line_of_its_own_and_no_rival() -> None
     assert headline.best.label == "net"
     assert headline.tied == []
     assert headline.highest.label == "net without detail"
-    assert [line.cells[0].text for line in lines(one, {"net": "a", "telea": "b"})] == ["1.200", "0.900", "1.300"]
+    assert [line.cells[0].text for line in lines(one, {"net": "a", "telea": "b"})] == ["0.900", "1.200", "1.300"]
     assert as_table(one)[["name", "perceptual_low"]].round(6).to_numpy().tolist() == [
         ["net", 1.2], ["net without detail", 0.9], ["telea", 1.3]
     ]  # fmt: skip

@@ -26,6 +26,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     (tmp_path / "params.yaml").write_text("publish: {experiment: photographs}\n")
+    subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
     return tmp_path
 
 
@@ -75,8 +76,6 @@ def test_what_is_stale_is_found_and_mended(project: Path) -> None:
 
 
 def test_gits_locks_are_named_and_left_alone(project: Path) -> None:
-    subprocess.run(["git", "init", "-q"], cwd=project, check=True)
-    assert said() == []
     lock = project / ".git/index.lock"
     lock.touch()
     assert said() == [".git/index.lock is there, and every commit ends there"]
@@ -126,20 +125,3 @@ def test_runs_that_a_kill_left_running_are_settled(project: Path) -> None:
     doctor.cure(Path())
     assert [run.info.status for run in Seen().runs()] == ["KILLED"]
     assert said() == []
-
-
-def test_a_project_that_was_moved_hears_where_its_artifacts_are_sought(project: Path, tmp_path: Path) -> None:
-    write_database(project)
-    write_record(project / "record", status="running")
-    Mirror(project / "record", "photographs").update()
-    moved = tmp_path / "moved"
-    moved.mkdir()
-    (project / "mlartifacts").rename(moved / "mlartifacts")
-    for name in ("mlflow.db", "params.yaml"):
-        (project / name).rename(moved / name)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(moved)
-        patch.setenv("DVC_ROOT", str(moved))
-        (finding,) = [one for one in doctor.examine(Path()) if one.advice]
-    assert "was the project moved?" in finding.what
-    assert "the next dvc repro builds it anew" in finding.advice

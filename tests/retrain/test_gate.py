@@ -93,20 +93,20 @@ def test_photographs_that_the_champion_was_trained_on_are_left_out_and_that_is_s
     # The champion is far better on those it has seen, and worse elsewhere.
     champion = scores(lambda t: np.where(t["photo"].isin(learned), 9.0, -0.5), seed=1)
     assert not judge(scores(), present(scores=champion)).promoted
-    decision = judge(scores(), present(scores=champion, trained_on=learned))
+    decision = judge(scores(), present(scores=champion, seen=learned))
     assert decision.promoted
     assert decision.pairs == 180
     assert "was trained on 10 of the 40 test photographs, which are left out" in decision.notes[0]
 
 
 def test_a_champion_that_has_seen_every_test_photograph_cannot_be_compared() -> None:
-    decision = judge(scores(lambda t: 5.0), present(trained_on=frozenset(scores()["photo"])))
+    decision = judge(scores(lambda t: 5.0), present(seen=frozenset(scores()["photo"])))
     assert not decision.promoted
     assert "trained on all test photographs" in decision.reason
 
 
 def test_where_nobody_knows_what_the_champion_has_seen_that_is_said() -> None:
-    assert "may have seen test ones" in judge(scores(lambda t: 0.5), present(trained_on=None)).notes[0]
+    assert "may have seen test ones" in judge(scores(lambda t: 0.5), present(seen=None)).notes[0]
 
 
 @pytest.mark.parametrize(
@@ -176,7 +176,7 @@ def test_photographs_that_the_champion_was_trained_on_do_not_count() -> None:
     champion = photographs().assign(hole_psnr=lambda t: np.where(t["photo"].isin(learned), 30.0, 18.0))
     known = {"photographs": photographs()}
     assert not judge(scores(lambda t: 0.5), present(photographs=champion), **known).promoted
-    assert judge(scores(lambda t: 0.5), present(photographs=champion, trained_on=learned), **known).promoted
+    assert judge(scores(lambda t: 0.5), present(photographs=champion, seen=learned), **known).promoted
 
 
 def test_a_classical_method_is_a_floor_where_the_params_ask_for_it() -> None:

@@ -25,6 +25,14 @@ def test_only_files_that_have_settled_are_taken(tmp_path: Path) -> None:
     assert inbox.waiting(tmp_path / "nothing") == []
 
 
+def test_few_files_wait_for_more_but_not_for_ever(tmp_path: Path) -> None:
+    few = [put(tmp_path / "a.jpg"), put(tmp_path / "b.jpg")]  # photographs of long ago that came just now
+    came = few[0].lstat().st_ctime
+    assert not inbox.is_worth_it(few, least=3, days=1, now=came + 80_000)
+    assert inbox.is_worth_it(few, least=2, days=1, now=came)
+    assert inbox.is_worth_it(few, least=3, days=1, now=came + 90_000)
+
+
 def test_a_camera_whose_clock_is_ahead_is_not_waited_for(tmp_path: Path) -> None:
     ahead = put(tmp_path / "a.jpg")
     now = time.time()

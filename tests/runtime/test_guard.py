@@ -182,3 +182,11 @@ def test_a_folder_that_cannot_be_written_is_named(folder: Path) -> None:
     Path(".locks").write_text("a file where the folder should be")
     with pytest.raises(InputError, match="cannot write in"), guard.only_one("prepare"):
         pass
+
+
+def test_a_file_system_without_locks_is_said_in_words(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("fcntl.flock", lambda *_: fail(OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))))
+    assert guard.run("masks", lambda: None) == 2
+    assert ".lock: this file system has no locks (No locks available)" in capsys.readouterr().err

@@ -35,7 +35,7 @@ def test_nonsense_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is one")
 def test_a_missing_gpu_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("INPAINT_DEVICE", "cuda")
-    with pytest.raises(InputError, match="torch finds no CUDA device here; unset it to use the CPU"):
+    with pytest.raises(InputError, match="torch finds no CUDA device here; cpu is always there"):
         machine.device()
 
 
@@ -45,3 +45,8 @@ def test_what_the_environment_says_counts(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("INPAINT_WORKERS", "3")
     assert (machine.device(), machine.precision(), machine.workers()) == ("cpu", "32-true", 3)
     assert machine.loader_workers() == 0
+
+
+def test_a_device_that_is_asked_for_and_is_not_here_is_refused() -> None:
+    with pytest.raises(InputError, match="the device is 'cuda:99', but"):
+        machine.device("cuda:99")

@@ -2,21 +2,24 @@
 
 import json
 import re
+from base64 import b64decode, b64encode
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from io import BytesIO
-from threading import Event
 
 import numpy as np
+import psutil
 import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
-from stages.inpainting.cropping import Filler, Settings
-from stages.inpainting.inpainter import About, Inpainter, load
+from stages.inpainting.cropping import Settings
+from stages.inpainting.inpainter import load
 from stages.serving.app import create_app
-from stages.serving.contract import Limits
+from stages.serving.limits import Limits
 from stages.serving.model_manager import ModelManager
+from stages.serving.request_guard import Access
 from tests.tracked import wait_for
 
 H, W = 120, 180
@@ -43,10 +46,7 @@ HOLE = png(np.where(MISSING, 255, 0).astype(np.uint8))
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[TestClient]:
-    served = ModelManager(["telea", "biharmonic"], None, 60)
-    served.load_first()
-    with TestClient(create_app(served, LIMITS, HOSTS), raise_server_exceptions=False) as client:
-        wait_for(lambda: len(served.names()) == 2, 30)
+    with server(LIMITS, "telea", "biharmonic") as client:
         yield client
 
 
@@ -73,6 +73,18 @@ def test_a_mask_is_a_hole(client: TestClient) -> None:
     assert answer.content == ask(client).content
     both = client.post("/v1/inpaint", files={"image": photo, "mask": hole, "hole": hole})
     assert (both.status_code, both.json()["error"]) == (422, "bad_request")
+
+
+def test_json_with_base64_says_the_same_as_a_form(client: TestClient) -> None:
+    encoded = {name: b64encode(content).decode() for name, content in (("image", png(PHOTO)), ("mask", HOLE))}
+    answer = client.post("/v1/inpaint/json", json=encoded | {"feather": 5})
+    assert answer.status_code == 200
+    said = answer.json()
+    assert b64decode(said["image"]) == ask(client, feather=5).content
+    assert (said["media_type"], said["model"]["name"], said["report"]["hole_share"]) == ("image/png", "telea", 0.037037)
+    for wrong in ({"image": "x"}, {"grwo": 2}):
+        refused = client.post("/v1/inpaint/json", json=encoded | wrong)
+        assert (refused.status_code, refused.json()["error"]) == (422, "bad_request")
 
 
 def test_texture_is_copied_where_it_is_asked_for(client: TestClient) -> None:
@@ -120,6 +132,22 @@ def test_patches_laid_on_the_photo_are_the_whole_answer(client: TestClient) -> N
     assert np.array_equal(pixels(on_it.content), pixels(ask(client, png(whole), None, boxes="5,5,20,20").content))
 
 
+def test_holes_that_stand_apart_travel_apart_and_so_do_their_patches(client: TestClient) -> None:
+    """What the page does with two strokes in a large photo."""
+    photo = np.tile(PHOTO, (3, 3, 1))
+    small = png(np.full((20, 30), 255, np.uint8))
+    files = [("image", png(photo)), ("hole", small), ("hole", small)]
+    answer = client.post("/v1/inpaint", files=files, data={"hole_at": "10,20 400,300", "format": "patches"})
+    patches = answer.json()["patches"]
+    assert [(each["left"], each["top"]) for each in patches] == [(10, 20), (400, 300)]
+    laid = photo.copy()
+    for patch in patches:
+        filled = pixels(b64decode(patch["image"]))
+        laid[patch["top"] : patch["top"] + 20, patch["left"] : patch["left"] + 30] = filled
+    whole = ask(client, png(photo), None, boxes="10,20,40,40 400,300,430,320")
+    assert np.array_equal(laid, pixels(whole.content))
+
+
 def test_profile_transparency_and_format_are_the_photos(client: TestClient) -> None:
     profile = b"\0" * 36 + b"acsp" + b"\0" * 88
     answer = Image.open(BytesIO(ask(client, png(PHOTO, icc_profile=profile)).content))
@@ -146,7 +174,10 @@ def test_an_empty_hole_gives_the_photo_back(client: TestClient) -> None:
         ({"hole": None, "boxes": "1,2,3"}, 422, "unusable_hole", "left,top,right,bottom"),
         ({"grow": 65}, 422, "bad_request", "grow"),
         ({"max_side": 3}, 422, "bad_request", "`max_side` should be 0 or at least 64"),
+        ({"max_side": 5000}, 422, "bad_request", "`max_side` should be at most 2828 on this machine"),
+        ({"grwo": 2}, 422, "bad_request", "grwo: Extra inputs are not permitted"),
         ({"patches_at": "1,1"}, 422, "bad_request", "0 patches came with 1 places"),
+        ({"hole_at": "1,1 2,2"}, 422, "bad_request", "1 hole came with 2 places in `hole_at`"),
         ({"model": "gone"}, 404, "unknown_model", "'gone' is not served; there are: telea"),
     ],
 )
@@ -190,12 +221,21 @@ def test_its_documentation_asks_nobody_else(client: TestClient) -> None:
 
 
 def test_strangers_are_kept_out(client: TestClient) -> None:
-    assert client.get("/healthz", headers={"Host": "evil.example"}).json()["error"] == "invalid_host"
+    assert client.get("/healthz", headers={"Host": "evil.example"}).status_code == 400
     foreign = client.post("/v1/inpaint", headers={"Origin": "https://evil.example"})
     assert (foreign.status_code, foreign.json()["error"]) == (403, "foreign_origin")
-    own = client.get("/healthz", headers={"Origin": "http://testserver:8000"})
+    other_port = {"Origin": "http://testserver:8000"}
+    assert client.get("/healthz", headers=other_port).status_code == 403
+    own = client.get("/healthz", headers=other_port | {"Host": "testserver:8000"})
     assert own.status_code == 200
     assert "access-control-allow-origin" not in own.headers
+
+
+def test_every_answer_says_what_a_browser_may_do_with_it(client: TestClient) -> None:
+    for path in ("/", "/docs", "/v1/model", "/nowhere", "/v1/examples/coffee.png"):
+        headers = client.get(path).headers
+        assert "frame-ancestors 'none'" in headers["content-security-policy"]
+        assert headers["x-content-type-options"] == "nosniff"
 
 
 def chunks(size: int) -> Iterator[bytes]:
@@ -215,45 +255,145 @@ def test_a_body_of_unsaid_length_is_counted_as_it_comes(client: TestClient) -> N
     assert (answer.status_code, answer.json()["error"]) == (413, "too_large")
 
 
-def held(limits: Limits) -> tuple[TestClient, Event, Event]:
-    """A server whose model answers only when it is let go."""
-    begun, go_on = Event(), Event()
-
-    def fill(image: np.ndarray, missing: np.ndarray) -> np.ndarray:
-        begun.set()
-        go_on.wait(30)
-        return np.full(image.shape, 0.5, np.float32)
-
-    served = ModelManager(["held"], None, 60)
-    served._loaded = {"held": Inpainter(Filler(fill, 256, 100), About("held"))}
-    return TestClient(create_app(served, limits, HOSTS)), begun, go_on
+@contextmanager
+def server(limits: Limits, *models: str, access: Access = Access(HOSTS), root_path: str = "") -> Iterator[TestClient]:  # noqa: B008
+    served = ModelManager([*models] or ["telea"], None, 60, limits)
+    served.load_first()
+    with TestClient(create_app(served, limits, access), raise_server_exceptions=False, root_path=root_path) as client:
+        wait_for(lambda: len(served.names()) == (len(models) or 1), 30)
+        yield client
 
 
-def test_who_comes_to_a_full_queue_is_told_when_to_come_again() -> None:
-    client, begun, go_on = held(Limits(queue=1, timeout_s=20))
-    with ThreadPoolExecutor(2) as pool, client:
-        first = pool.submit(ask, client)
-        assert begun.wait(10)
-        second = pool.submit(ask, client)
-        wait_for(lambda: len(client.app.state.turns._tasks) == 2, 10)
-        refused = ask(client)
-        go_on.set()
+def process(client: TestClient) -> psutil.Process:
+    """The process that decodes and fills."""
+    return psutil.Process(client.app.state.served.worker()._process.pid)
+
+
+def test_who_comes_to_a_full_queue_is_told_so_before_a_body_is_read() -> None:
+    with ThreadPoolExecutor(2) as pool, server(Limits(queue=1, timeout_s=60)) as client:
+        filler = process(client)
+        filler.suspend()
+        waiting = [pool.submit(ask, client) for _ in range(2)]
+        wait_for(lambda: client.app.state.queue.places.borrowed_tokens == 2, 10)
+        refused = ask(client, b"no picture, of which nobody looks")
+        filler.resume()
         assert (refused.status_code, refused.json()["error"]) == (503, "busy")
         assert refused.headers["retry-after"] == "1"
-        assert (first.result(20).status_code, second.result(20).status_code) == (200, 200)
+        assert [each.result(30).status_code for each in waiting] == [200, 200]
 
 
-def test_an_answer_that_takes_too_long_is_given_up_and_the_server_goes_on() -> None:
-    client, _, go_on = held(Limits(timeout_s=0.3))
-    with client:
+def test_what_takes_too_long_is_ended_and_the_server_goes_on() -> None:
+    with server(Limits(timeout_s=1.5)) as client:
+        filler = process(client)
+        filler.suspend()
         late = ask(client)
         assert (late.status_code, late.json()["error"]) == (503, "too_slow")
         assert late.headers["retry-after"] == "5"
-        go_on.set()
+        assert not filler.is_running()
+        wait_for(lambda: client.app.state.served.worker() is not None, 30)
         assert ask(client).status_code == 200
 
 
+def test_a_process_that_is_killed_costs_one_request() -> None:
+    with ThreadPoolExecutor(1) as pool, server(Limits(timeout_s=60)) as client:
+        filler = process(client)
+        filler.suspend()
+        answer = pool.submit(ask, client)
+        wait_for(lambda: client.app.state.queue.places.borrowed_tokens == 1, 10)
+        filler.kill()
+        said = answer.result(30)
+        assert (said.status_code, said.json()["error"]) == (500, "failed")
+        assert "SIGKILL" in said.json()["detail"]
+        assert ask(client).status_code == 200
+
+
+def test_a_fill_that_takes_more_memory_than_there_is_costs_one_request() -> None:
+    """A biharmonic fill solves an equation with one unknown a missing pixel."""
+    photo = np.zeros((1000, 1000, 3), np.uint8)
+    hole = np.zeros((1000, 1000), np.uint8)
+    hole[::2] = 255
+    limits = Limits(memory_bytes=200_000_000, timeout_s=60)
+    with server(limits, "biharmonic") as client:
+        answer = ask(client, png(photo), png(hole), max_side=limits.most_side)
+        assert (answer.status_code, answer.json()["error"]) == (413, "too_much_memory")
+        assert ask(client).status_code == 200
+
+
+def test_all_pictures_of_a_request_are_counted_before_one_is_decoded(client: TestClient) -> None:
+    whole = png(np.zeros((700, 700, 3), np.uint8))
+    files = [("image", whole), *[("patches", whole)] * 3]
+    answer = client.post("/v1/inpaint", files=files, data={"patches_at": "0,0 0,0 0,0"})
+    assert (answer.status_code, answer.json()["error"]) == (413, "too_many_pixels")
+    assert "2.0 megapixels in all pictures, more than the 1.5 allowed" in answer.json()["detail"]
+
+
+def test_who_has_gone_is_not_worked_for() -> None:
+    """The page's Cancel closes its connection."""
+    with server(Limits(timeout_s=60)) as client:
+        client.app.state.served._stopped.set()  # nothing is started anew: the process that is killed is seen
+        filler = process(client)
+        filler.suspend()
+        body = client.build_request("POST", "/v1/inpaint", files={"image": png(PHOTO), "hole": HOLE})
+        messages = [{"type": "http.request", "body": body.read()}, {"type": "http.disconnect"}]
+        headers = [(name.lower(), value) for name, value in body.headers.raw]
+        scope = {"type": "http", "method": "POST", "path": "/v1/inpaint", "query_string": b"", "headers": headers}
+
+        async def receive() -> dict[str, object]:
+            return messages.pop(0)
+
+        async def send(message: dict[str, object]) -> None:
+            pass
+
+        client.portal.call(client.app, scope, receive, send)
+        assert not filler.is_running()
+        assert client.app.state.queue.places.borrowed_tokens == 0
+
+
+def test_with_a_key_only_who_has_it_is_answered() -> None:
+    with server(LIMITS, access=Access(HOSTS, key="secret")) as client:
+        for path in ("/v1/model", "/metrics", "/v1/nothing"):
+            assert client.get(path).json()["error"] == "wrong_key"
+        assert (ask(client).status_code, client.post("/v1/inpaint/json", json={}).status_code) == (401, 401)
+        assert [client.get(path).status_code for path in ("/", "/healthz", "/readyz", "/v1/examples")] == [200] * 4
+        assert client.get("/v1/model", headers={"X-API-Key": "secre"}).status_code == 401
+        client.headers["Authorization"] = "Bearer secret"
+        assert (ask(client).status_code, client.get("/metrics").status_code) == (200, 200)
+
+
+def test_pages_of_named_origins_may_ask() -> None:
+    page = {"Origin": "https://paint.example"}
+    with server(LIMITS, access=Access(HOSTS, key="secret", origins=["https://paint.example"])) as client:
+        asked = page | {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization"}
+        assert client.options("/v1/inpaint", headers=asked).headers["access-control-allow-origin"] == page["Origin"]
+        refused = client.get("/v1/model", headers=page)
+        assert (refused.status_code, refused.headers["access-control-allow-origin"]) == (401, page["Origin"])
+        assert client.get("/healthz", headers={"Origin": "https://evil.example"}).status_code == 403
+
+
+def test_behind_a_proxy_that_has_put_it_elsewhere() -> None:
+    with server(LIMITS, access=Access(HOSTS, key="secret"), root_path="/inpaint") as client:
+        assert client.get("/inpaint/healthz").status_code == 200
+        assert client.get("/inpaint/v1/model").status_code == 401
+        assert '"/inpaint/openapi.json"' in client.get("/inpaint/docs").text.replace("'", '"')
+
+
+def test_prometheus_reads_what_the_server_has_done() -> None:
+    with server(LIMITS) as client:
+        for _ in range(2):
+            ask(client)
+        ask(client, b"no picture")
+        lines = client.get("/metrics").text.splitlines()
+        assert {
+            'inpaint_requests_total{status="200"} 2.0',
+            'inpaint_requests_total{status="400"} 1.0',
+            "inpaint_fill_seconds_count 3.0",
+            "inpaint_queue_length 0.0",
+            "inpaint_worker_restarts_total 0.0",
+            'inpaint_model_info{name="telea",version=""} 1.0',
+        } <= set(lines)
+
+
 def test_without_a_model_it_is_not_ready() -> None:
-    client = TestClient(create_app(ModelManager(["telea"], None, 60), LIMITS, HOSTS))
+    client = TestClient(create_app(ModelManager(["telea"], None, 60, LIMITS), LIMITS, Access(HOSTS)))
     assert (client.get("/readyz").status_code, client.get("/readyz").json()["error"]) == (503, "not_ready")
     assert client.get("/healthz").status_code == 200

@@ -2,6 +2,9 @@
 
 import json
 import os
+import shutil
+import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +18,7 @@ from stages.inpainting.challenge import hole_of
 from stages.inpainting.cropping import Settings, detail
 from stages.inpainting.inpainter import load
 from stages.serving.cli import app, main
+from tests.tracked import wait_for
 
 ROOT = Path(__file__).parents[2]
 H, W = 60, 90
@@ -63,7 +67,11 @@ def main_with(words: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
 
 
 def test_one_photo(folder: Path) -> None:
-    assert inpaint("run", "photos/a.png", "hole.png", "-o", "out/filled.png", *RUN) == (0, "1 done, at full size\n", "")
+    assert inpaint("run", "photos/a.png", "hole.png", "-o", "out/filled.png", *RUN) == (
+        0,
+        "1 done: out/filled.png by telea (at full size)\n",
+        "",
+    )
     filled, before = np.array(opened("out/filled.png")), photo(0)
     assert (filled != before).any(axis=2)[20:30, 40:60].any()
     filled[20:30, 40:60] = before[20:30, 40:60]
@@ -72,12 +80,12 @@ def test_one_photo(folder: Path) -> None:
 
 def test_a_folder_becomes_a_tree_like_it_and_a_bad_file_costs_only_itself(folder: Path) -> None:
     code, said, wrong = inpaint("run", "photos", "hole.png", "-o", "out", "--report", "report.json", *RUN)
-    assert (code, said) == (1, "3 done, 1 failed, at full size\n")
+    assert (code, said) == (1, "3 done in out by telea (at full size), 1 failed\n")
     assert "photos/bad.jpg: not a picture in a format that is read" in wrong
     made = sorted(str(path.relative_to("out")) for path in Path("out").rglob("*.*"))
     assert made == ["a.jpg", "a.png", "trip/b.webp"]
     report = json.loads(Path("report.json").read_text())
-    assert report["counts"] == {"done": 3, "skipped": 0, "failed": 1}
+    assert report["counts"] == {"done": 3, "skipped": 0, "failed": 1, "left_out": 0}
     assert report["model"]["name"] == "telea"
     assert {Path(each["image"]).name: each["status"] for each in report["files"]}["bad.jpg"] == "failed"
 
@@ -86,14 +94,14 @@ def test_scale_and_copied_texture_are_said(folder: Path) -> None:
     rng = np.random.default_rng(0)
     Image.fromarray(rng.integers(0, 256, (800, 900, 3), np.uint8)).save("large.png")
     words = ("run", "large.png", "100,100,700,700", "-o", "out.png", "--model", "mean")
-    assert inpaint(*words)[:2] == (0, "1 done, at scale 0.25\n")
-    assert inpaint(*words, "--detail")[:2] == (0, "1 done, at scale 0.25, with copied texture\n")
-    assert inpaint(*words, "--detail", "--no-detail")[:2] == (0, "1 done, at scale 0.25\n")
+    assert inpaint(*words)[:2] == (0, "1 done: out.png by mean (at scale 0.25)\n")
+    assert inpaint(*words, "--detail")[:2] == (0, "1 done: out.png by mean (at scale 0.25, with copied texture)\n")
+    assert inpaint(*words, "--detail", "--no-detail")[:2] == (0, "1 done: out.png by mean (at scale 0.25)\n")
 
 
 def test_a_hole_that_leaves_hardly_anything_is_filled_and_said_to_be_one(folder: Path) -> None:
     code, said, wrong = inpaint("run", "photos/a.png", f"0,0,{W},{H}", "-o", "out.png", *RUN)
-    assert (code, said) == (1, "1 done, at full size\n")
+    assert (code, said) == (1, "1 done: out.png by telea (at full size)\n")
     assert "100.0% of the picture is missing: hardly anything is known to fill it from" in wrong
     assert np.array(opened("out.png")).shape == (H, W, 3)
 
@@ -102,13 +110,13 @@ def test_after_an_interruption_only_the_rest_is_done(folder: Path) -> None:
     inpaint("run", "photos/a.png", "hole.png", "-o", "out", *RUN)
     before = Path("out/a.png").stat().st_mtime_ns
     code, said, _ = inpaint("run", "photos", "hole.png", "-o", "out", "--resume", *RUN)
-    assert (code, said) == (1, "2 done, 1 skipped, 1 failed, at full size\n")
+    assert (code, said) == (1, "2 done in out by telea (at full size), 1 skipped, 1 failed\n")
     assert Path("out/a.png").stat().st_mtime_ns == before
 
 
 def test_it_stops_at_the_first_bad_file_where_that_is_wanted(folder: Path) -> None:
     Path("photos/0.jpg").write_bytes(b"")
-    assert inpaint("run", "photos", "hole.png", "-o", "out", "--on-error", "stop", *RUN)[:2] == (1, "1 failed\n")
+    assert inpaint("run", "photos", "hole.png", "-o", "out", "--on-error", "stop", *RUN)[:2] == (2, "1 failed\n")
     assert not Path("out").exists()
 
 
@@ -117,7 +125,7 @@ def test_each_photo_has_its_own_hole_in_a_folder_of_holes(folder: Path) -> None:
     opened("hole.png").save("holes/a.png")
     opened("hole.png").transpose(Image.Transpose.FLIP_LEFT_RIGHT).save("holes/trip/b.png")
     code, said, wrong = inpaint("run", "photos", "holes", "-o", "out", *RUN)
-    assert (code, said) == (1, "3 done, 1 failed, at full size\n")
+    assert (code, said) == (1, "3 done in out by telea (at full size), 1 failed\n")
     filled = np.asarray(opened("out/trip/b.webp"))
     assert np.array_equal(filled[:, 55:], photo(2)[:, 55:])
     assert "bad.jpg" in wrong
@@ -142,7 +150,7 @@ def test_a_hole_and_a_photo_that_a_camera_turned(folder: Path) -> None:
     opened("hole.png").save("turned_hole.png", exif=exif.tobytes())
     assert inpaint("run", "turned.png", "turned_hole.png", "-o", "out.png", *RUN)[0] == 0
     assert opened("out.png").size == (H, W)
-    assert inpaint("run", "turned.png", "hole.png", "-o", "out.png", *RUN)[0] == 1
+    assert inpaint("run", "turned.png", "hole.png", "-o", "out.png", *RUN)[0] == 2
 
 
 def test_before_hole_and_after_side_by_side(folder: Path) -> None:
@@ -156,7 +164,7 @@ def test_before_hole_and_after_side_by_side(folder: Path) -> None:
 def test_check_looks_and_writes_nothing(folder: Path) -> None:
     Image.fromarray(255 - np.asarray(opened("hole.png"))).save("inverse.png")
     code, said, wrong = inpaint("check", "photos/a.png", "inverse.png")
-    assert (code, said) == (0, "photos/a.png: 90 x 60 pixels, 96.30% missing, by brightness\n")
+    assert (code, said) == (0, "photos/a.png: 90 x 60 pixels, 96.30% missing, by brightness (white is missing)\n")
     assert "is white the hole, or black?" in wrong
     assert inpaint("check", "photos", "hole.png")[0] == 1
     assert sorted(path.name for path in folder.iterdir()) == ["hole.png", "inverse.png", "photos"]
@@ -182,7 +190,16 @@ def test_the_challenges_table_has_every_pixel_of_every_box(folder: Path) -> None
         (["run", "nowhere", "hole.png", "-o", "out"], "nowhere does not exist; wanted is a photo or a folder"),
         (["run", "photos/trip", "hole.png", "-o", "out", "--model", "nothing"], "no model at nothing: wanted is"),
         (["run", "photos/a.png", "hole.png", "-o", "photos/a.png"], "is the photo itself; say another place"),
-        (["run", "photos", "hole.png", "-o", "out", "--format", "png"], "would both become out/a.png; leave --format"),
+        (["run", "photos", "hole.png", "-o", "out", "--format", "png"], "would both become out/a.png; rename one"),
+        (["run", "photos/a.png", "hole.png", "-o", "hole.png"], "hole.png is the picture of its hole"),
+        (["run", "photos", "hole.png", "-o", "photos"], "photos is the folder of the photos"),
+        (["run", "photos/a.png", "hole.png", "-o", "x.gif"], "x.gif: results are JPEG, PNG, WEBP, TIFF, BMP, AVIF"),
+        (["run", "photos/a.png", "hole.png", "-o", "x.v2"], "x.v2: results are JPEG"),
+        (["run", "photos/a.png", "hole.png", "-o", "x.jpg", "--format", "png"], "x.jpg: --format png is said"),
+        (["run", "photos", "hole.png", "-o", "hole.png"], "hole.png is a file"),
+        (["run", "photos", "hole.png", "-o", "-"], "standard output takes one photo"),
+        (["run", "photos/a.png", "hole.png", "-o", "o", "--report", "hole.png/r.json", *RUN], "hole.png"),
+        (["run", "photos/a.png", "hole.png", "-o", "hole.png/o.png", *RUN], "hole.png: File exists"),
         (["run", "photos/a.png", "hole.png", "-o", "out", "--max-side", "7"], "`max_side` should be 0 or at least 64"),
         (
             ["run", "photos/a.png", "hole.png", "-o", "o", "--model", "models:/x"],
@@ -195,6 +212,72 @@ def test_what_cannot_be_done_is_said_without_a_traceback(
 ) -> None:
     assert main_with(words, monkeypatch) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["p.jfif", "no_suffix", "a.svg", "a.heic", "a.pdf", "caf\udce9.png"])
+def test_files_of_any_name_are_read_by_what_they_hold(folder: Path, name: str) -> None:
+    """A picture is filled; of all else one sentence is said, and the exit code is 2: nothing could be done."""
+    is_picture = name not in ("a.svg", "a.heic", "a.pdf")
+    Path(name).write_bytes(Path("photos/a.png").read_bytes() if is_picture else b"<svg/>")
+    code, _, wrong = inpaint("run", name, "hole.png", "-o", "out", "--report", "r.json", *RUN)
+    (entry,) = json.loads(Path("r.json").read_text())["files"]
+    assert (code, entry["status"]) == ((0, "done") if is_picture else (2, "failed"))
+    assert ("not a picture in a format that is read" in wrong) != is_picture
+    assert inpaint("check", name, "hole.png")[0] == code
+
+
+def test_files_of_a_folder_that_are_no_photos_are_counted_and_named(folder: Path) -> None:
+    Path("photos/bad.jpg").unlink()
+    for name in ("notes.txt", "trip/s.svg", ".hidden", "no_suffix"):
+        (Path("photos") / name).write_bytes(b"x")
+    code, said, wrong = inpaint("run", "photos", "hole.png", "-o", "out", *RUN)
+    assert (code, said) == (0, "3 done in out by telea (at full size), 3 left out\n")
+    assert "photos/no_suffix, photos/notes.txt, photos/trip/s.svg" in wrong
+    assert "photos/notes.txt" in inpaint("check", "photos", "hole.png")[2]
+
+
+def test_several_inputs_go_into_one_folder_that_is_made(folder: Path) -> None:
+    code, said, _ = inpaint("run", "photos/a.png", "photos/trip", "hole.png", "-o", "new/folder", *RUN)
+    assert (code, said) == (0, "2 done in new/folder by telea (at full size)\n")
+    assert sorted(path.name for path in Path("new/folder").iterdir()) == ["a.png", "b.webp"]
+
+
+def test_standard_input_and_output(folder: Path) -> None:
+    inpaint("run", "photos/a.png", "hole.png", "-o", "filled.png", *RUN)
+    command = [Path(sys.executable).parent / "inpaint", "run", "-", "hole.png", "-o", "-", *RUN]
+    done = subprocess.run(command, input=Path("photos/a.png").read_bytes(), capture_output=True, check=True)
+    assert done.stdout == Path("filled.png").read_bytes()
+    assert done.stderr == b"1 done: - by telea (at full size)\n"
+
+
+def test_several_workers_fill_as_one_does(folder: Path) -> None:
+    inpaint("run", "photos", "hole.png", "-o", "one", *RUN)
+    code, said, _ = inpaint("run", "photos", "hole.png", "-o", "two", "--workers", "2", *RUN)
+    assert (code, said) == (1, "3 done in two by telea (at full size), 1 failed\n")
+    for path in Path("one").rglob("*.*"):
+        assert path.read_bytes() == (Path("two") / path.relative_to("one")).read_bytes()
+
+
+def test_photos_that_come_are_filled_until_interrupted(folder: Path) -> None:
+    command = [Path(sys.executable).parent / "inpaint", "run", "photos", "hole.png", "-o", "out", "--watch", *RUN]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as watching:
+        try:
+            wait_for(lambda: len(list(Path("out").rglob("*.*"))) == 3, 30)
+            Path("photos/late.png").write_bytes(Path("photos/a.png").read_bytes())
+            wait_for(Path("out/late.png").exists, 30)
+        finally:
+            watching.send_signal(signal.SIGINT)
+        assert watching.wait(30) == 130
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "no.such.host.invalid"])
+def test_a_port_that_is_taken_is_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], host: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = str(other.getsockname()[1])
+        assert main_with(["serve", "--model", "telea", "--host", host, "--port", port], monkeypatch) == 2
+    assert f"port {port} of {host} cannot be used: " in capsys.readouterr().err
 
 
 def test_help_comes_at_once_and_without_torch(tmp_path: Path) -> None:
@@ -223,3 +306,28 @@ def test_a_package_that_is_missing_is_named_once_for_all_photos(folder: Path, mo
         assert inpaint(*words)[2].count("pip install pypatchmatch") == 1
     finally:
         detail.problem.cache_clear()
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["model list", "model show models:/a@champion", "model ledger", "run photos hole.png -o out", "serve", "tidy"],
+)
+def test_no_message_has_the_password_of_mlflows_address(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: str
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://bob:se%40cret@127.0.0.1:9")
+    shutil.copy(ROOT / "params.yaml", folder)
+    assert main_with(words.split(), monkeypatch) == 2
+    said = capsys.readouterr().err
+    assert "***@127.0.0.1:9" in said
+    assert "bob" not in said
+    assert "cret" not in said
+
+
+def test_a_port_that_is_taken_is_said_to_be(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        assert main_with(["serve", "--model", "telea", "--port", str(port)], monkeypatch) == 2
+    assert f"cannot listen at 127.0.0.1, port {port}: Address already in use" in capsys.readouterr().err

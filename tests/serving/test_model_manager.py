@@ -3,19 +3,23 @@
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
-from stages.inpainting.cropping import Settings
 from stages.publish.__main__ import publish
 from stages.publish.pipeline_outputs import PublishParams, hold
 from stages.runtime.errors import InputError
+from stages.serving.answer import Asked
 from stages.serving.cli import app
+from stages.serving.limits import Limits
 from stages.serving.model_manager import ModelManager
 from stages.serving.models import open_inpainter
+from stages.serving.worker import Worker
 from stages.tracking import aliases, versions
 from tests.tracked import wait_for, write_database, write_outputs
 
@@ -38,26 +42,32 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield tree
 
 
-def picture_and_hole() -> tuple[np.ndarray, np.ndarray]:
+def answer(worker: Worker) -> bytes:
+    """Fill the same hole; return the PNG."""
     image = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
-    missing = np.zeros((48, 64), bool)
-    missing[10:30, 20:40] = True
-    return image, missing
+    Image.fromarray(image).save(content := BytesIO(), "PNG")
+    reply = worker.answer(MODEL, Asked(content.getvalue(), boxes="20,10,40,30"))
+    assert reply.status == 200
+    return reply.content
 
 
 def test_an_alias_moves_a_bad_version_is_refused_and_the_old_one_goes_on(registry: Path) -> None:
-    image, missing = picture_and_hole()
-    served = ModelManager([MODEL], "cpu", poll_s=0.2)
+    served = ModelManager([MODEL], "cpu", poll_s=0.2, limits=Limits())
+
+    def version() -> str:
+        return served.describe()[0]["version"]
+
     served.load_first()
-    first = served.pick()
+    first = served.worker()
+    assert (served.pick(), served.names(), version()) == (MODEL, ["inpaint-pconv"], "1")
     with served.kept_up_to_date():
-        assert (first.about.name, first.about.version) == ("inpaint-pconv", "1")
-        before, _ = first(image, missing, Settings())
+        before = answer(first)
         aliases.promote("inpaint-pconv", "2", "test")
-        wait_for(lambda: served.pick().about.version == "2", 30)
-        after, _ = served.pick("inpaint-pconv")(image, missing, Settings())
-        assert not np.array_equal(before, after)
-        assert np.array_equal(first(image, missing, Settings())[0], before)  # who holds the old one ends with it
+        wait_for(lambda: version() == "2", 30)
+        assert served.pick("inpaint-pconv") == MODEL
+        after = answer(served.worker())
+        assert before != after
+        wait_for(lambda: not first.is_alive(), 10)
 
         (damaged,) = [path for path in registry.rglob("artifacts/model.pt2") if path.stat().st_size and _is(path, "1")]
         honest = damaged.read_bytes()
@@ -67,7 +77,9 @@ def test_an_alias_moves_a_bad_version_is_refused_and_the_old_one_goes_on(registr
         (said,) = served.describe()
         assert (said["version"], said["refused"]["version"]) == ("2", "1")
         assert "is not the one that was registered" in said["refused"]["reason"]
-        assert np.array_equal(served.pick()(image, missing, Settings())[0], after)
+        served.worker().kill()  # as a job that took too long: the same version answers again
+        wait_for(lambda: served.worker() is not None, 30)
+        assert answer(served.worker()) == after
         damaged.write_bytes(honest)
         aliases.promote("inpaint-pconv", "2", "test")
         wait_for(lambda: served.describe()[0]["refused"] is None, 30)
@@ -119,7 +131,7 @@ def test_the_command_lists_shows_and_promotes(registry: Path) -> None:
 
 
 def test_two_models_of_one_name_are_not_served_together(registry: Path) -> None:
-    served = ModelManager([MODEL, "models:/inpaint-pconv/1"], "cpu", poll_s=60)
+    served = ModelManager([MODEL, "models:/inpaint-pconv/1"], "cpu", poll_s=60, limits=Limits())
     served.load_first()
     with served.kept_up_to_date():
         wait_for(lambda: served.describe()[1]["refused"] is not None, 30)

@@ -3,10 +3,12 @@
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from PIL import ExifTags, Image
 from playwright.sync_api import Browser, Page, expect
@@ -20,20 +22,35 @@ FEATHER = 0  # what the page sets when it opens
 H, W = coffee().shape[:2]
 
 
-@pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A server that people would start."""
+@contextmanager
+def serving(folder: Path, *words: str) -> Iterator[tuple[str, psutil.Process]]:
+    """A server that people would start: its address and its process."""
     port = free_port()
-    command = Path(sys.executable).parent / "inpaint"
-    words = ["serve", "--model", "telea", "--model", "biharmonic", "--port", str(port)]
-    with (tmp_path_factory.mktemp("server") / "log").open("wb") as log:
-        process = subprocess.Popen([command, *words], stdout=log, stderr=log)
+    command = [Path(sys.executable).parent / "inpaint", "serve", "--model", "telea", *words, "--port", str(port)]
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log)
         try:
             wait_for(lambda: answers(f"http://127.0.0.1:{port}/readyz"), 60)
-            yield f"http://127.0.0.1:{port}/"
+            yield f"http://127.0.0.1:{port}/", psutil.Process(process.pid)
         finally:
             process.terminate()
             assert process.wait(20) in (0, -15)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, psutil.Process]]:
+    with serving(tmp_path_factory.mktemp("server"), "--model", "biharmonic", "--max-megapixels", "2") as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def address(server: tuple[str, psutil.Process]) -> str:
+    return server[0]
+
+
+def filler(server: psutil.Process) -> psutil.Process:
+    """The process that fills."""
+    return next(each for each in server.children() if "spawn_main" in " ".join(each.cmdline()))
 
 
 @pytest.fixture
@@ -103,7 +120,7 @@ def test_what_is_painted_twice_and_downloaded_is_what_the_inpainter_gives(page: 
     fill(page)
     drag(page, (0.7, 0.6), (0.75, 0.7), (0.7, 0.75))
     second = hole(page)
-    page.get_by_label("Model").select_option("biharmonic")
+    page.get_by_label("Method").select_option("biharmonic")
     fill(page)
     once, _ = load("telea")(coffee(), first, Settings(feather=FEATHER))
     twice, _ = load("biharmonic")(once, second, Settings(feather=FEATHER))
@@ -232,6 +249,138 @@ def test_by_finger_on_a_phone_in_the_dark(address: str, browser: Browser) -> Non
     background = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert sum(int(part) for part in background[4:-1].split(",")) < 120
     context.close()
+
+
+def test_another_method_fills_again_what_was_filled(page: Page) -> None:
+    open_example(page)
+    drag(page, (0.3, 0.3), (0.4, 0.5))
+    marked = hole(page)
+    fill(page)
+    with page.expect_response("**/v1/inpaint"):
+        page.get_by_label("Method").select_option("biharmonic")
+    expect(page.locator("#said")).to_contain_text("Filled in", timeout=20_000)
+    wanted, _ = load("biharmonic")(coffee(), marked, Settings(feather=FEATHER))
+    assert np.array_equal(pixels(saved(page, "#download")), wanted)
+
+
+def test_strokes_in_two_corners_travel_as_two_small_holes(page: Page) -> None:
+    open_example(page)
+    drag(page, (0.05, 0.1), (0.1, 0.1))
+    drag(page, (0.9, 0.9), (0.95, 0.9))
+    marked = hole(page)
+    with page.expect_response("**/v1/inpaint") as answer:
+        fill(page)
+    places = [(patch["left"] < W / 2, patch["top"] < H / 2) for patch in answer.value.json()["patches"]]
+    assert places == [(True, True), (False, False)]
+    wanted, _ = load("telea")(coffee(), marked, Settings(feather=FEATHER))
+    assert np.array_equal(pixels(saved(page, "#download")), wanted)
+
+
+def test_a_fill_can_be_cancelled_and_nothing_changes_meanwhile(page: Page, server: tuple[str, psutil.Process]) -> None:
+    open_example(page)
+    drag(page, (0.3, 0.3), (0.4, 0.5))
+    marked = hole(page)
+    process = filler(server[1])
+    process.suspend()
+    page.get_by_role("button", name="Fill", exact=True).click()
+    for name in ("Invert", "Mark", "Clear", "Undo"):
+        expect(page.get_by_role("button", name=name, exact=True)).to_be_disabled()
+    expect(page.locator("#model")).to_be_disabled()
+    expect(page.locator("#holeFile")).to_be_disabled()
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.locator("#said")).to_have_text("Cancelled.")
+    wait_for(lambda: not process.is_running() or process.status() == psutil.STATUS_ZOMBIE, 10)
+    assert np.array_equal(hole(page), marked)
+    fill(page)
+
+
+def test_what_the_server_warns_of_is_shown(page: Page) -> None:
+    frames = [Image.fromarray(np.roll(coffee(), shift, axis=1)) for shift in (0, 50)]
+    frames[0].save(content := BytesIO(), "GIF", save_all=True, append_images=frames[1:])
+    page.locator("#openFirst").set_input_files({"name": "a.gif", "mimeType": "image/gif", "buffer": content.getvalue()})
+    drag(page, (0.4, 0.4), (0.6, 0.4))
+    fill(page)
+    expect(page.locator("#said")).to_contain_text("the first of several frames")
+
+
+def test_a_photo_that_is_too_large_is_refused_before_anybody_paints(page: Page) -> None:
+    page.locator("#openFirst").set_input_files(png(np.zeros((1500, 1500, 3), np.uint8)))
+    expect(page.get_by_role("alert")).to_contain_text("has 2.3 megapixels, and this server takes at most 2")
+    expect(page.locator("#sheet")).to_be_hidden()
+
+
+def test_keys_of_one_letter_work_on_the_photo_alone(page: Page) -> None:
+    open_example(page)
+    eraser = page.get_by_role("button", name="Eraser")
+    page.locator("#size").press("e")
+    expect(eraser).to_have_attribute("aria-pressed", "false")
+    page.locator("#paint").press("e")
+    expect(eraser).to_have_attribute("aria-pressed", "true")
+
+
+def test_the_photo_is_zoomed_moved_and_seen_as_it_was(page: Page) -> None:
+    open_example(page)
+    drag(page, (0.3, 0.3), (0.4, 0.5))
+    fill(page)
+    stage = page.locator("#stage").bounding_box()
+    wide = page.locator("#sheet").bounding_box()["width"]
+    page.mouse.move(stage["x"] + 300, stage["y"] + 200)
+    page.mouse.wheel(0, -900)
+    expect(page.locator("output[for=zoom]")).not_to_have_text("100 %")
+    box = page.locator("#sheet").bounding_box()
+    assert box["width"] > 2 * wide
+    page.locator("#paint").focus()
+    page.keyboard.down("Space")
+    page.mouse.down()
+    page.mouse.move(stage["x"] + 250, stage["y"] + 150)
+    page.mouse.up()
+    page.keyboard.up("Space")
+    moved = page.locator("#sheet").bounding_box()
+    assert (round(box["x"] - moved["x"]), round(box["y"] - moved["y"])) == (50, 50)
+    expect(page.get_by_role("button", name="Fill", exact=True)).to_be_disabled()  # nothing was painted
+    for _ in range(60):
+        page.keyboard.press("ArrowRight")
+    brush = page.locator("#brush").bounding_box()
+    assert stage["x"] <= brush["x"] <= brush["x"] + brush["width"] <= stage["x"] + stage["width"] + 1
+    expect(page.locator("#before")).to_be_hidden()
+    page.keyboard.down("b")
+    expect(page.locator("#before")).to_be_visible()
+    page.keyboard.up("b")
+    expect(page.locator("#before")).to_be_hidden()
+
+
+def test_two_fingers_zoom_and_paint_nothing(address: str, browser: Browser) -> None:
+    context = browser.new_context(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    page = context.new_page()
+    page.goto(address)
+    open_example(page)
+    before = page.locator("#sheet").bounding_box()
+    x, y = before["x"] + before["width"] / 2, before["y"] + before["height"] / 2
+    touch = context.new_cdp_session(page)
+    for kind, apart in (("touchStart", 20), ("touchMove", 40), ("touchMove", 60)):
+        points = [{"x": x - apart, "y": y, "id": 0}, {"x": x + apart, "y": y, "id": 1}]
+        touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+    touch.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    assert page.locator("#sheet").bounding_box()["width"] > 2 * before["width"]
+    expect(page.get_by_role("button", name="Fill", exact=True)).to_be_disabled()
+    place = page.locator("#stage").bounding_box()
+    page.locator("summary").tap()
+    expect(page.locator("#more")).to_be_visible()
+    assert page.locator("#stage").bounding_box() == place
+    context.close()
+
+
+def test_a_server_with_a_key_asks_for_it(browser: Browser, tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("secret\n")
+    with serving(tmp_path, "--api-key-file", str(tmp_path / "key")) as (address, _):
+        page = browser.new_page()
+        page.goto(address)
+        page.locator("#key").fill("secret")
+        page.get_by_role("button", name="Use it").click()
+        open_example(page)
+        drag(page, (0.4, 0.4), (0.6, 0.4))
+        fill(page)
+        page.close()
 
 
 def test_every_control_has_a_name(page: Page) -> None:

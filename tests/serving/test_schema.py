@@ -5,12 +5,14 @@ from hypothesis import HealthCheck, settings
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from stages.serving.app import create_app
-from stages.serving.contract import Limits
+from stages.serving.limits import Limits
 from stages.serving.model_manager import ModelManager
+from stages.serving.request_guard import Access
 
-served = ModelManager(["telea"], None, 60)
+limits = Limits(max_bytes=1_000_000, max_megapixels=1, timeout_s=20)
+served = ModelManager(["telea"], None, 60, limits)
 served.load_first()
-app = create_app(served, Limits(max_bytes=1_000_000, max_megapixels=1, timeout_s=20), ["*"])
+app = create_app(served, limits, Access(["*"]))
 schema = schemathesis.openapi.from_asgi("/openapi.json", app)
 
 

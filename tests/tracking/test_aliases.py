@@ -1,5 +1,7 @@
 """The champion's alias on a real registry: moved, rolled back, vetoed, and every move written down."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -51,16 +53,42 @@ def test_rollbacks_go_back_one_by_one_and_veto_what_they_leave() -> None:
     assert [move.number for move in aliases.ledger()] == ["1", "2", "3", "2", "1"]
 
 
-def test_a_veto_is_lifted_by_a_person_or_by_a_promotion_by_hand() -> None:
+def test_a_veto_is_lifted_by_a_person_and_by_nothing_else() -> None:
     aliases.promote(NAME, "2", "better")
     aliases.rollback(NAME, "grey skies")
+    with pytest.raises(InputError, match=r"version 2 of inpaint-pconv is under a veto \(.*grey skies\)"):
+        aliases.promote(NAME, "2", "by hand")
+    assert named()["champion"] == "1"
     assert aliases.lift_veto(NAME, "2").endswith("grey skies")
     with pytest.raises(InputError, match="no veto on version 2"):
         aliases.lift_veto(NAME, "2")
-    aliases.promote(NAME, "2", "better")
-    aliases.rollback(NAME, "grey skies")
     aliases.promote(NAME, "2", "by hand")
-    assert aliases.VETO not in versions.resolve(f"models:/{NAME}/2").tags
+    assert named()["champion"] == "2"
+
+
+def test_what_another_process_moved_while_this_one_waited_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    locked = store.locked
+
+    @contextmanager
+    def locked_after_another(name: str) -> Iterator[None]:
+        with locked(name):
+            if name == "registry":
+                monkeypatch.setattr(store, "locked", locked)
+                with store.reached():
+                    store.connect().set_registered_model_alias(NAME, "champion", "2")
+            yield
+
+    monkeypatch.setattr(store, "locked", locked_after_another)
+    aliases.promote(NAME, "3", "better")
+    assert named() == {"champion": "3", "previous": "2"}
+
+
+def test_a_challenger_that_is_kept_out_loses_the_alias() -> None:
+    with store.reached():
+        store.connect().set_registered_model_alias(NAME, "challenger", "2")
+    aliases.keep_out(versions.resolve(f"models:/{NAME}/2"))
+    aliases.keep_out(versions.resolve(f"models:/{NAME}/2"))
+    assert named() == {"champion": "1"}
 
 
 def test_without_a_champion_there_is_nothing_to_roll_back() -> None:

@@ -149,7 +149,7 @@ addition = additions.Addition({"a": 1.0}, [], {}, "report", "")
 
 @pytest.mark.parametrize("making", [
     "additions.bring_comparison('photographs', 'hash', 0, addition)",
-    "report.log('photographs', 'retrain 2026-01-01', [], None, {}, 'kept')",
+    "report.log('photographs', report.Said('id', 'retrain 2026-01-01', 'kept'))",
 ])  # fmt: skip
 def test_no_other_run_goes_on_running_either(tree: Path, making: str) -> None:
     subprocess.run([sys.executable, "-c", f"{KILLED}\n{making}"], cwd=tree, check=False)

@@ -1,15 +1,20 @@
 """The database is there whole, or not at all."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from stages.tracking import store
+from stages.publish.__main__ import publish
+from stages.publish.pipeline_outputs import PublishParams, hold
+from stages.runtime.errors import TrackingError
+from stages.tracking import store, versions
 from tests.clone import ROOT
-from tests.tracked import wait_for
+from tests.prepare.test_states import without_privilege
+from tests.tracked import wait_for, write_database, write_outputs
 
 CONNECT = "from stages.tracking import store\nwith store.reached():\n    store.connect()"
 
@@ -47,3 +52,61 @@ def test_what_another_machine_set_at_the_same_moment_is_set_once_more() -> None:
     refusals += [MlflowException("no such version"), MlflowException("no such version")]
     with pytest.raises(MlflowException, match="no such version"):
         store.set_twice_if_need_be(setting)
+
+
+@pytest.mark.slow
+def test_a_project_that_is_read_only_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    write_database(tmp_path)
+    with store.reached():
+        store.connect()
+    for path in (*tmp_path.rglob("*"), tmp_path):
+        path.chmod(0o500 if path.is_dir() else 0o400)
+    with without_privilege(tmp_path), store.reached():
+        assert store.connect().search_registered_models() == []
+        with pytest.raises(PermissionError):
+            (tmp_path / "new").touch()
+    tmp_path.chmod(0o700)
+
+
+def register(tree: Path, patch: pytest.MonkeyPatch, seed: int) -> None:
+    """Train and publish, as it were, in a project."""
+    patch.setenv("DVC_ROOT", str(tree))
+    shutil.rmtree(tree / "data", ignore_errors=True)
+    write_outputs(tree, seed)
+    params = PublishParams(experiment="photographs", model_name="inpaint", strict=True)
+    publish(hold(tree / "data", ["pconv"], ["mean", "pconv"], params), registering=True)
+
+
+def files(tree: Path) -> set[str]:
+    return {str(path.relative_to(tree)) for path in (tree / "mlartifacts").rglob("*")}
+
+
+@pytest.mark.parametrize("is_moved", [True, False])
+def test_a_project_that_was_moved_or_copied_has_its_models_and_publishes_beside_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_moved: bool
+) -> None:
+    first, second = tmp_path / "first", tmp_path / "second project"
+    first.mkdir()
+    write_database(first)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    register(first, monkeypatch, 0)
+    shutil.copytree(first, second)
+    before = files(first)
+    if is_moved:
+        shutil.rmtree(first)
+    register(second, monkeypatch, 1)
+    with versions.fetched(versions.resolve("models:/inpaint-pconv/1")) as folder:
+        assert (folder / "model.pt2").is_file()
+    assert files(second) > before
+    assert is_moved or files(first) == before
+
+
+def test_artifacts_that_are_gone_are_missed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_database(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    register(tmp_path, monkeypatch, 0)
+    (tmp_path / "mlartifacts").rename(tmp_path / "elsewhere")
+    with pytest.raises(TrackingError, match="MLflow's files should be in .*; bring the folder back, or delete"):
+        versions.registered()

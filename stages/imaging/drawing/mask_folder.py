@@ -14,7 +14,8 @@ import numpy.typing as npt
 
 from stages.imaging.drawing.mask_spec import MaskSpec, first_allowed
 from stages.imaging.holes import Pixels, hole_ratio, pack, touches_border
-from stages.imaging.images import BadImageError, load_hole
+from stages.imaging.images import MOST_MEGAPIXELS, BadImageError
+from stages.imaging.user_mask import open_hole
 from stages.runtime.errors import InputError
 
 _SUFFIXES = {".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".tif", ".tiff", ".webp"}
@@ -115,7 +116,7 @@ def load_given(
     refused: list[BadImageError] = []
     for path in paths:
         try:
-            holes.append(_resized(load_hole(path, hole_is), size))
+            holes.append(_resized(open_hole(path, hole_is, MOST_MEGAPIXELS).missing.view(np.uint8), size))
         except BadImageError as bad:
             refused.append(bad)
     if not holes:

@@ -11,9 +11,9 @@ from pathlib import Path
 import jinja2
 import numpy as np
 import numpy.typing as npt
+from markupsafe import Markup
 
-_WIDTH, _HEIGHT = 300, 110  # of a chart, in its own units
-_TICKS = 4
+from stages.imaging.look import charts
 
 
 @dataclass(frozen=True)
@@ -51,32 +51,10 @@ class Histogram:
     high: float
     bars: int = 24
 
-    def lines(self) -> list[tuple[str, str]]:
-        """Return each set's name and its outline as an SVG path."""
-        counted = {name: self._shares(values) for name, values in self.values.items() if len(values)}
-        top = max((float(shares.max()) for shares in counted.values()), default=1.0)
-        return [(name, self._outline(shares / top)) for name, shares in counted.items()]
-
-    def _shares(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        counts, _ = np.histogram(np.clip(values, self.low, self.high), self.bars, (self.low, self.high))
-        return counts / len(values)
-
-    def _outline(self, heights: npt.NDArray[np.float64]) -> str:
-        xs = np.linspace(0, _WIDTH, self.bars + 1).repeat(2)[1:-1]
-        ys = _HEIGHT * (1 - heights.repeat(2))
-        return (
-            f"M0 {_HEIGHT}L"
-            + "L".join(f"{x:.1f} {y:.1f}" for x, y in zip(xs, ys, strict=True))
-            + f"L{_WIDTH} {_HEIGHT}"
-        )
-
-    def ticks(self) -> list[tuple[float, str]]:
-        """Return places along the axis and what stands there."""
-        values = np.linspace(self.low, self.high, _TICKS + 1)
-        return [
-            (_WIDTH * place / _TICKS, f"{value:g}{'+' if place == _TICKS else ''}")
-            for place, value in enumerate(values)
-        ]
+    @property
+    def drawing(self) -> Markup:
+        """The chart as SVG."""
+        return charts.histogram(self.title, self.values, self.low, self.high, self.bars)
 
 
 @dataclass(frozen=True)
@@ -120,4 +98,4 @@ def render(page: Page) -> str:
     """Return the page as HTML."""
     loader = jinja2.FileSystemLoader(Path(__file__).parent)
     environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    return environment.get_template("page.html.j2").render(page=page, width=_WIDTH, height=_HEIGHT)
+    return environment.get_template("page.html.j2").render(page=page)

@@ -139,9 +139,10 @@ def inpaint(image: Pixels, missing: Missing, filler: Filler, settings: Settings)
 
     Returns:
         the composite, like `image`; and the report: `hole_share` of the picture, holes widened; `crops` and `changed`,
-        the smallest box around all that may differ, as [left, top, right, bottom]; `scale`, the least at which
-        something was filled; `detail`, whether texture was copied; `strays`, how far from a membrane the worst of the
-        answers was that gave way to one, 0 to 1; `notes`, sentences for people; `ms`.
+        the smallest box around all that may differ, as [left, top, right, bottom]; `parts`, such boxes around what may
+        differ in each crop; `scale`, the least at which something was filled; `detail`, whether texture was copied;
+        `strays`, how far from a membrane the worst of the answers was that gave way to one, 0 to 1; `notes`, sentences
+        for people; `ms`.
 
     Raises:
         ValueError: `image` and `missing` differ in size, or `fill` answers with numbers that are not finite.
@@ -157,10 +158,11 @@ def inpaint(image: Pixels, missing: Missing, filler: Filler, settings: Settings)
         absent_here = weight[box.part] > 0
         composite[box.part] = _filled(composite[box.part], absent_here, absent_here, filler, done)
     wanted = filler.detail if settings.detail is None else settings.detail
-    textured = wanted and _add_detail(composite, weight > 0, settings, done)
-    changed = bounds(weight > 0)
-    if changed:
-        composite[changed.part] = _blended(image[changed.part], composite[changed.part], weight[changed.part])
+    textured = wanted and _add_detail(composite, weight > 0, boxes, settings, done)
+    parts = [_moved(part, box) for box in boxes if (part := bounds(weight[box.part] > 0))]
+    for part in parts:
+        composite[part.part] = _blended(image[part.part], composite[part.part], weight[part.part])
+    changed = Box(*np.min(parts, axis=0)[:2].tolist(), *np.max(parts, axis=0)[2:].tolist()) if parts else None
     if done.strays > _SEEN:
         done.notes.append(
             f"an answer was up to {255 * done.strays:.0f} levels away from what surrounds it: harmonic inpainting there"
@@ -169,6 +171,7 @@ def inpaint(image: Pixels, missing: Missing, filler: Filler, settings: Settings)
         "hole_share": round(np.count_nonzero(absent) / absent.size, 6) if absent.size else 0.0,
         "crops": [_said(box) for box in boxes],
         "changed": _said(changed) if changed else None,
+        "parts": [_said(part) for part in parts],
         "scale": round(done.scale, 4),
         "detail": textured,
         "strays": round(done.strays, 4),
@@ -238,9 +241,11 @@ def _laid_over(image: Pixels, missing: Missing, deep: Missing, small: Floats) ->
     return laid
 
 
-def _add_detail(composite: Pixels, missing: Missing, settings: Settings, done: _Done) -> bool:
+def _add_detail(composite: Pixels, missing: Missing, boxes: list[Box], settings: Settings, done: _Done) -> bool:
     """Copy texture into the thick parts of holes, in place; say whether any was."""
-    coarse = thick(missing, detail.THINNEST_PX + settings.feather)
+    coarse = np.zeros_like(missing)
+    for box in boxes:
+        coarse[box.part] = thick(missing[box.part], detail.THINNEST_PX + settings.feather)
     if not coarse.any():
         return False
     if problem := detail.problem():

@@ -5,10 +5,9 @@ import re
 from io import BytesIO
 
 import numpy as np
-import pytest
 from PIL import Image
 
-from stages.imaging.look.page import Count, Histogram, Page, Picture, Section, render
+from stages.imaging.look.page import Count, Page, Picture, Section, render
 from stages.imaging.look.sheets import contact_sheet, data_uri, fit, spread
 
 
@@ -37,18 +36,6 @@ def test_a_page_needs_no_other_file_and_shows_names_as_they_are():
     assert "not shown" not in page
     assert "<td>train</td><td>7</td>" in page
     assert re.findall(r'(?:src|href)="(?!data:)', page) == []
-
-
-def test_a_histogram_outlines_shares_of_each_set():
-    chart = Histogram("x", {"a": np.array([0.5, 0.5, 1.5]), "b": np.array([9.0]), "none": np.array([])}, 0, 2, bars=2)
-    (name_a, a), (name_b, b) = chart.lines()
-    assert (name_a, name_b) == ("a", "b")
-    heights = [[float(y) for _, y in re.findall(r"L([\d.]+) ([\d.]+)", path)] for path in (a, b)]
-    assert heights[0] == pytest.approx(
-        [110 / 3, 110 / 3, 220 / 3, 220 / 3, 110], abs=0.1
-    )  # two thirds and a third of 1
-    assert heights[1] == pytest.approx([110, 110, 0, 0, 110])  # beyond the end: in the last bar
-    assert [label for _, label in chart.ticks()] == ["0", "0.5", "1", "1.5", "2+"]
 
 
 def test_a_sheet_lays_pictures_in_rows():

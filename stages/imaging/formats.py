@@ -1,0 +1,102 @@
+"""Which formats are read: those of Pillow, and of phones and cameras (HEIC, RAW) with the extra `camera`.
+
+picture = identify(file, max_megapixels=100)           # a Pillow picture, in part not decoded yet
+"""
+
+from contextlib import suppress
+from typing import BinaryIO
+
+from PIL import Image, UnidentifiedImageError
+from PIL.TiffImagePlugin import ImageFileDirectory_v2
+
+FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "PPM")  # JPEG is also what opens MPO
+
+_HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+_RAW_BEGINS = (b"FUJIFILMCCD-RAW", b"IIU\0", b"IIRO", b"IIRS", b"MMOR")  # Fujifilm, Panasonic, Olympus
+_TIFF_BEGINS = (b"II*\0", b"MM\0*")
+_JXL_BEGINS = (b"\xff\x0a", b"\0\0\0\x0cJXL ")
+_SUBFILE_TYPE, _MAKE, _SUB_IFDS, _SAMPLE_FORMAT, _DNG_VERSION = 254, 271, 330, 339, 50706
+_FLOATING = 3
+NO_TONES = {
+    True: ("float_image", "pixels are floating-point numbers, whose black and white nothing says"),
+    False: ("bit_depth", "pixels are 32-bit or signed integers, whose black and white nothing says"),
+}
+_INSTALL = "pip install 'image-reconstruction[camera]' has it read"
+
+
+class FormatError(ValueError):
+    """A file in a format that is not read here: `code` and `detail` are those of a `BadImageError`."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(code, detail)
+        self.code, self.detail = code, detail
+
+
+def identify(file: BinaryIO, max_megapixels: float) -> Image.Image:
+    """Open a picture by what it begins with.
+
+    Args:
+        file: at the picture's first byte.
+        max_megapixels: above this a RAW file is refused before it is developed.
+
+    Raises:
+        FormatError: the format is not read.
+    """
+    head = file.read(64)
+    tags = _tags(file, head)
+    file.seek(0)
+    if head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS and b"avif" not in head:
+        return _heif(file)
+    if _is_raw(head, tags):
+        return _developed(file, max_megapixels)
+    if head.startswith(_JXL_BEGINS):
+        raise FormatError("not_an_image", "a JPEG XL picture, which is not read; djxl makes a PNG or JPEG of it")
+    try:
+        return Image.open(file, formats=FORMATS)
+    except UnidentifiedImageError:
+        if samples := tags.get(_SAMPLE_FORMAT):
+            raise FormatError(*NO_TONES[samples[0] == _FLOATING]) from None
+        raise FormatError("not_an_image", f"not a picture in a format that is read ({', '.join(FORMATS)})") from None
+
+
+def _tags(file: BinaryIO, head: bytes) -> dict[int, tuple[int, ...]]:
+    """Return the tags of a TIFF's first directory, none of other files and of those that lie."""
+    tags = {}
+    if head.startswith(_TIFF_BEGINS):
+        with suppress(Exception):
+            directory = ImageFileDirectory_v2(head[:8])
+            file.seek(directory.next)
+            directory.load(file)
+            tags = {tag: value if isinstance(value, tuple) else (value,) for tag, value in directory.items()}
+    return tags
+
+
+def _is_raw(head: bytes, tags: dict[int, tuple[int, ...]]) -> bool:
+    """Tell whether a camera's raw file it is, in which Pillow would find a preview."""
+    by_head = head.startswith(_RAW_BEGINS) or head[4:12] == b"ftypcrx " or (bool(tags) and head[8:10] == b"CR")
+    is_preview = tags.get(_SUBFILE_TYPE) == (1,) and _SUB_IFDS in tags and _MAKE in tags
+    return by_head or is_preview or _DNG_VERSION in tags
+
+
+def _heif(file: BinaryIO) -> Image.Image:
+    try:
+        import pi_heif
+    except ImportError:
+        raise FormatError("needs_extra", f"a HEIC picture; {_INSTALL}") from None
+    pi_heif.register_heif_opener()
+    return Image.open(file, formats=["HEIF"])
+
+
+def _developed(file: BinaryIO, max_megapixels: float) -> Image.Image:
+    try:
+        import rawpy
+    except ImportError:
+        raise FormatError("needs_extra", f"a camera's RAW file; {_INSTALL}") from None
+    with rawpy.imread(file) as raw:
+        megapixels = raw.sizes.width * raw.sizes.height / 1e6
+        if megapixels > max_megapixels:
+            detail = f"{megapixels:.1f} megapixels, more than the {max_megapixels:g} allowed"
+            raise FormatError("too_many_pixels", detail)
+        picture = Image.fromarray(raw.postprocess(use_camera_wb=True))
+    picture.format = "RAW"
+    return picture

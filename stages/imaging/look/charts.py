@@ -1,0 +1,184 @@
+"""Charts by matplotlib, as SVG within a page: colours from the page's style sheet, values on hover, no script.
+
+    line_chart("hole PSNR, dB", "missing pixels, %", [Line("pconv", "trained-0", [(5, 31.2), (15, 28.4)])])
+
+matplotlib draws in stand-in colours, which become the style sheet's variables (`--trained-0`, `--quiet`, `--rule`), so
+that one drawing serves light and dark pages.
+"""
+
+import io
+import re
+import xml.etree.ElementTree as ET
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from markupsafe import Markup
+
+_SVG = "{http://www.w3.org/2000/svg}"
+_LINK = "{http://www.w3.org/1999/xlink}"
+_INCHES = (5.6, 3.1)
+_QUIET, _RULE = "#010101", "#020202"
+_DASHES = ((0, ()), (0, (1, 2)), (0, (4, 2)), (0, (7, 2, 1, 2)))
+_LOG_FROM = 30  # times the smallest value: from here on small values cannot be seen on a linear axis
+_NEGLIGIBLE = 1e-4  # of the largest value: a line that stays below is named and not drawn
+
+
+@dataclass(frozen=True)
+class Line:
+    """What a chart shows.
+
+    Attributes:
+        label: for the key and on hover.
+        style: variable of the style sheet that colours it.
+        points: (x, y), from left to right.
+        dashes: 0 for a solid line, 1 to 3 for others.
+    """
+
+    label: str
+    style: str
+    points: Sequence[tuple[float, float]]
+    dashes: int = 0
+
+
+def line_chart(title: str, x_label: str, lines: Sequence[Line], zero: bool = False) -> Markup:
+    """Draw lines over a shared grid, named in the order in which they end, the highest first.
+
+    The y axis is logarithmic where all values are positive and the largest is more than thirty times the smallest.
+
+    Args:
+        title: what is on the y axis, with its unit.
+        x_label: what is on the x axis, with its unit.
+        lines: those without points are left out.
+        zero: whether a line is drawn at 0.
+
+    Returns:
+        an `svg` element, "" without lines.
+    """
+    lines = sorted((line for line in lines if line.points), key=lambda line: -line.points[-1][1])
+    if not lines:
+        return Markup()
+    figure, axes = _figure()
+    most = max(y for line in lines for _, y in line.points)
+    drawn = [line for line in lines if max(abs(y) for _, y in line.points) > _NEGLIGIBLE * most]
+    values = [y for line in drawn for _, y in line.points]
+    if min(values) > 0 and most > _LOG_FROM * min(values):
+        _log_scale(axes)
+    if zero:
+        axes.axhline(0, color=_QUIET, linewidth=1)
+    colours = {line.style: _stand_in(number) for number, line in enumerate(lines)}
+    for number, line in enumerate(lines):
+        is_drawn = line in drawn
+        axes.plot(
+            *zip(*(line.points if is_drawn else []), strict=True) if is_drawn else ([], []),
+            color=colours[line.style],
+            linestyle=_DASHES[line.dashes],
+            marker="o",
+            markersize=3.5 if len(line.points) <= 16 else 2.5,
+            linewidth=1.7,
+            label=line.label if is_drawn else f"{line.label} (near 0)",
+            gid=f"line-{number}",
+        )
+    axes.set_xlabel(x_label)
+    axes.grid(color=_RULE, linewidth=0.7)
+    axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, labelcolor="linecolor", fontsize=9)
+    return _as_svg(figure, title, f"{title}, over {x_label}", colours, lines)
+
+
+def histogram(title: str, values: Mapping[str, npt.NDArray[np.float64]], low: float, high: float, bars: int) -> Markup:
+    """Draw the distributions of one number in several sets, each as shares of its own set.
+
+    Args:
+        title: what the number is, with its unit.
+        values: of each set, by its name; an empty set is left out.
+        low: where the axis begins.
+        high: where it ends; what is beyond counts in the last bar.
+        bars: how many.
+
+    Returns:
+        an `svg` element.
+    """
+    figure, axes = _figure((4.2, 2.3))
+    colours = {f"line-{number}": _stand_in(number) for number in range(5)}
+    for number, (name, of_set) in enumerate((name, each) for name, each in values.items() if len(each)):
+        counts, edges = np.histogram(np.clip(of_set, low, high), bars, (low, high))
+        colour = [*colours.values()][number % len(colours)]
+        axes.stairs(100 * counts / len(of_set), edges, color=colour, linewidth=1.6, label=name)
+    axes.set_xlim(low, high)
+    axes.set_ylim(bottom=0)
+    axes.yaxis.set_major_formatter("{x:g} %")
+    axes.spines["left"].set_visible(False)
+    if values:
+        axes.legend(frameon=False, labelcolor="linecolor", fontsize=9)
+    beyond = any((of_set > high).any() for of_set in values.values())
+    note = f"{title}; what is beyond {high:g} counts in the last bar" if beyond else title
+    return _as_svg(figure, title, note, colours)
+
+
+# Text stays text, in the page's font.
+_STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "font.size": 9.5,
+    "axes.edgecolor": _RULE,
+    **dict.fromkeys(("text.color", "axes.labelcolor", "xtick.color", "ytick.color"), _QUIET),
+}
+
+
+def _figure(inches: tuple[float, float] = _INCHES) -> tuple[Any, Any]:
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=inches, layout="constrained", facecolor="none")
+        axes = figure.subplots()
+    axes.set_facecolor("none")
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def _stand_in(number: int) -> str:
+    return f"#0000{number + 1:02x}"  # black itself would be left out of the drawing
+
+
+def _log_scale(axes: Any) -> None:
+    from matplotlib.ticker import LogLocator, NullLocator
+
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_locator(NullLocator())
+
+
+def _as_svg(figure: Any, title: str, label: str, colours: Mapping[str, str], lines: Sequence[Line] = ()) -> Markup:
+    import matplotlib as mpl
+
+    nobody = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+    with mpl.rc_context({**_STYLE, "svg.hashsalt": title}):  # so that names within one page's drawings differ
+        figure.savefig(file := io.StringIO(), format="svg", metadata=nobody)
+    text = file.getvalue().replace(_QUIET, "var(--quiet)").replace(_RULE, "var(--rule)")
+    for style, colour in colours.items():
+        text = text.replace(colour, f"var(--{style})")
+    text = re.sub(
+        r"font-family: [^;\"]*; |<style.*?</style>", "", text
+    )  # the page's font; a style would reach the whole page
+    svg = ET.fromstring(text)  # noqa: S314 - made above
+    for number, line in enumerate(lines):
+        _say_values(svg, number, line)
+    used = set(re.findall(r"#([\w-]+)", text))
+    for one in svg.iter():
+        if one.get("id") not in used:
+            one.attrib.pop("id", None)
+    svg.attrib = {"viewBox": svg.attrib["viewBox"], "role": "img", "aria-label": label}
+    for prefix, name in (("", _SVG), ("xlink", _LINK)):
+        ET.register_namespace(prefix, name[1 : name.index("}")])
+    return Markup(ET.tostring(svg, encoding="unicode"))  # noqa: S704 - written by ElementTree
+
+
+def _say_values(svg: ET.Element, number: int, line: Line) -> None:
+    """Put what a line is and the values of its points into the drawing, as browsers show them on hover."""
+    group = next(one for one in svg.iter(f"{_SVG}g") if one.get("id") == f"line-{number}")
+    group.set("data-method", line.label)
+    for point, (x, y) in zip(group.iter(f"{_SVG}use"), line.points, strict=False):
+        ET.SubElement(point, f"{_SVG}title").text = f"{line.label}: {y:.4g} at {x:g}"

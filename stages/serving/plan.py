@@ -1,0 +1,157 @@
+"""Which photo is filled by which mask, and where the result is to stand.
+
+found = plan([Path("photos")], "masks", Path("filled"), "keep")
+found.jobs, found.left_out
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from stages.imaging.photos import CAMERA, SUFFIXES, WRITTEN, Format, kind_of
+from stages.runtime.errors import InputError
+
+ALPHA = "alpha"
+STANDARD = Path("-")  # input or output
+_BOXES = re.compile(r"\s*\d+,\d+,\d+,\d+(\s+\d+,\d+,\d+,\d+)*\s*")
+_PAIRED = re.compile(r"_(mask|hole)\d*$")  # ends the name of a mask that stands beside its photo
+
+
+@dataclass(frozen=True)
+class Job:
+    """One photo, its mask, and where the result is to stand."""
+
+    image: Path
+    hole: Path | str
+    out: Path
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be filled, and the files of the folders that no program of this kind takes for photos."""
+
+    jobs: list[Job]
+    left_out: list[Path]
+
+
+def plan(images: Sequence[Path], hole: str, out: Path, wanted: Format) -> Plan:
+    """Say what is filled by what: photos, or all of a folder in a tree like theirs.
+
+    What lies in a folder of photos and is the mask, or the folder of masks or results, is no photo.
+
+    Args:
+        images: photos, folders that are searched in depth, or `STANDARD` alone.
+        hole: a picture for all, a folder of pictures named like the photos (`a.png` or `a_mask.png` for `a.jpg`),
+            `alpha`, or "left,top,right,bottom ...".
+        out: a file for one photo, else a folder; or `STANDARD`.
+        wanted: format of the results.
+
+    Raises:
+        InputError: an input does not exist, or results would stand where photos or masks do, or in each other's place.
+    """
+    missing = [image for image in images if image != STANDARD and not image.exists()]
+    if missing:
+        raise InputError(f"{missing[0]} does not exist; wanted is a photo or a folder of them")
+    is_one = len(images) == 1 and not images[0].is_dir()
+    if out == STANDARD and not is_one:
+        raise InputError("standard output takes one photo; say a folder with --out")
+    if not is_one and (STANDARD in images or out.is_file()):
+        raise InputError(f"{out} is a file" if out.is_file() else "standard input is one photo, and stands alone")
+    masks = _Masks(hole)
+    if out == STANDARD or (is_one and out.suffix and not out.is_dir()):
+        mask = masks.of(images[0], Path(images[0].name))
+        return Plan(_checked([Job(images[0], mask, _file(out, wanted))]), [])
+    jobs: list[Job] = []
+    left_out: list[Path] = []
+    for image in images:
+        photos, others = _search(image, hole, out) if image.is_dir() else ([image], [])
+        names = [photo.relative_to(image) if image.is_dir() else Path(photo.name) for photo in photos]
+        jobs += [
+            Job(photo, masks.of(photo, name), _renamed(out / name, wanted))
+            for photo, name in zip(photos, names, strict=True)
+        ]
+        left_out += others
+    return Plan(_checked(jobs), left_out)
+
+
+def _search(folder: Path, hole: str, out: Path) -> tuple[list[Path], list[Path]]:
+    """Return the photos of a folder, and its files that are none."""
+    here, results, masks = folder.resolve(), out.resolve(), Path(hole).resolve()
+    if results == here:
+        raise InputError(f"{out} is the folder of the photos; say another one with --out")
+    within = [path for path in (results, masks) if here in path.parents]
+    photos: list[Path] = []
+    others: list[Path] = []
+    for path in sorted(folder.rglob("*")):
+        if any(part.startswith(".") for part in path.relative_to(folder).parts) or not path.is_file():
+            continue
+        place = path.resolve()
+        if any(place == each or each in place.parents for each in within):
+            continue
+        if masks == here and _PAIRED.search(path.stem):
+            continue
+        (photos if path.suffix.lower() in SUFFIXES else others).append(path)
+    return photos, others
+
+
+class _Masks:
+    """The masks that one name stands for.
+
+    Args:
+        hole: as for `plan`.
+    """
+
+    def __init__(self, hole: str) -> None:
+        self._said, self._folder = hole, Path(hole)
+        self._is_for_all = hole == ALPHA or bool(_BOXES.fullmatch(hole))
+        self._listed: dict[Path, dict[str, list[Path]]] = {}
+
+    def of(self, photo: Path, name: Path) -> Path | str:
+        """Return the mask of a photo, which is called `name` in its folder."""
+        if self._is_for_all:
+            return self._said
+        if not self._folder.is_dir():
+            return self._folder
+        folder = self._folder / name.parent
+        if folder not in self._listed:
+            by_stem = self._listed.setdefault(folder, {})
+            for each in sorted(folder.iterdir()) if folder.is_dir() else ():
+                if each.suffix.lower() in SUFFIXES:
+                    by_stem.setdefault(_PAIRED.sub("", each.stem), []).append(each)
+        candidates = [each for each in self._listed[folder].get(name.stem, []) if not each.samefile(photo)]
+        candidates.sort(key=lambda each: (each.name != name.name, each.stem != name.stem))
+        return [*candidates, folder / name][0]
+
+
+def _file(out: Path, wanted: Format) -> Path:
+    """Check that a result can be written under a name."""
+    kind = kind_of(out)
+    if out != STANDARD and (kind not in WRITTEN or wanted not in ("keep", {"JPEG": "jpg", "PNG": "png"}.get(kind))):
+        said = f"--format {wanted} is said" if kind in WRITTEN else f"results are {', '.join(WRITTEN)}"
+        raise InputError(f"{out}: {said}; say a name with --out that ends accordingly, or a folder that is there")
+    return out
+
+
+def _renamed(out: Path, wanted: Format) -> Path:
+    if wanted != "keep":
+        return out.with_suffix(f".{wanted}")
+    kind = kind_of(out)
+    if kind in WRITTEN:
+        return out
+    suffix = ".jpg" if kind in CAMERA else ".png"
+    return out.with_suffix(suffix) if kind else out.with_name(out.name + suffix)
+
+
+def _checked(jobs: list[Job]) -> list[Job]:
+    taken: dict[Path, Path] = {}
+    for job in jobs:
+        for path, what in ((job.image, "the photo itself"), (job.hole, "the picture of its hole")):
+            if isinstance(path, Path) and path.exists() and job.out.exists() and job.out.samefile(path):
+                raise InputError(f"{job.out} is {what}; say another place with --out")
+        if job.out in taken:
+            raise InputError(
+                f"{taken[job.out]} and {job.image} would both become {job.out}; rename one, or fill it by itself"
+            )
+        taken[job.out] = job.image
+    return jobs

@@ -1,0 +1,67 @@
+"""What phones and cameras write: read with the extra, named with what to install without it."""
+
+import sys
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+from stages.imaging.images import BadImageError, decode_image
+from stages.imaging.photos import encode, read_photo, target
+
+H, W = 96, 128
+HEIC = Path(__file__).with_name("tiny.heic").read_bytes()  # 64 x 48: red grows by 3 a column, green by 5 a row
+DNG_TAGS = [
+    (50706, 1, 4, bytes([1, 4, 0, 0]), True), (33421, 3, 2, (2, 2), True), (33422, 1, 4, bytes([0, 1, 1, 2]), True),
+    (50708, 2, 0, "Camera", True), (50717, 4, 1, 4095, True),
+]  # fmt: skip
+
+
+def dng() -> bytes:
+    """A camera's raw file: a Bayer pattern whose green pixels are bright on the right."""
+    raw = np.full((H, W), 400, np.uint16)
+    raw[::2, W // 2 + 1 :: 2] = raw[1::2, W // 2 :: 2] = 3500
+    tifffile.imwrite(content := BytesIO(), raw, photometric=32803, extratags=DNG_TAGS)
+    return content.getvalue()
+
+
+def test_heic_is_read_upright_and_written_as_jpeg() -> None:
+    photo = read_photo(HEIC, 1)
+    rows, columns = np.mgrid[0:48, 0:64]
+    assert np.abs(photo.pixels[..., 0].astype(int) - 3 * columns).mean() < 4
+    assert np.abs(photo.pixels[..., 1].astype(int) - 5 * rows).mean() < 4
+    assert target(photo, "keep") == "JPEG"
+    kept = read_photo(encode(photo, "JPEG", keep_exif=True), 1)
+    assert b"Camera" in kept.metadata.exif
+    assert np.array_equal(decode_image(BytesIO(HEIC), 1), photo.pixels)
+
+
+def test_raw_is_developed_and_not_its_preview() -> None:
+    photo = read_photo(dng(), 1)
+    assert photo.pixels.shape == (H, W, 3)
+    assert photo.pixels[20:-20, W // 2 + 20 : -20, 1].mean() > photo.pixels[20:-20, 20 : W // 2 - 20, 1].mean() + 60
+    assert target(photo, "keep") == "JPEG"
+    with pytest.raises(BadImageError, match="too_many_pixels"):
+        read_photo(dng(), 0.01)
+
+
+@pytest.mark.parametrize(
+    ("content", "package", "said"),
+    [(HEIC, "pi_heif", "a HEIC picture; pip install"), (dng(), "rawpy", "a camera's RAW file; pip install")],
+)
+def test_without_the_extra_what_to_install_is_said(
+    monkeypatch: pytest.MonkeyPatch, content: bytes, package: str, said: str
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(BadImageError, match=rf"{said} 'image-reconstruction\[camera\]'.*needs_extra"):
+        read_photo(content, 1)
+
+
+@pytest.mark.parametrize(
+    "content", [HEIC[:300], b"\0\0\0\x18ftypheic" + bytes(200), dng()[:400], b"\xff\x0a" + bytes(50), dng()[:-5000]]
+)
+def test_what_is_damaged_or_not_read_is_refused(content: bytes) -> None:
+    with pytest.raises(BadImageError):
+        read_photo(content, 1)
