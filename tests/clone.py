@@ -38,6 +38,7 @@ TINY: dict[str, Any] = {
         "pconv_augmented": TINY_TRAINING | {"finetune_steps": 2} | BARE,
         "pix2pix": TINY_TRAINING | {"discriminator_width": 4, "discriminator_layers": 1, "decay_steps": 2},
     },
+    "criterion": {"score": "hole_psnr"},
     "pairs": {"per_cell": 2},
     "photographs": {"max_side": 128, "count": 7, "gallery": 2},
 }

@@ -34,6 +34,7 @@ from stages.runtime.errors import BusyError, InputError
 from stages.runtime.log import log
 from stages.runtime.params import read, read_seed
 from stages.tracking import aliases, versions
+from stages.training.settings import Criterion
 
 CODES = {"promoted": 0, "kept": 10, "nothing new": 11, "refused": 12, "waiting": 13}
 _NEED_SOMEBODY = (2, 12, 128 + signal.SIGINT)  # of all codes those of which a scheduler should tell a person
@@ -272,7 +273,7 @@ def _judge(call: Call, tree: Path) -> str:
     models, methods = read("models", dict[str, Any]), read("methods", dict[str, Any])
     classical = [key for key in methods if key not in models and (tree / f"data/evaluation/{key}").exists()]
     prefix, rng = read("publish.model_name", str), np.random.default_rng([read_seed(), *b"gate"])
-    decisions = []
+    criterion, decisions = read("criterion", Criterion), []
     for key in models:
         name = f"{prefix}-{key}"
         aliases.settle(name)
@@ -280,7 +281,7 @@ def _judge(call: Call, tree: Path) -> str:
         if candidate.case is None:
             log(f"retrain: {key}: version {candidate.version.number} is the champion")
             continue
-        decision = gate.decide(candidate.case, call.params.gate, rng)
+        decision = gate.decide(candidate.case, call.params.gate, criterion, rng)
         decisions.append(decision)
         passed = "promoted" if call.params.promote == "automatic" else "waiting"
         call.models[key] = {

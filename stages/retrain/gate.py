@@ -1,6 +1,6 @@
 """Whether a candidate becomes the champion: both scored on the same pairs, now, and every condition said in words.
 
-    decision = decide(case, GateParams(...), np.random.default_rng(seed))
+    decision = decide(case, GateParams(...), Criterion(...), np.random.default_rng(seed))
     decision.promoted, decision.reason
 
 All differences are paired and their intervals drawn over photographs (`stages.comparing.bootstrap`). Nothing is read
@@ -9,6 +9,7 @@ or written here, so any case can be constructed.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,7 @@ from pydantic import Field
 from stages.comparing.bootstrap import FEW_PHOTOS, Estimate, Resamples
 from stages.imaging.holes import BUCKETS
 from stages.runtime.params import Settings
+from stages.training.settings import Criterion
 
 _QUESTION = ["id", "sha256"]  # of the photograph test
 _FAULTS_SAID = 3
@@ -25,7 +27,7 @@ _FAULTS_SAID = 3
 class GateParams(Settings):
     """The section `retrain.gate` of params.yaml."""
 
-    min_gain_db: float = Field(ge=0)
+    min_gain: float = Field(ge=0)
     max_perceptual_rise: float = Field(ge=0)
     max_bucket_loss_db: float = Field(ge=0)
     max_photo_loss_db: float = Field(ge=0)
@@ -96,8 +98,10 @@ class Decision:
         reason: one sentence.
         checks: all conditions.
         notes: what a reader of the numbers should know.
-        gain: in hole PSNR over the champion, dB; None where they were not compared.
+        gain: over the champion in the criterion's score, more being better: hole PSNR in dB, or perceptual distance;
+            None where they were not compared.
         pairs: on which the two were compared.
+        psnr_change: of hole PSNR, dB.
     """
 
     promoted: bool
@@ -106,14 +110,17 @@ class Decision:
     notes: tuple[str, ...] = ()
     gain: Estimate | None = None
     pairs: int = 0
+    psnr_change: Estimate | None = None
 
 
-def decide(case: Case, params: GateParams, rng: np.random.Generator) -> Decision:
+def decide(case: Case, params: GateParams, criterion: Criterion, rng: np.random.Generator) -> Decision:
     """Decide whether the candidate becomes the champion.
 
     Args:
         case: what is known.
         params: the conditions.
+        criterion: what the candidate should be better in. Where it is the perceptual distance, hole PSNR may fall by
+            the criterion's floor more than `params` say.
         rng: draws the photographs of the intervals.
     """
     alone = [*_fitness(case), *_classical(case, params, rng)]
@@ -124,24 +131,45 @@ def decide(case: Case, params: GateParams, rng: np.random.Generator) -> Decision
         return _conclude([*alone, Check("comparable", False, problem)], "", notes)
     candidate, champion = case.scores[compared], case.champion.scores[compared]  # type: ignore[index]
     resamples = Resamples(candidate["photo"], rng)
-    gain = resamples.estimate(candidate["hole_psnr"] - champion["hole_psnr"])
-    checks = [*alone, _gains(gain, case.champion.version, params), *_against(candidate, champion, resamples, params)]
+    change = resamples.estimate(candidate["hole_psnr"] - champion["hole_psnr"])
+    by_eye = criterion.score == "perceptual" and "perceptual" in candidate and "perceptual" in champion
+    if by_eye:
+        gain, score = resamples.estimate(champion["perceptual"] - candidate["perceptual"]), "perceptual distance"
+        params = _with_floor(params, criterion.floor_db)
+        checks = [*alone, _gains(gain, score, case.champion.version, params), _keeps_floor(change, criterion)]
+    else:
+        gain, score = change, "hole PSNR"
+        checks = [*alone, _gains(gain, score, case.champion.version, params)]
+    checks += [*_against(candidate, champion, resamples, params)]
     checks += _on_photographs(case, params, rng)
     checks.append(_fast_enough(case.slowdown, params))
     if resamples.photos < FEW_PHOTOS:
         notes = (*notes, f"only {resamples.photos} test photographs: the intervals are too narrow")
     on = f"on {len(candidate)} pairs of {resamples.photos} photographs"
-    won = (
-        f"hole PSNR rises by {_in_db(gain)} over version {case.champion.version} {on}, and nothing else speaks against"
-    )
-    return _conclude(checks, won, notes, gain, len(candidate))
+    won = f"{_improves(gain, score)} over version {case.champion.version} {on}, and nothing else speaks against"
+    return _conclude(checks, won, notes, _Compared(gain, change, len(candidate)))
+
+
+class _Compared(NamedTuple):
+    gain: Estimate
+    psnr_change: Estimate
+    pairs: int
+
+
+def _with_floor(params: GateParams, floor_db: float) -> GateParams:
+    """Let hole PSNR fall further: who gains sharpness loses some."""
+    more = {name: getattr(params, name) + floor_db for name in ("max_bucket_loss_db", "max_photo_loss_db")}
+    return params.model_copy(update=more)
 
 
 def _conclude(
-    checks: list[Check], won: str, notes: tuple[str, ...] = (), gain: Estimate | None = None, pairs: int = 0
+    checks: list[Check], won: str, notes: tuple[str, ...] = (), compared: _Compared | None = None
 ) -> Decision:
     failed = [check.words for check in checks if not check.met]
-    return Decision(not failed, failed[0] if failed else won, tuple(checks), notes, gain, pairs)
+    reason = failed[0] if failed else won
+    if compared is None:
+        return Decision(not failed, reason, tuple(checks), notes)
+    return Decision(not failed, reason, tuple(checks), notes, compared.gain, compared.pairs, compared.psnr_change)
 
 
 def _fitness(case: Case) -> Iterator[Check]:
@@ -184,11 +212,27 @@ def _comparable(scores: pd.DataFrame, champion: Champion) -> tuple["pd.Series[bo
     return unseen, "", (note,)
 
 
-def _gains(gain: Estimate, version: str, params: GateParams) -> Check:
-    met = gain.low > params.min_gain_db
-    change = f"hole PSNR changes by {_in_db(gain)} over version {version}"
-    words = change if met else f"{change}, which is not surely more than {params.min_gain_db:g} dB"
-    return Check("gain", met, words)
+def _gains(gain: Estimate, score: str, version: str, params: GateParams) -> Check:
+    met = gain.low > params.min_gain
+    if score == "hole PSNR":
+        change, least = f"hole PSNR changes by {_in_db(gain)}", f"more than {params.min_gain:g} dB"
+    else:
+        change = f"perceptual distance changes by {-gain.mean:+.4f} ({-gain.high:+.4f} to {-gain.low:+.4f})"
+        least = f"less by more than {params.min_gain:g}"
+    change += f" over version {version}"
+    return Check("gain", met, change if met else f"{change}, which is not surely {least}")
+
+
+def _improves(gain: Estimate, score: str) -> str:
+    if score == "hole PSNR":
+        return f"hole PSNR rises by {_in_db(gain)}"
+    return f"perceptual distance falls by {gain.mean:.4f} ({gain.low:.4f} to {gain.high:.4f})"
+
+
+def _keeps_floor(change: Estimate, criterion: Criterion) -> Check:
+    met = change.high >= -criterion.floor_db
+    words = f"hole PSNR changes by {_in_db(change)}"
+    return Check("floor", met, words + ("" if met else f", surely a loss of more than {criterion.floor_db:g} dB"))
 
 
 def _against(
@@ -249,5 +293,10 @@ def _in_db(estimate: Estimate) -> str:
 
 
 def surely_worse(decision: Decision, by_db: float) -> bool:
-    """Say whether a candidate lost more than `by_db` of hole PSNR for sure: a sign of bad training photographs."""
-    return decision.gain is not None and decision.gain.high < -by_db
+    """Say whether a candidate surely lost more than `by_db` of hole PSNR and gained nothing: its photographs are bad.
+
+    A loss of hole PSNR alone can be the price of sharper answers.
+    """
+    if decision.psnr_change is None or decision.gain is None:
+        return False
+    return decision.psnr_change.high < -by_db and decision.gain.low <= 0

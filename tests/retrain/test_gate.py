@@ -8,15 +8,17 @@ import pandas as pd
 import pytest
 
 from stages.retrain.gate import Case, Champion, Decision, GateParams, decide, surely_worse
+from stages.training.settings import Criterion
 
 PARAMS = GateParams(
-    min_gain_db=0.0,
+    min_gain=0.0,
     max_perceptual_rise=0.01,
     max_bucket_loss_db=0.2,
     max_photo_loss_db=0.3,
     above_classical=False,
     max_slowdown=1.5,
 )
+BY_PSNR, BY_EYE = (Criterion(score=score, floor_db=0.5) for score in ("hole_psnr", "perceptual"))
 PHOTOS = 40
 
 
@@ -34,7 +36,35 @@ def scores(change: Callable[[pd.DataFrame], Any] = lambda table: 0.0, seed: int 
 
 
 def judge(candidate: pd.DataFrame, champion: Champion | None, params: GateParams = PARAMS, **known: Any) -> Decision:
-    return decide(Case(candidate, champion, **known), params, np.random.default_rng(0))
+    return decide(Case(candidate, champion, **known), params, BY_PSNR, np.random.default_rng(0))
+
+
+def judge_by_eye(psnr_db: float, perceptual: float, **known: Any) -> Decision:
+    noise = 0.01 * np.random.default_rng(3).standard_normal(240)
+    candidate = scores(lambda t: psnr_db).assign(perceptual=lambda t: t["perceptual"] + perceptual + noise)
+    return decide(Case(candidate, present(), **known), PARAMS, BY_EYE, np.random.default_rng(0))
+
+
+def test_a_sharper_model_wins_by_the_perceptual_distance() -> None:
+    decision = judge_by_eye(-0.3, -0.05)
+    assert decision.promoted
+    assert decision.reason.startswith("perceptual distance falls by 0.0")
+    assert decision.gain is not None
+    assert decision.gain.mean == pytest.approx(0.05, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("psnr_db", "perceptual", "check"), [(0.5, 0.0, "gain"), (-1.5, -0.05, "floor"), (0.5, 0.05, "gain")]
+)
+def test_what_is_no_sharper_or_far_from_the_truth_is_kept_out(psnr_db: float, perceptual: float, check: str) -> None:
+    decision = judge_by_eye(psnr_db, perceptual)
+    assert not decision.promoted
+    assert next(one.name for one in decision.checks if not one.met) == check
+
+
+def test_photographs_are_not_blamed_for_what_sharpness_costs() -> None:
+    assert not surely_worse(judge_by_eye(-0.6, -0.05), 0.3)
+    assert surely_worse(judge_by_eye(-0.6, 0.05), 0.3)
 
 
 def present(**changes: Any) -> Champion:
