@@ -307,6 +307,10 @@ def doctor(
 
 
 def _all_models() -> list[str]:
+    from stages.serving.models import or_base
+
+    if (first := or_base(DEFAULT_MODEL)) != DEFAULT_MODEL:
+        return [first, "harmonic", "biharmonic", "telea", "patchmatch"]
     champions = [version for version in registered.versions().registered() if "champion" in version.aliases]
     names = [f"models:/{version.name}@champion" for version in champions]
     if not names:

@@ -19,7 +19,7 @@ from stages.inpainting.inpainter import About
 from stages.runtime.errors import InpaintError, InputError, TrackingError, without_passwords
 from stages.serving import registered
 from stages.serving.limits import Limits
-from stages.serving.models import REGISTERED
+from stages.serving.models import REGISTERED, exported
 from stages.serving.worker import Source, Worker
 
 _RETRY_S = 5.0  # after a process that did not start
@@ -173,7 +173,7 @@ class ModelManager:
 
     def _source(self, model: str) -> Source:
         if not model.startswith(REGISTERED):
-            return Source(model, model)
+            return Source(model, exported(model))
         versions = registered.versions()
         version = versions.resolve(model)
         with ExitStack() as stack:

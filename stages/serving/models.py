@@ -12,17 +12,23 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+
+import typer
 
 from stages.inpainting import inpainter
 from stages.inpainting.inpainter import About, Inpainter
 from stages.runtime import project
+from stages.runtime.errors import InputError
 from stages.runtime.files import fresh_folder, sha256, write_json
 from stages.serving import registered
 from stages.tracking import store
 
 REGISTERED = "models:/"
+BASE = Path("data/base/pconv.safetensors")
+_WEIGHTS = ".safetensors"
 _FILES = ("model.pt2", "model.onnx")
 
 
@@ -30,19 +36,64 @@ def open_inpainter(model: str, device: str | None = None) -> Inpainter:
     """Load a model.
 
     Args:
-        model: models:/NAME@ALIAS, models:/NAME/VERSION, a folder, a `.pt2`, a `.onnx`, or a classical method.
+        model: models:/NAME@ALIAS, models:/NAME/VERSION, a folder, a `.pt2`, a `.onnx`, weights as `.safetensors`, or a
+            classical method.
         device: of torch, or None for what the machine has.
 
     Raises:
         InputError: there is no such model, or it cannot be loaded.
         TrackingError: MLflow cannot be reached.
     """
+    model = or_base(model)
     if not model.startswith(REGISTERED):
-        return inpainter.load(model, device)
+        return inpainter.load(exported(model), device)
     with _remembered(model) as (folder, about):
         loaded = inpainter.load(folder, device)
     loaded.about = about
     return loaded
+
+
+def or_base(model: str) -> str:
+    """Return the base weights instead of the default model while no version of that is registered."""
+    base = project.root() / BASE
+    if model != registered.DEFAULT_MODEL or not base.is_file() or _is_registered(model):
+        return model
+    typer.echo(f"no model is registered yet: {BASE} fills, which knows none of your photographs", err=True)
+    return str(base)
+
+
+def _is_registered(model: str) -> bool:
+    database = store.database()
+    if database is not None and not database.exists():
+        return False
+    try:
+        registered.versions().resolve(model)
+    except InputError:
+        return False
+    return True
+
+
+def exported(model: str) -> str:
+    """Return the folder of a model that was made of weights, made at the first use; other models as they are.
+
+    Raises:
+        InputError: the weights cannot be read, or torch is missing.
+    """
+    if not model.endswith(_WEIGHTS):
+        return model
+    path = Path(model)
+    if not path.is_file():
+        raise InputError(f"there are no weights at {path}")
+    folder = project.root() / ".remembered/models" / f"weights-{sha256(path)[:16]}"
+    if not all((folder / name).is_file() for name in _FILES):
+        if find_spec("torch") is None:
+            raise InputError(f"a model is made of {path} by torch, which is not installed: install the extra pipeline")
+        from stages import base
+
+        typer.echo(f"making a model of {path}, once", err=True)
+        with fresh_folder(folder) as fresh:
+            base.export(path, fresh)
+    return str(folder)
 
 
 @contextmanager
@@ -87,5 +138,5 @@ def _forget(home: Path) -> None:
     """Delete the files of versions for which no name stands any more."""
     named = {json.loads(note.read_text(encoding="utf-8"))["folder"] for note in home.glob("*.json")}
     for folder in home.iterdir():
-        if folder.is_dir() and folder.name not in named:
+        if folder.is_dir() and folder.name not in named and not folder.name.startswith("weights-"):
             shutil.rmtree(folder, ignore_errors=True)

@@ -6,11 +6,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from stages.serving.models import open_inpainter
+from stages.inpainting.cropping import Settings
+from stages.pconv.module import PConvModule, PConvSettings
+from stages.runtime.errors import InputError
+from stages.serving.models import open_inpainter, or_base
+from stages.serving.registered import DEFAULT_MODEL
 from stages.tracking import aliases
+from stages.training import weights
 from tests.clone import ROOT
+from tests.project import UNET
 from tests.serving.test_model_manager import MODEL, registry
 
 __all__ = ["registry"]  # a fixture
@@ -59,3 +66,34 @@ def test_what_is_remembered_wrongly_is_asked_for_anew(registry: Path, remembered
         (note if damage == "note" else model).write_bytes(b"{")
     assert open_inpainter(MODEL, "cpu").about == about
     assert opened(registry) == about.version
+
+
+@pytest.fixture
+def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project before any training, with small base weights."""
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.chdir(tmp_path)
+    settings = UNET | {"partial": True, "harmonic_residual": True, "levels": 3}
+    module = PConvModule(PConvSettings(**settings))
+    about = {"key": "pconv", "tile_size": 64, "reach": 16, "settings": settings}
+    weights.save(tmp_path / "data/base/pconv.safetensors", module, module.trained.state_dict(), about)
+    return tmp_path
+
+
+def test_before_any_training_the_base_weights_fill_and_that_is_said(fresh: Path, capsys) -> None:
+    picture = np.full((64, 64, 3), 90, np.uint8)
+    for again in (False, True):
+        filled, _ = open_inpainter(DEFAULT_MODEL)(picture, np.eye(64, dtype=bool), Settings())
+        assert (filled == 90).all()
+        said = capsys.readouterr().err
+        assert "no model is registered yet: data/base/pconv.safetensors fills" in said
+        assert ("making a model" in said) is not again
+    (fresh / "data/base/pconv.safetensors").write_bytes(b"no weights")
+    with pytest.raises(InputError, match="does not hold weights of a training"):
+        open_inpainter(DEFAULT_MODEL)
+
+
+def test_once_a_model_is_registered_the_base_weights_are_not_asked(registry: Path, monkeypatch) -> None:
+    monkeypatch.setenv("DVC_ROOT", str(registry))
+    assert or_base(MODEL) == MODEL
