@@ -44,6 +44,13 @@ def test_everyday_holes_of_tiles_are_as_deep_as_in_photographs(border):
     assert max(depths) > 20
 
 
+def test_an_everyday_hole_of_any_spec_can_be_had():
+    for seed in range(60):
+        for low, high in ((0.01, 0.1), (0.1, 0.2), (0.2, 0.3)):
+            wanted = MaskSpec(low, high, (low + high) / 2, border=False)
+            assert wanted.allows(draw_hole("everyday", (64, 64), wanted, np.random.default_rng(seed)))
+
+
 def test_what_cannot_be_is_said():
     with pytest.raises(
         InputError, match=r"no `challenge` hole that keeps off the border with a ratio in \(0\.3, 0\.4\]"
