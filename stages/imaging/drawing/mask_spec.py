@@ -98,7 +98,7 @@ def draw_hole(kind: str, shape: Shape, wanted: MaskSpec, rng: np.random.Generato
         rng: where the random numbers come from.
 
     Returns:
-        uint8 (H, W), 1 = missing; a blob where no everyday hole is what is wanted, which happens once in a hundred times.
+        uint8 (H, W), 1 = missing; a blob where no everyday hole is what is wanted: one in a hundred.
 
     Raises:
         InputError: none of `MOST_ATTEMPTS` drawings is.
