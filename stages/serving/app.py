@@ -41,7 +41,7 @@ from stages.serving.worker import Reply, WorkerEndedError
 
 PAGE = Path(__file__).with_name("index.html")
 EVERY_HOST = ("0.0.0.0", "::")  # noqa: S104 - said by a person
-_SILENT_S = 10.0
+IDLE_S = 10.0
 _CODES = {404: "not_found", 405: "wrong_method", 400: "bad_request", 415: "wrong_type", 422: "bad_request"}
 
 
@@ -257,7 +257,7 @@ def serve(served: ModelManager, limits: Limits, access: Access, host: str, port:
     app = create_app(served, limits, replace(access, hosts=[*hosts, *access.hosts]))
     config = uvicorn.Config(
         app, log_level="warning", timeout_graceful_shutdown=10, server_header=False,
-        limit_concurrency=limits.connections, http=PatientProtocol, root_path=root_path,
+        limit_concurrency=limits.connections, http=IdleClosingProtocol, root_path=root_path,
     )  # fmt: skip
     log(f"inpaint: http://{host}:{listening.getsockname()[1]} with {served.names()[0]} (Ctrl-C ends it)")
     uvicorn.Server(config).run([listening])
@@ -270,17 +270,17 @@ def _listen(host: str, port: int) -> socket.socket:
         raise InputError(f"cannot listen at {host}, port {port}: {error.strerror}; say another --port") from None
 
 
-class PatientProtocol(H11Protocol):
+class IdleClosingProtocol(H11Protocol):
     """HTTP that closes connections on which no request comes."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Look after a while whether a request has come."""
         super().connection_made(transport)
-        self.loop.call_later(_SILENT_S, self._close_if_silent, None)
+        self.loop.call_later(IDLE_S, self._close_if_idle, None)
 
-    def _close_if_silent(self, before: object) -> None:
+    def _close_if_idle(self, before: object) -> None:
         """Close a connection that answers nothing and has not got a request since the look before."""
         if self.cycle is before and (self.cycle is None or self.cycle.response_complete):
             self.transport.close()
         elif not self.transport.is_closing():
-            self.loop.call_later(_SILENT_S, self._close_if_silent, self.cycle)
+            self.loop.call_later(IDLE_S, self._close_if_idle, self.cycle)

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from stages.imaging.formats import FORMATS
 from stages.imaging.images import BadImageError, refusing
@@ -240,8 +240,13 @@ def _check_sizes(asked: Asked, limits: Limits) -> None:
     """Refuse, by the headers of all pictures, what would take long to decode."""
     total = 0.0
     for content in _pictures(asked):
-        with refusing(), Image.open(BytesIO(content), formats=FORMATS) as picture:
-            megapixels = picture.width * picture.height / 1e6
+        try:
+            with refusing(), Image.open(BytesIO(content), formats=FORMATS) as picture:
+                megapixels = picture.width * picture.height / 1e6
+        except BadImageError as bad:
+            if isinstance(bad.__cause__, UnidentifiedImageError):
+                continue  # of a camera, or no picture at all: who reads it looks at its size, too
+            raise
         total += megapixels
         if megapixels > limits.max_megapixels:
             said = f"{megapixels:.1f} megapixels, more than the {limits.max_megapixels:g} allowed"

@@ -181,6 +181,15 @@ def _make_database() -> None:
     draft.replace(path)
 
 
+@contextmanager
+def _mended(path: Path) -> Iterator[sqlite3.Connection]:
+    try:
+        with closing(sqlite3.connect(path, timeout=10)) as tables, tables:
+            yield tables
+    except sqlite3.Error as error:
+        raise TrackingError(f"MLflow's database {path} cannot be used: {error}") from None
+
+
 def _keep_artifacts_at_home() -> None:
     """Have the database of a project that was moved or copied name the files beside it.
 
@@ -192,7 +201,7 @@ def _keep_artifacts_at_home() -> None:
     path, home = database(), project.root() / "mlartifacts"
     if path is None or path.parent != home.parent:
         return
-    with closing(sqlite3.connect(path, timeout=10)) as tables, tables:
+    with _mended(path) as tables:
         named = {str(place) for (place,) in tables.execute("SELECT artifact_location FROM experiments")}
         homes = {place[: place.rindex(_ARTIFACTS)] for place in named if _ARTIFACTS in place}
         if homes and not home.is_dir():

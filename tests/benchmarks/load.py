@@ -1,10 +1,11 @@
-"""Ten minutes of a server's life: good and bad uploads from several clients, while the alias of its model moves.
+"""Ten minutes of a server's life: good, bad and absurd uploads of several clients, while the alias of its model moves.
 
     python -m tests.benchmarks.load --minutes 10
 
 A real registry with two versions and a damaged third, and `inpaint serve` in a process of its own. Every good answer is
 compared, pixel by pixel, with what the Inpainter gives for the version that the answer names; every bad upload has to
-get its error; a full queue may answer 503. At the end: what was answered, what was wrong, and the server's memory.
+get its error; a full queue may answer 503. Some uploads take longer or more memory than the server has for them, and
+some clients leave. At the end: what was answered, what was wrong, how long good answers took, and the server's memory.
 """
 
 import argparse
@@ -16,6 +17,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -34,6 +36,7 @@ from tests.tracked import answers, free_port, wait_for, write_database, write_ou
 
 NAME = "inpaint-pconv"
 CLIENTS = 3
+TIMEOUT_S = 15
 MOVE_EVERY_S = 5.0
 SIZES = ((48, 64), (181, 120), (300, 401))
 
@@ -69,12 +72,14 @@ class Uploads:
     Attributes:
         counts: of answers, by what they were.
         wrong: what came back that should not have, in words.
+        seconds: that good answers took.
     """
 
     def __init__(self, url: str) -> None:
         self.url = url
         self.counts: Counter[str] = Counter()
         self.wrong: list[str] = []
+        self.seconds: list[float] = []
         rng = np.random.default_rng(0)
         self._pairs = []
         for h, w in SIZES:
@@ -89,23 +94,44 @@ class Uploads:
             ({"image": png(image), "hole": png(np.uint8(255 * missing.T))}, 422),
             ({"image": png(image)}, 422),
             ({"image": b"x" * 3_000_000, "hole": b""}, 413),
+            ({"image": png(np.zeros((9000, 9000), np.uint8)), "hole": b""}, 413),
         ]
+        lines = np.zeros((1500, 1500), np.uint8)
+        lines[::2] = 255  # as large a system of equations as biharmonic inpainting can be asked for
+        self._absurd = {"image": png(np.zeros((1500, 1500, 3), np.uint8)), "hole": png(lines)}
 
     def _fill(self, number: str) -> list[np.ndarray[Any, Any]]:
         inpainter = open_inpainter(f"models:/{NAME}/{number}", "cpu")
         return [inpainter(image, missing, Settings())[0] for image, missing in self._pairs]
 
     def send(self, client: httpx2.Client, rng: np.random.Generator) -> None:
-        """Send one upload, good or bad, and look at the answer."""
-        if rng.random() < 0.3:
+        """Send one upload, good, bad or absurd, and look at the answer."""
+        kind = rng.random()
+        if kind < 0.01:
+            form = {"model": "biharmonic", "max_side": "1400"}
+            answer = client.post(self.url, files=self._absurd, data=form)
+            ended = answer.status_code in (413, 503) and answer.json()["error"]
+            self.counts[f"absurd: {ended}"] += 1
+            if not ended:
+                self.wrong.append(f"{answer.status_code} to an absurd request")
+            return
+        image, missing = self._pairs[0]
+        if kind < 0.04:
+            with suppress(httpx2.TimeoutException):
+                client.post(self.url, files={"image": png(image), "hole": png(np.uint8(255 * missing))}, timeout=0.005)
+            self.counts["left"] += 1
+            return
+        if kind < 0.3:
             files, status = self._bad[rng.integers(len(self._bad))]
             self._note("refused", client.post(self.url, files=files), status)
             return
         place = int(rng.integers(len(self._pairs)))
         image, missing = self._pairs[place]
+        began = time.monotonic()
         answer = client.post(self.url, files={"image": png(image), "hole": png(np.uint8(255 * missing))})
         self._note("filled", answer, 200)
         if answer.status_code == 200:
+            self.seconds.append(time.monotonic() - began)
             number = answer.headers["x-model-version"]
             got = np.asarray(Image.open(BytesIO(answer.content)).convert("RGB"))
             if number not in self._wanted or not np.array_equal(got, self._wanted[number][place]):
@@ -151,7 +177,8 @@ def main() -> int:
         aliases.promote(NAME, "1", "load")
         port = free_port()
         words = ["serve", "--model", f"models:/{NAME}@champion", "--port", str(port), "--poll-s", "1"]
-        words += ["--max-megabytes", "2", "--queue", "2"]
+        words += ["--model", "biharmonic", "--max-megabytes", "2", "--queue", "2", "--timeout-s", str(TIMEOUT_S)]
+        words += ["--max-memory-gb", "2", "--max-megapixels", "5"]
         server = subprocess.Popen([sys.executable, "-m", "stages.serving.cli", *words])
         try:
             wait_for(lambda: answers(f"http://127.0.0.1:{port}/readyz"), 120)
@@ -176,16 +203,27 @@ def load(server: "subprocess.Popen[bytes]", port: int, minutes: float) -> int:
         moves += 1
         # The third is damaged: the server keeps the old one.
         aliases.promote(NAME, ("1", "2", "1", "2", "3")[moves % 5], "load")
-        memory.append(psutil.Process(server.pid).memory_info().rss / 2**20)
+        memory.append(_memory(psutil.Process(server.pid)))
     for thread in threads:
         thread.join()
     for client in clients:
         client.close()
     print(", ".join(f"{count:,} {what}" for what, count in sorted(uploads.counts.items())), f"; {moves} alias moves")
     tenths = [np.median(part) for part in np.array_split(memory, min(10, len(memory)))]
+    fast, slow = np.percentile(uploads.seconds, [50, 99])
+    print(f"good answers: half within {fast:.2f} s, 99 % within {slow:.2f} s")
     print(f"server's memory, MiB, in each tenth of the time: {', '.join(f'{each:.0f}' for each in tenths)}")
     print(f"wrong: {len(uploads.wrong)}", *Counter(uploads.wrong).most_common(5), sep="\n")
     return 1 if uploads.wrong else 0
+
+
+def _memory(server: psutil.Process) -> float:
+    """Return what the server and the process that fills take together, in MiB."""
+    total = 0
+    for process in (server, *server.children()):
+        with suppress(psutil.NoSuchProcess):  # just killed
+            total += process.memory_info().rss
+    return total / 2**20
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import json
 import re
+import socket
 from base64 import b64decode, b64encode
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,11 +12,14 @@ from io import BytesIO
 import numpy as np
 import psutil
 import pytest
+import uvicorn
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from PIL import Image
 
 from stages.inpainting.cropping import Settings
 from stages.inpainting.inpainter import load
+from stages.serving import app as module
 from stages.serving.app import create_app
 from stages.serving.limits import Limits
 from stages.serving.model_manager import ModelManager
@@ -347,6 +351,20 @@ def test_who_has_gone_is_not_worked_for() -> None:
         client.portal.call(client.app, scope, receive, send)
         assert not filler.is_running()
         assert client.app.state.queue.places.borrowed_tokens == 0
+
+
+def test_a_connection_on_which_nothing_comes_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "IDLE_S", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as listening, ThreadPoolExecutor(1) as pool:
+        running = uvicorn.Server(uvicorn.Config(FastAPI(), http=module.IdleClosingProtocol, log_level="error"))
+        done = pool.submit(running.run, [listening])
+        with socket.create_connection(listening.getsockname(), timeout=20) as silent:
+            assert silent.recv(1) == b""
+        with socket.create_connection(listening.getsockname(), timeout=20) as half:
+            half.sendall(b"GET / HTTP/1.1\r\nHost: a")
+            assert half.recv(1) == b""
+        running.should_exit = True
+        done.result(20)
 
 
 def test_with_a_key_only_who_has_it_is_answered() -> None:

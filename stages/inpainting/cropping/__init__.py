@@ -15,6 +15,7 @@ pixels where the project is not installed.
 
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -60,6 +61,7 @@ MOST_GROW_PX = 64
 MOST_FEATHER_PX = LEAST_MARGIN_PX  # the band lies within the crop
 TILE_MARGIN_PX = 32  # of context around what is filled tile by tile; 64 gave no more than 0.1 dB
 
+_THREADS = 2  # that copy texture; more would take memory, and wait for PatchMatch, which goes one by one
 _SEEN = 16 / 255  # an answer that was off by less is replaced without a word
 
 Fill = Callable[[Pixels, Missing], Floats]
@@ -251,13 +253,23 @@ def _add_detail(composite: Pixels, missing: Missing, boxes: list[Box], settings:
     if problem := detail.problem():
         done.notes.append(f"without copied texture: {problem}")
         return False
-    places = [place for box in crops(coarse, settings.context) for place in _places_of_detail(coarse[box.part], box)]
-    if len(places) > detail.MOST_PLACES:
+    # Crops do not overlap, so they are worked on at the same time.
+    places = [_places_of_detail(coarse[box.part], box) for box in crops(coarse, settings.context)]
+    if (count := sum(map(len, places))) > detail.MOST_PLACES:
         done.notes.append(
-            f"without copied texture: {len(places)} places need it, and at most {detail.MOST_PLACES} get it at once; "
+            f"without copied texture: {count} places need it, and at most {detail.MOST_PLACES} get it at once; "
             "fill the holes in several goes"
         )
         return False
+    with ThreadPoolExecutor(_THREADS) as threads:
+        copied = any(list(threads.map(lambda crop: _add_texture(composite, coarse, crop), places)))
+    if not copied:
+        done.notes.append("without copied texture: too little of the picture is known")
+    return copied
+
+
+def _add_texture(composite: Pixels, coarse: Missing, places: list[tuple[Box, Box, int]]) -> bool:
+    """Copy texture into the places of one crop, one after the other; say whether any was."""
     copied = False
     for part, crop, factor in places:
         textured = detail.textured(composite[crop.part], coarse[crop.part], factor)
@@ -268,8 +280,6 @@ def _add_detail(composite: Pixels, missing: Missing, boxes: list[Box], settings:
             composite[part.part] = np.where(coarse[part.part][..., None], inner, composite[part.part])
             coarse[part.part] = False
             copied = True
-    if not copied:
-        done.notes.append("without copied texture: too little of the picture is known")
     return copied
 
 
