@@ -84,7 +84,10 @@ def _heif(file: BinaryIO) -> Image.Image:
     except ImportError:
         raise FormatError("needs_extra", f"a HEIC picture; {_INSTALL}") from None
     pi_heif.register_heif_opener()
-    return Image.open(file, formats=["HEIF"])
+    try:
+        return Image.open(file, formats=["HEIF"])
+    except UnidentifiedImageError:
+        raise FormatError("corrupt", "a HEIC picture that is damaged or cut off") from None
 
 
 def _developed(file: BinaryIO, max_megapixels: float) -> Image.Image:
