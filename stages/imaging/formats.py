@@ -3,8 +3,9 @@
 picture = identify(file, max_megapixels=100)           # a Pillow picture, in part not decoded yet
 """
 
+import math
 from contextlib import suppress
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from PIL import Image, UnidentifiedImageError
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
@@ -42,9 +43,7 @@ def identify(file: BinaryIO, max_megapixels: float) -> Image.Image:
     Raises:
         FormatError: the format is not read.
     """
-    head = file.read(64)
-    tags = _tags(file, head)
-    file.seek(0)
+    head, tags = _beginning(file)
     if head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS and b"avif" not in head:
         return _heif(file)
     if _is_raw(head, tags):
@@ -59,16 +58,26 @@ def identify(file: BinaryIO, max_megapixels: float) -> Image.Image:
         raise FormatError("not_an_image", f"not a picture in a format that is read ({', '.join(FORMATS)})") from None
 
 
-def _tags(file: BinaryIO, head: bytes) -> dict[int, tuple[int, ...]]:
-    """Return the tags of a TIFF's first directory, none of other files and of those that lie."""
-    tags = {}
+def size_of(file: BinaryIO) -> tuple[int, int]:
+    """Return the width and height that a picture's header says, before it is turned; the rest as `identify`."""
+    if _is_raw(*_beginning(file)):
+        with _opened_raw(file) as raw:
+            return raw.sizes.width, raw.sizes.height
+    with identify(file, math.inf) as picture:
+        return picture.size
+
+
+def _beginning(file: BinaryIO) -> tuple[bytes, dict[int, tuple[int, ...]]]:
+    """Return a file's first bytes and, of a TIFF that does not lie, the tags of its first directory."""
+    head, tags = file.read(64), {}
     if head.startswith(_TIFF_BEGINS):
         with suppress(Exception):
             directory = ImageFileDirectory_v2(head[:8])
             file.seek(directory.next)
             directory.load(file)
             tags = {tag: value if isinstance(value, tuple) else (value,) for tag, value in directory.items()}
-    return tags
+    file.seek(0)
+    return head, tags
 
 
 def _is_raw(head: bytes, tags: dict[int, tuple[int, ...]]) -> bool:
@@ -84,15 +93,22 @@ def _heif(file: BinaryIO) -> Image.Image:
     except ImportError:
         raise FormatError("needs_extra", f"a HEIC picture; {_INSTALL}") from None
     pi_heif.register_heif_opener()
-    return Image.open(file, formats=["HEIF"])
+    try:
+        return Image.open(file, formats=["HEIF"])
+    except UnidentifiedImageError:
+        raise FormatError("corrupt", "a HEIC picture that is damaged or cut off") from None
 
 
-def _developed(file: BinaryIO, max_megapixels: float) -> Image.Image:
+def _opened_raw(file: BinaryIO) -> Any:
     try:
         import rawpy
     except ImportError:
         raise FormatError("needs_extra", f"a camera's RAW file; {_INSTALL}") from None
-    with rawpy.imread(file) as raw:
+    return rawpy.imread(file)
+
+
+def _developed(file: BinaryIO, max_megapixels: float) -> Image.Image:
+    with _opened_raw(file) as raw:
         megapixels = raw.sizes.width * raw.sizes.height / 1e6
         if megapixels > max_megapixels:
             detail = f"{megapixels:.1f} megapixels, more than the {max_megapixels:g} allowed"

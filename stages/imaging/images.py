@@ -23,7 +23,7 @@ from PIL import Image
 from PIL.ImageFile import ImageFile
 
 from stages.imaging.appearance import orientation, to_srgb, turn
-from stages.imaging.formats import FORMATS, NO_TONES, FormatError, identify  # noqa: F401
+from stages.imaging.formats import NO_TONES, FormatError, identify
 from stages.imaging.jpeg import complaint
 from stages.runtime.errors import InputError
 from stages.runtime.files import atomic_write
@@ -63,7 +63,7 @@ class Decoded:
     Attributes:
         pixels: uint8 (h, w, 3), sRGB, upright; smaller than the file's where that was allowed.
         shape: (height, width) of the upright picture in the file.
-        kind: the format, one of `FORMATS` or MPO.
+        kind: the format, one of `formats.FORMATS`, MPO, HEIF or RAW.
         changes: what makes the pixels other than those in the file, in this order: `sixteen_bit`, `turned` (by EXIF),
             `one_bit`, `grey`, `palette` or another colour space's name such as `cmyk`, `transparency` (laid on white),
             `profile` (colours by the embedded ICC profile), `first_frame` (of several); empty for plain RGB.
@@ -79,7 +79,8 @@ def load_image(path: str | Path, max_megapixels: float) -> Pixels:
     """Decode a picture file whole, turn it upright and convert it to sRGB.
 
     Args:
-        path: a regular file (or a link to one) in one of `FORMATS`, whatever its suffix; of several frames, the first.
+        path: a regular file (or a link to one) of any format of `stages.imaging.formats`, whatever its suffix; of
+            several frames, the first.
         max_megapixels: above this the picture is refused from its header, before anything is decoded; at most
             `MOST_MEGAPIXELS`.
 

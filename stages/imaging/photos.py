@@ -170,16 +170,29 @@ def encode(photo: Photo, kind: str, quality: int | None = None, keep_exif: bool 
     if side > most:
         detail = f"{kind} holds at most {most} pixels a side, and the photo has {side}; write it as PNG or TIFF"
         raise BadImageError("too_large_for_format", detail)
-    picture = Image.fromarray(photo.pixels if photo.deep is None or kind not in _DEEP else photo.deep)
-    if photo.grey and picture.mode == "RGB":
-        picture = picture.convert("L")
-    if photo.alpha is not None and kind not in _WITHOUT_TRANSPARENCY:
-        picture.putalpha(Image.fromarray(photo.alpha))
     options = dict((kind == photo.format and photo.encoding) or _OPTIONS.get(kind, {}))
     if kind == "JPEG" and quality is not None:
         options = {"quality": quality, "subsampling": options["subsampling"]}
+    held = replace(
+        photo,
+        deep=photo.deep if kind in _DEEP else None,
+        alpha=None if kind in _WITHOUT_TRANSPARENCY else photo.alpha,
+    )
+    picture = as_pillow(held)
     picture.save(content := BytesIO(), kind, **options | photo.metadata.save_options(kind, keep_exif))
     return content.getvalue()
+
+
+def as_pillow(photo: Photo) -> Image.Image:
+    """Return a photo as a Pillow picture of its mode: L, LA, RGB, RGBA or I;16."""
+    picture = Image.fromarray(photo.pixels if photo.deep is None else photo.deep)
+    if photo.grey and picture.mode == "RGB":
+        picture = picture.convert("L")
+    if photo.alpha is not None:
+        picture.putalpha(Image.fromarray(photo.alpha))
+    if photo.metadata.profile:
+        picture.info["icc_profile"] = photo.metadata.profile
+    return picture
 
 
 def lost(photo: Photo, kind: str, keep_exif: bool = False) -> list[str]:
@@ -187,6 +200,6 @@ def lost(photo: Photo, kind: str, keep_exif: bool = False) -> list[str]:
     said = [f"{kind} holds no {name}: not kept" for name in photo.metadata.lost(kind)] if keep_exif else []
     if photo.deep is not None and kind not in _DEEP:
         said.append(f"{kind} holds 8 bits a channel: 16 become 8")
-    if photo.alpha is not None and kind in _WITHOUT_TRANSPARENCY:
+    if photo.alpha is not None and kind in _WITHOUT_TRANSPARENCY and photo.alpha.min() < 255:
         said.append(f"{kind} holds no transparency: it is lost")
     return said

@@ -8,7 +8,7 @@ more than 40 %.
 
 import numpy as np
 
-from stages.inpainting.cropping import Missing, Pixels, bounds
+from stages.inpainting.cropping import Missing, Pixels, crops
 
 ROOM_PX = 6  # that a mask should have around an object
 _BEYOND_PX = 2 * ROOM_PX
@@ -25,18 +25,15 @@ def warning(image: Pixels, missing: Missing) -> str:
         image: uint8 (H, W, 3).
         missing: bool (H, W), as it is filled: widened already.
     """
-    box = bounds(missing)
-    if box is None:
-        return ""
-    part = box.widened(_BEYOND_PX + 1, *missing.shape).part
     strong = seen = 0
-    for turned in (False, True):
-        pixels, absent = image[part], missing[part]
-        if turned:
-            pixels, absent = pixels.transpose(1, 0, 2), absent.T
-        for way in (slice(None), slice(None, None, -1)):
-            found, of = _strong(pixels[:, way], absent[:, way])
-            strong, seen = strong + found, seen + of
+    for box in crops(missing, 0):
+        for turned in (False, True):
+            pixels, absent = image[box.part], missing[box.part]
+            if turned:
+                pixels, absent = pixels.transpose(1, 0, 2), absent.T
+            for way in (slice(None), slice(None, None, -1)):
+                found, of = _strong(pixels[:, way], absent[:, way])
+                strong, seen = strong + found, seen + of
     if seen < _LEAST_SEEN or strong < _STRONG_SHARE * seen:
         return ""
     return (

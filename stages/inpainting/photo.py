@@ -76,12 +76,12 @@ def _continued(pixels: Pixels, clear: Missing, absent: Missing, context: float) 
 
 
 def _opaque(alpha: Pixels, weight: Pixels, boxes: list[Box], is_the_hole: bool) -> tuple[Pixels | None, bool]:
-    """Make opaque what was filled; return None where all is, and whether filled pixels stay transparent."""
-    alpha, stays = alpha.copy(), False
+    """Make opaque what was filled; return None where all has become so, and whether filled pixels stay transparent."""
+    before, alpha, stays = alpha, alpha.copy(), False
     for box in boxes:
         here, share = alpha[box.part], weight[box.part]
         if is_the_hole or not ((here == 0) & (share < 255)).any():
             alpha[box.part] = here + ((255 - here).astype(np.uint16) * share // 255).astype(np.uint8)
         else:
             stays |= bool(((here == 0) & (share == 255)).any())
-    return None if (alpha == 255).all() else alpha, stays
+    return None if (alpha == 255).all() and (before < 255).any() else alpha, stays

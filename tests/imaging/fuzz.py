@@ -14,7 +14,8 @@ from io import BytesIO
 
 import numpy as np
 
-from stages.imaging.images import FORMATS, BadImageError, decode
+from stages.imaging.formats import FORMATS
+from stages.imaging.images import BadImageError, decode
 from tests.imaging.bad_files import animation, encoded, photo, see_through, swapped_profile, turned
 
 MEGAPIXELS = 1.0

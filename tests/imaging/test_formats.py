@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 import tifffile
 
+from stages.imaging.formats import size_of
 from stages.imaging.images import BadImageError, decode_image
 from stages.imaging.photos import encode, read_photo, target
+from tests.imaging.bad_files import encoded, photo
 
 H, W = 96, 128
 HEIC = Path(__file__).with_name("tiny.heic").read_bytes()  # 64 x 48: red grows by 3 a column, green by 5 a row
@@ -28,23 +30,31 @@ def dng() -> bytes:
 
 
 def test_heic_is_read_upright_and_written_as_jpeg() -> None:
-    photo = read_photo(HEIC, 1)
+    shown = read_photo(HEIC, 1)
     rows, columns = np.mgrid[0:48, 0:64]
-    assert np.abs(photo.pixels[..., 0].astype(int) - 3 * columns).mean() < 4
-    assert np.abs(photo.pixels[..., 1].astype(int) - 5 * rows).mean() < 4
-    assert target(photo, "keep") == "JPEG"
-    kept = read_photo(encode(photo, "JPEG", keep_exif=True), 1)
+    assert np.abs(shown.pixels[..., 0].astype(int) - 3 * columns).mean() < 4
+    assert np.abs(shown.pixels[..., 1].astype(int) - 5 * rows).mean() < 4
+    assert target(shown, "keep") == "JPEG"
+    kept = read_photo(encode(shown, "JPEG", keep_exif=True), 1)
     assert b"Camera" in kept.metadata.exif
-    assert np.array_equal(decode_image(BytesIO(HEIC), 1), photo.pixels)
+    assert np.array_equal(decode_image(BytesIO(HEIC), 1), shown.pixels)
 
 
 def test_raw_is_developed_and_not_its_preview() -> None:
-    photo = read_photo(dng(), 1)
-    assert photo.pixels.shape == (H, W, 3)
-    assert photo.pixels[20:-20, W // 2 + 20 : -20, 1].mean() > photo.pixels[20:-20, 20 : W // 2 - 20, 1].mean() + 60
-    assert target(photo, "keep") == "JPEG"
+    shown = read_photo(dng(), 1)
+    assert shown.pixels.shape == (H, W, 3)
+    assert shown.pixels[20:-20, W // 2 + 20 : -20, 1].mean() > shown.pixels[20:-20, 20 : W // 2 - 20, 1].mean() + 60
+    assert target(shown, "keep") == "JPEG"
     with pytest.raises(BadImageError, match="too_many_pixels"):
         read_photo(dng(), 0.01)
+
+
+def test_the_size_is_known_from_the_header() -> None:
+    assert [size_of(BytesIO(content)) for content in (HEIC, dng(), encoded(photo(), "JPEG"))] == [
+        (64, 48),
+        (W, H),
+        (64, 48),
+    ]
 
 
 @pytest.mark.parametrize(

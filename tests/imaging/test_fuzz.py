@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from stages.imaging.images import FORMATS
+from stages.imaging.formats import FORMATS
 from tests.imaging.fuzz import outcomes
 
 EACH = 2_500

@@ -24,6 +24,7 @@ from stages.serving.app import create_app
 from stages.serving.limits import Limits
 from stages.serving.model_manager import ModelManager
 from stages.serving.request_guard import Access
+from tests.clone import ROOT
 from tests.tracked import wait_for
 
 H, W = 120, 180
@@ -157,7 +158,9 @@ def test_profile_transparency_and_format_are_the_photos(client: TestClient) -> N
     answer = Image.open(BytesIO(ask(client, png(PHOTO, icc_profile=profile)).content))
     assert answer.info["icc_profile"] == profile
     Image.fromarray(PHOTO).save(jpeg := BytesIO(), "JPEG")
-    assert ask(client, jpeg.getvalue(), format="keep").headers["content-type"] == "image/jpeg"
+    for photo in (jpeg.getvalue(), (ROOT / "tests/imaging/tiny.heic").read_bytes()):
+        answer = ask(client, photo, None, boxes="5,5,20,20", format="keep")
+        assert answer.headers["content-type"] == "image/jpeg"
 
 
 def test_an_empty_hole_gives_the_photo_back(client: TestClient) -> None:

@@ -1,0 +1,95 @@
+"""Filling holes from Python: paths, Pillow pictures or arrays in, a Pillow picture out.
+
+from stages.serving.python_api import Model
+
+model = Model()                                   # the champion; or a folder, a .onnx, "telea", ...
+model.fill("photo.jpg", "mask.png").save("filled.png")
+"""
+
+from io import BytesIO
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from stages.imaging.photos import Photo, as_pillow, open_photo, read_photo
+from stages.imaging.user_mask import HoleIs, UserMask, doubted, open_hole, read_hole
+from stages.inpainting.cropping import Settings
+from stages.inpainting.photo import fill
+from stages.serving.batch import MAX_MEGAPIXELS
+from stages.serving.models import open_inpainter
+from stages.serving.registered import DEFAULT_MODEL
+
+Picture: TypeAlias = str | Path | Image.Image | npt.NDArray[Any]
+
+
+class Model:
+    """A loaded model, which fills any number of pictures.
+
+    Args:
+        model: as for `inpaint run --model`: models:/NAME@ALIAS, a folder, a `.pt2`, a `.onnx` or a classical method.
+        device: of torch, or None for what the machine has.
+
+    Attributes:
+        report: of the last fill: `scale`, `detail`, `warnings` and the rest of what `inpaint run --report` writes.
+
+    Raises:
+        InputError: there is no such model, or it cannot be loaded.
+    """
+
+    def __init__(self, model: str = DEFAULT_MODEL, device: str | None = None) -> None:
+        self._inpainter = open_inpainter(model, device)
+        self.report: dict[str, Any] = {}
+
+    def fill(self, image: Picture, mask: Picture, mask_is: HoleIs = "white", **settings: Any) -> Image.Image:
+        """Fill the missing pixels of one picture.
+
+        Args:
+            image: a file, which is turned upright; or a Pillow picture or array uint8 (H, W), (H, W, 3) or (H, W, 4),
+                grey, RGB or RGBA, which is taken as it is.
+            mask: a file, Pillow picture or array uint8 (H, W), white where pixels are missing; or an array of bool,
+                True there, or of numbers that are 0 and 1.
+            mask_is: the colour that means missing, in pictures.
+            settings: `grow`, `feather`, `context`, `max_side` and `detail` of `stages.inpainting.cropping.Settings`.
+
+        Returns:
+            a picture of the size, mode and colour profile of `image`; what is not missing is as it was.
+
+        Raises:
+            BadImageError: a picture cannot be read or used, or the two differ in size.
+            ValueError: a setting is out of range, or an array has another shape or type.
+        """
+        filled, self.report = fill(_photo(image), _mask(mask, mask_is), self._inpainter, Settings(**settings))
+        return as_pillow(filled)
+
+
+def _photo(image: Picture) -> Photo:
+    if isinstance(image, (str, Path)):
+        return open_photo(image, MAX_MEGAPIXELS)
+    return read_photo(_file(image if isinstance(image, Image.Image) else _picture(image)), MAX_MEGAPIXELS)
+
+
+def _mask(mask: Picture, mask_is: HoleIs) -> UserMask:
+    if isinstance(mask, (str, Path)):
+        return open_hole(mask, mask_is, MAX_MEGAPIXELS)
+    if isinstance(mask, np.ndarray):
+        if mask.ndim == 2 and mask.size and mask.max() <= 1:
+            return doubted(mask.astype(np.float32) >= 0.5, "array")
+        mask = _picture(mask)
+    return read_hole(_file(mask), mask_is, MAX_MEGAPIXELS)
+
+
+def _picture(array: npt.NDArray[Any]) -> Image.Image:
+    if array.dtype != np.uint8 or not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))):
+        raise ValueError(f"an array should be uint8 (H, W), (H, W, 3) or (H, W, 4), but is {array.dtype} {array.shape}")
+    return Image.fromarray(array)
+
+
+def _file(picture: Image.Image) -> bytes:
+    """Write a picture as a file that all is read from alike, without loss and in no time."""
+    if picture.mode in ("P", "PA"):
+        picture = picture.convert("RGBA" if picture.has_transparency_data else "RGB")
+    picture.save(content := BytesIO(), "TIFF", compression="raw", icc_profile=picture.info.get("icc_profile"), exif=b"")
+    return content.getvalue()
