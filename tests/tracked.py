@@ -168,7 +168,6 @@ def write_outputs(tree: Path, seed: int = 0) -> dict[str, Any]:
     (data / "report/index.html").write_text(f"<h1>Report {seed}</h1>")
     of_method = data / "report/methods/pconv"
     of_method.mkdir(parents=True, exist_ok=True)
-    (of_method / "cells.csv").write_text("method,score\n")
     Image.new("RGB", (40, 24)).save(of_method / "photographs.jpg")
     return write_record(data / "training/pconv", sha256=sha256)
 

@@ -43,7 +43,7 @@ class PipelineOutputs:
         return _hash(made, *self.tested(key))
 
     def tested(self, key: str) -> list[Path]:
-        """Return what a run shows of its test: all scores, and the report's table, plot and pictures of it."""
+        """Return what a run shows of its test: all scores, and the report's pictures of it."""
         of_method = sorted((self.data / "report" / "methods" / key).glob("*.*"))
         return [*(self.data / "evaluation" / key / name for name in ("summary.json", "by_ratio.csv")), *of_method]
 

@@ -5,8 +5,8 @@
 Writes `index.html` (one page for any browser; pictures beyond 10 MiB lie beside it in `pictures`), the pages of what
 the trainings saw (`photographs.html`, `holes.html`, `altered_tiles.html`), `photographs.csv` (methods x scores of the
 photograph test), `scores.csv` (methods x scores of the tile test), `differences.csv` (methods against each other, with
-intervals) and for each method `methods/KEY/`: `cells.csv` (every score in every cell of the protocol) and
-`photographs.jpg` (a row a photograph: whole, with its hole, filled, filled without copied texture). For DVC:
+intervals) and for each method `methods/KEY/photographs.jpg` (a row a photograph: whole, with its hole, filled, filled
+without copied texture). For DVC:
 `metrics.json` (few numbers, for `dvc metrics` and `dvc exp show`), `gain_by_ratio.csv`, `validation.csv` and `loss.csv`
 (for `dvc plots`).
 """
@@ -67,8 +67,6 @@ def main() -> None:
         for name, table, curve in _CURVES:
             files.write_csv(folder / name, tables.curves(content.trainings, table, curve))
         _write_photographs(folder, content.photographs)
-        for one in evaluations:
-            files.write_csv(folder / "methods" / one.key / "cells.csv", comparison.cells_table(one, resamples))
     log(f"{OUT / 'index.html'}: {len(evaluations)} methods on {len(evaluations[0].scores)} pairs; open it in a browser")
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -12,12 +12,23 @@ from stages.comparing.scores import SCORES, Score
 from stages.report.reading import Evaluation
 
 
-class Scored(Protocol):
-    """What a method answered: `scores`, one row a question, the same questions for all."""
+class Compared(Protocol):
+    """What a method answered, a model or not: `scores` has a row a question, the same questions for all."""
+
+    @property
+    def label(self) -> str:
+        """The method's name for people."""
+
+    @property
+    def trained(self) -> bool:
+        """Whether a model answered."""
 
     @property
     def scores(self) -> pd.DataFrame:
         """The table."""
+
+
+Method = TypeVar("Method", bound=Compared)
 
 
 def scores_of(evaluations: list[Evaluation]) -> list[Score]:
@@ -26,64 +37,59 @@ def scores_of(evaluations: list[Evaluation]) -> list[Score]:
 
 
 @dataclass(frozen=True)
-class Gain:
-    """How far the best method is ahead of another one, `over`, in dB of hole PSNR."""
-
-    over: str
-    by: Estimate
-
-
-@dataclass(frozen=True)
-class Headline:
+class Headline(Generic[Method]):
     """What a reader in a hurry should know.
 
     Attributes:
-        best: the method with the highest hole PSNR.
-        score: its hole PSNR, dB.
-        gains: over the mean colour and over the best method of the other kind, as far as there are such.
-        tied: the methods that this test cannot tell from the best.
+        best: the method that is best by `score`.
+        score: what decides.
+        estimate: of the best.
+        tied: the methods that this test cannot tell from it.
+        rival: the best of the other kind: of the classical methods, or of the trained models; None without one.
+        ahead: how much better the best is than `rival`, more being better.
     """
 
-    best: Evaluation
-    score: Estimate
-    gains: list[Gain]
-    tied: list[Evaluation]
+    best: Method
+    score: Score
+    estimate: Estimate
+    tied: list[Method]
+    rival: Method | None
+    ahead: Estimate | None
 
 
-def find_headline(evaluations: list[Evaluation], resamples: Resamples) -> Headline:
-    """Find the best method, and how far ahead it is of what it should beat."""
-    ranked = sorted(evaluations, key=lambda one: -one.scores["hole_psnr"].mean())
-    best = ranked[0]
-    rivals = [("mean fill", one) for one in ranked[1:] if one.key == "mean"]
-    role = "best method without training here" if best.trained else "best trained model"
-    rivals += [
-        (f"{one.label}, the {role}", one) for one in ranked if one.trained != best.trained and one.key != "mean"
-    ][:1]
+def find_headline(methods: Sequence[Method], resamples: Resamples, score: Score) -> Headline[Method]:
+    """Find the best method, what cannot be told from it, and how far it is ahead of what it should beat."""
+    best, *others = ranked(methods, score)
 
-    def ahead_of(one: Evaluation) -> Estimate:
-        return resamples.estimate(best.scores["hole_psnr"] - one.scores["hole_psnr"])
+    def ahead_of(one: Method) -> Estimate:
+        return resamples.estimate(score.goodness(best.scores[score.name]) - score.goodness(one.scores[score.name]))
 
-    gains = [Gain(words, ahead_of(one)) for words, one in rivals]
-    tied = [one for one in ranked[1:] if ahead_of(one).low <= 0]
-    return Headline(best, resamples.estimate(best.scores["hole_psnr"]), gains, tied)
+    rival = next((one for one in others if one.trained != best.trained), None)
+    tied = [one for one in others if ahead_of(one).low <= 0]
+    estimate = resamples.estimate(best.scores[score.name])
+    return Headline(best, score, estimate, tied, rival, ahead_of(rival) if rival else None)
+
+
+def ranked(methods: Sequence[Method], score: Score) -> list[Method]:
+    """Return the methods by the mean of a score, the best first."""
+    return sorted(methods, key=lambda one: -float(score.goodness(one.scores[score.name]).mean()))
 
 
 _IN_WORDS = ("", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine", "Ten")
 _MOST_NAMES = 3  # in a title
 
 
-def title(best: str, tied: Sequence[str], wins: str, where: str) -> str:
+def title(headline: Headline[Method], wins: str, where: str) -> str:
     """Say who won in a few words, or that nobody did.
 
     Args:
-        best: the best method.
-        tied: those that cannot be told from it.
+        headline: what was found.
         wins: what the best does where nobody ties with it.
         where: at the end.
     """
-    names = [best, *tied]
+    names = [headline.best.label, *(one.label for one in headline.tied)]
     if len(names) == 1:
-        return f"{best} {wins} {where}"
+        return f"{names[0]} {wins} {where}"
     if len(names) <= _MOST_NAMES:
         return f"{', '.join(names[:-1])} and {names[-1]} tie {where}"
     return f"{_IN_WORDS[len(names)] if len(names) < len(_IN_WORDS) else len(names)} methods tie {where}"
@@ -144,7 +150,7 @@ def all_scores(evaluations: list[Evaluation], resamples: Resamples, scores: Sequ
     return _transpose([column(evaluations, resamples, score, every) for score in scores])
 
 
-def column(evaluations: Sequence[Scored], resamples: Resamples, score: Score, among: pd.Series) -> list[Cell]:
+def column(evaluations: Sequence[Compared], resamples: Resamples, score: Score, among: pd.Series) -> list[Cell]:
     """Tabulate the means of one score over some questions, a cell a method."""
     estimates = [resamples.estimate(one.scores[score.name], among) for one in evaluations]
     rounded = np.array([estimate.mean for estimate in estimates]).round(score.decimals)
@@ -231,23 +237,6 @@ def as_table(evaluations: list[Evaluation], resamples: Resamples) -> pd.DataFram
         estimate = resamples.estimate(one.scores["hole_psnr"])
         means = {score.name: float(one.scores[score.name].mean()) for score in scores_of(evaluations)}
         rows.append({"method": one.key, **means, "hole_psnr_low": estimate.low, "hole_psnr_high": estimate.high})
-    return pd.DataFrame(rows)
-
-
-def cells_table(one: Evaluation, resamples: Resamples) -> pd.DataFrame:
-    """Return a method's scores for other programs: a row a score and cell of the protocol, with intervals.
-
-    Returns:
-        columns `method`, `score`, `holes` (such as "10-20 %"), `border`, `mean`, `low`, `high`, `pairs`.
-    """
-    rows: list[dict[str, Any]] = []
-    for score in scores_of([one]):
-        for bucket, holes in enumerate(one.by_ratio["holes"]):
-            for border in (False, True):
-                among = (one.scores["bucket"] == bucket) & (one.scores["border"] == border)
-                estimate = resamples.estimate(one.scores[score.name], among)
-                place = {"method": one.key, "score": score.name, "holes": holes, "border": border}
-                rows.append({**place, **vars(estimate), "pairs": int(among.sum())})
     return pd.DataFrame(rows)
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from stages.comparing.bootstrap import FEW_PHOTOS, RESAMPLES, Resamples
-from stages.comparing.scores import Score
+from stages.comparing.scores import SCORES, Score
 from stages.imaging.look.charts import Line, line_chart
 from stages.report import comparison, gallery, photographs
 from stages.report.album import Album
@@ -96,10 +96,9 @@ def render(content: Content, album: Album) -> str:
     evaluations, resamples = content.evaluations, content.resamples
     styles = choose_styles(evaluations)
     photos = min([resamples.photos, *([content.photographs.resamples.photos] if content.photographs else [])])
-    headline = comparison.find_headline(evaluations, resamples)
-    tied = [one.label for one in headline.tied]
-    wins = f"fills holes best, at {headline.score.mean:.1f} dB,"
-    tile_title = comparison.title(headline.best.label, tied, wins, f"on tiles of {resamples.photos} photographs")
+    headline = comparison.find_headline(evaluations, resamples, SCORES[0])
+    wins = f"fills holes best, at {headline.estimate.mean:.1f} dB,"
+    tile_title = comparison.title(headline, wins, f"on tiles of {resamples.photos} photographs")
     scores = _main_first(comparison.scores_of(evaluations))
     reference = comparison.reference(evaluations)
     found = _photographs(content.photographs, styles, album)  # first: what comes first is within the page
@@ -145,10 +144,11 @@ def _photographs(found: photographs.Answered | None, styles: dict[str, str], alb
     if found is None:
         return None
     headline = photographs.find_headline(found)
-    tied, where = [one.label for one in headline.tied], f"on {found.resamples.photos} photographs"
+    where = f"on {found.resamples.photos} photographs"
     return {
-        "title": comparison.title(headline.best.label, tied, "comes closest to the original", where),
+        "title": comparison.title(headline, "comes closest to the original", where),
         "headline": headline,
+        "highest": max(found.entries, key=lambda one: float(one.scores["hole_psnr"].mean())),
         "examples": photographs.examples(found, headline, album),
         "questions": len(found.questions),
         "photos": found.resamples.photos,

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from stages.comparing.bootstrap import Estimate, Resamples
+from stages.comparing.bootstrap import Resamples
 from stages.comparing.scores import PHOTOGRAPH_SCORES, Score, by_default, plain
 from stages.report import comparison
 from stages.report.album import Album, Picture
@@ -112,56 +112,10 @@ def _entries(one: Evaluation) -> list[Entry]:
     return [entry for entry in entries if len(entry.scores)]
 
 
-@dataclass(frozen=True)
-class Headline:
-    """What a reader in a hurry should know of photographs.
-
-    Attributes:
-        best: the method that is best by `score`, by default.
-        score: the perceptual distance, or hole PSNR where that was not measured.
-        estimate: of the best.
-        tied: the methods that this test cannot tell from it.
-        rival: the best of the other kind: of the classical methods, or of the trained models; None without one.
-        ahead: how much better the best is than `rival` by `score`, more being better.
-        highest: the one with the highest hole PSNR, with or without copied texture.
-        highest_db: how high.
-    """
-
-    best: Entry
-    score: Score
-    estimate: Estimate
-    tied: list[Entry]
-    rival: Entry | None
-    ahead: Estimate | None
-    highest: Entry
-    highest_db: float
-
-
-def find_headline(found: Answered) -> Headline:
-    """Find out who comes closest, and who cannot be told from it."""
-    score, resamples = found.scores()[0], found.resamples
-    best, *others = _ranked(found, [one for one in found.entries if not one.is_plain])
-
-    def ahead_of(one: Entry) -> Estimate:
-        return resamples.estimate(score.goodness(best.scores[score.name]) - score.goodness(one.scores[score.name]))
-
-    rival = next((one for one in others if one.trained != best.trained), None)
-    highest = max(found.entries, key=lambda one: float(one.scores["hole_psnr"].mean()))
-    return Headline(
-        best,
-        score,
-        resamples.estimate(best.scores[score.name]),
-        [one for one in others if ahead_of(one).low <= 0],
-        rival,
-        ahead_of(rival) if rival else None,
-        highest,
-        float(highest.scores["hole_psnr"].mean()),
-    )
-
-
-def _ranked(found: Answered, entries: Sequence[Entry]) -> list[Entry]:
-    score = found.scores()[0]
-    return sorted(entries, key=lambda one: -float(score.goodness(one.scores[score.name]).mean()))
+def find_headline(found: Answered) -> comparison.Headline[Entry]:
+    """Find out who comes closest by default, and who cannot be told from it."""
+    rivals = [one for one in found.entries if not one.is_plain]
+    return comparison.find_headline(rivals, found.resamples, found.scores()[0])
 
 
 @dataclass(frozen=True)
@@ -177,7 +131,7 @@ class Line:
 def lines(found: Answered, styles: dict[str, str]) -> list[Line]:
     """Tabulate the scores: a line an entry, the best first."""
     first = found.scores()[0].name
-    entries = _ranked(found, found.entries)
+    entries = comparison.ranked(found.entries, found.scores()[0])
     strips = comparison.interval_strips([found.resamples.estimate(one.scores[first]) for one in entries])
     every = pd.Series(True, index=found.questions.index)
     columns = [comparison.column(entries, found.resamples, score, every) for score in found.scores()]
@@ -206,7 +160,7 @@ class Example:
     cut_percent: int
 
 
-def examples(found: Answered, headline: Headline, album: Album) -> list[Example]:
+def examples(found: Answered, headline: comparison.Headline[Entry], album: Album) -> list[Example]:
     """Choose three pictures by rule: where the best method comes closest, in the middle, and least close."""
     score, best, rival = headline.score, headline.best, headline.rival
     asked = found.questions.assign(goodness=score.goodness(best.scores[score.name]))

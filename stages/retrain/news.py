@@ -36,7 +36,8 @@ def markdown(result: Mapping[str, Any]) -> str:
     if result["drift"]:
         lines += ["", "New photographs differ from those that were there (0: not at all, 1: entirely):", ""]
         lines += [f"- {name}: {value:.2f}" for name, value in result["drift"].items()]
-    lines += ["", f"![What the models fill]({_REPORT}/gallery.png)", "", f"All of it: `{_REPORT}/index.html`", ""]
+    lines += ["", *(f"![What {key} fills]({_REPORT}/methods/{key}/photographs.jpg)" for key in result["models"])]
+    lines += ["", f"All of it: `{_REPORT}/index.html`", ""]
     return "\n".join(lines)
 
 
