@@ -26,7 +26,7 @@ methods:
   telea: {{filled_by: {classical.__file__}}}
   grey_net: {{filled_by: data/models/grey_net/model.pt2}}
 pairs: {{per_cell: 3, gallery: 12}}
-evaluate: {{perceptual: true, lpips: false, fid: false, photographs: true, worst: 2}}
+evaluate: {{perceptual: true, critic: 0, lpips: false, fid: false, photographs: true, worst: 2}}
 """
 METHODS = ("mean", "telea", "grey_net")
 

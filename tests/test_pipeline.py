@@ -122,6 +122,7 @@ CHANGES = {
     "params.yaml: tile_size": {"prepare", "masks"},
     "params.yaml: prepare.short_sides": {"prepare"},
     "params.yaml: masks.val": {"masks"},
+    "params.yaml: criterion.floor_db": TRAININGS,
     "params.yaml: augment.copies": {"augment"},
     "params.yaml: train.unet.steps": {"train@unet"},
     "params.yaml: train.pix2pix.l1_weight": {"train@pix2pix"},
@@ -145,6 +146,9 @@ CHANGES = {
     "README.md": set(),
     "data/embedded.csv": {"prepare", "photographs"},
     "data/holes/README.md": {"masks"},
+    "data/base/photographs.npy": {"prepare"},
+    "data/base/pix2pix.safetensors": {"train@pix2pix"},
+    "data/base/pconv.safetensors": {"train@pconv", "train@pconv_augmented"},
 }
 
 
@@ -169,7 +173,7 @@ def make(change: str, root: Path) -> None:
     name, _, key = change.partition(": ")
     path = root / name
     if not key:
-        path.write_text(path.read_text() + "\n")
+        path.write_bytes(path.read_bytes() + b"\n")
         return
     params = yaml.safe_load(path.read_text())
     *sections, last = key.split(".")

@@ -72,6 +72,17 @@ def test_every_method_gets_the_same_pairs_and_pictures(project):
     assert len(names[0]) == 12
 
 
+def test_as_many_pairs_as_the_params_say_are_shown_to_a_critic(project):
+    params = Path("params.yaml")
+    params.write_text(params.read_text().replace("critic: 0", "critic: 12"))
+    main("grey_net")
+    told = scores_of("grey_net")["told_apart"]
+    assert told.iloc[:12].notna().all()
+    assert told.iloc[12:].isna().all()
+    summary = json.loads(Path("data/evaluation/grey_net/summary.json").read_text())
+    assert summary["told_apart"] == told.mean()
+
+
 def test_pictures_are_the_composites_of_their_rows(project):
     main("grey_net")
     scores = scores_of("grey_net")
