@@ -24,7 +24,8 @@ from typing import Any
 import psutil
 from PIL import Image
 
-from stages.imaging.images import FORMATS, BadImageError, refusing
+from stages.imaging.formats import FORMATS
+from stages.imaging.images import BadImageError, refusing
 from stages.inpainting import inpainter
 from stages.inpainting.inpainter import About, Inpainter
 from stages.runtime import machine

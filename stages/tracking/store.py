@@ -15,8 +15,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 from stages.runtime import project
 from stages.runtime.errors import LoginError, TrackingError, without_passwords

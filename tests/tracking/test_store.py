@@ -68,6 +68,8 @@ def test_a_project_that_is_read_only_can_be_read(tmp_path: Path, monkeypatch: py
         with pytest.raises(PermissionError):
             (tmp_path / "new").touch()
     tmp_path.chmod(0o700)
+
+
 def register(tree: Path, patch: pytest.MonkeyPatch, seed: int) -> None:
     """Train and publish, as it were, in a project."""
     patch.setenv("DVC_ROOT", str(tree))
