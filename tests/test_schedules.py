@@ -1,5 +1,6 @@
 """What schedulers are given: as far as it can be checked without waiting for Monday."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -166,3 +167,24 @@ def test_the_alarms_go_off_when_they_should(
     (tmp_path / "test.yml").write_text(yaml.safe_dump({"rule_files": ["rules.yml"], "tests": [case]}))
     said = subprocess.run(["promtool", "test", "rules", "test.yml"], cwd=tmp_path, capture_output=True, check=False)
     assert said.returncode == 0, said.stdout + said.stderr
+
+
+IMPORTED = """
+import runpy, sys
+made = runpy.run_path(sys.argv[1])
+assert {"inpaint_retrain", "inpaint_models"} & made.keys()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    "INPAINT_LONG" not in os.environ, reason="installs three orchestrators, each in an environment of its own"
+)
+@pytest.mark.parametrize(
+    ("package", "name"),
+    [("apache-airflow>=3", "airflow_dag"), ("prefect", "prefect_flow"), ("dagster", "dagster_asset")],
+)
+def test_orchestrators_take_their_examples(tmp_path: Path, package: str, name: str) -> None:
+    words = ["uv", "run", "--quiet", "--no-project", "--with", package, "python", "-c", IMPORTED]
+    given = os.environ | {"AIRFLOW_HOME": str(tmp_path)}
+    subprocess.run([*words, str(SCHEDULES / f"{name}.py")], cwd=tmp_path, env=given, check=True)

@@ -1,172 +1,192 @@
-"""What takes disk space, and letting go of what nothing needs any more: objects of the DVC cache, versions, runs.
+"""Letting go of what nothing needs any more: versions, models and runs in MLflow, then objects of the DVC cache.
 
-    with alone(Path()):
-        found = survey(Path(), days=90)
-        freed = let_go(found)
+    for line in tidy(days=90, yes=True):
+        print(line)
 
-`stages.tracking.holdings` says which versions and runs stay. An object of the cache stays while one of these names it,
-itself or as a member of a folder:
-
-    dvc.lock or a .dvc file    as they lie here, in a call of retrain that was cut off, or at the tip of a branch, tag
-                               or experiment of git
-    a version that stays       by its tags, what it was trained on; and by the .dvc files of its commit
-    its date                   an object that was written within the days is recent
-
-Remotes of DVC are left as they are.
+`stages.tracking.holdings` says which versions and runs stay; the rest is done by `mlflow gc` and `dvc gc`. Of the cache
+DVC keeps what the files here name, all branches, tags and experiments, commits of the last days, and other projects
+that share it. It cannot know of registered versions, which name objects by hash, nor of experiments that wait in its
+queue: they are shown to it as projects.
 """
 
 import json
 import subprocess
+import sys
+import tarfile
+import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from datetime import UTC, datetime
+from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 import yaml
 
-from stages.runtime import dvc_locks, guard
+from stages.runtime import dvc_locks, files, guard, project
 from stages.runtime.errors import BusyError, InputError
 from stages.runtime.params import read
 from stages.tracking import holdings, store, versions
 from stages.tracking.holdings import Holding, Present
 from stages.tracking.record import read_record
 
-LOCK = "dvc.lock"
-_CUT_OFF = Path(".retrain/tree/dvc.lock")
-_REFS = ("refs/heads", "refs/tags", "refs/remotes", "refs/exps", "refs/stash")
-_FOLDER = ".dir"  # ends the name of an object that lists a folder
+_TREE = Path(".retrain/tree")
+_STATE = Path(".retrain/call.json")
 _DAY_S = 24 * 60 * 60
 
 
-@dataclass(frozen=True)
-class Object:
-    """A file of the DVC cache.
-
-    Attributes:
-        name: DVC's hash of it.
-        path: where it lies.
-        num_bytes: its size.
-        needed: whether it stays.
-    """
-
-    name: str
-    path: Path
-    num_bytes: int
-    needed: bool
-
-
-@dataclass(frozen=True)
-class Found:
-    """What takes disk space.
-
-    Attributes:
-        objects: of the cache.
-        held: by MLflow.
-        cache: the folder.
-        ours: whether the cache is this project's alone, as far as its place tells.
-    """
-
-    objects: list[Object]
-    held: list[Holding]
-    cache: Path
-    ours: bool
-
-    def idle(self) -> list[Holding]:
-        """Return what MLflow holds and nothing needs."""
-        return [one for one in self.held if not one.needed]
-
-    def idle_objects(self) -> list[Object]:
-        """Return the objects that nothing needs; none where other projects may need them."""
-        return [one for one in self.objects if not one.needed] if self.ours else []
-
-
-def survey(root: Path, days: float | None) -> Found:
-    """Look at what there is.
+def tidy(days: float | None, yes: bool, others: Sequence[Path] = ()) -> Iterator[str]:
+    """Let go of what nothing needs, in the project of the working directory; a call that is cut off is repeated.
 
     Args:
-        root: of the project, a git repository with DVC; the working directory.
+        days: what is younger stays; None: only count.
+        yes: do it, instead of saying what would be done.
+        others: projects that use the same DVC cache.
+
+    Yields:
+        what was done, or would be.
+
+    Raises:
+        BusyError: something is at work here.
+        InputError: nobody knows what is needed.
+        TrackingError: MLflow cannot be reached.
+    """
+    with _alone(Path()) if yes else nullcontext():
+        held = survey(days)
+        yield from (f"MLflow: {count} {kind}s" for kind, count in Counter(one.kind for one in held).items())
+        if days is None:
+            return
+        for one in held:
+            if not one.needed and (not yes or holdings.let_go(one)):
+                yield f"{'let go of' if yes else 'not needed:'} {one.name}"
+        if yes and not holdings.empty_trash():
+            yield "their files stay until somebody calls mlflow gc where the server runs"
+        if _is_shared(Path()) and not others:
+            yield "the DVC cache may be of other projects, too, so it stays; name them by --project"
+        else:
+            yield _sweep(Path(), held, days, others, dry=not yes)
+        if not yes:
+            yield "say --yes to let go of it"
+
+
+def survey(days: float | None) -> list[Holding]:
+    """List what MLflow holds of the project in the working directory, and what for.
+
+    Args:
         days: what is younger stays; None says that all does.
 
     Raises:
-        InputError: the cache cannot be read, or MLflow has no version: then nobody knows what is needed.
+        InputError: MLflow has no version that stays: then nobody knows what is needed.
         TrackingError: MLflow cannot be reached.
     """
-    before_s = time.time() - days * _DAY_S if days is not None else 0.0
+    before_ms = 0 if days is None else round((time.time() - days * _DAY_S) * 1000)
     prefix = f"{read('publish.model_name', str)}-"
-    held = holdings.survey(read("publish.experiment", str), prefix, _present(root), round(before_s * 1000))
-    staying = [one.version for one in held if one.version is not None and one.needed]
-    if days is not None and not staying:
+    held = holdings.survey(read("publish.experiment", str), prefix, _present(), before_ms)
+    if days is not None and not any(one.version and one.needed for one in held):
         raise InputError(
             f"MLflow at {store.shown()} has no version of {prefix}*, so nobody knows what is needed; dvc repro "
             "registers models; if they are registered elsewhere, set MLFLOW_TRACKING_URI"
         )
-    cache = _cache(root)
-    files = {_name(path): path for path in sorted(cache.glob("[0-9a-f][0-9a-f]/*")) if path.is_file()}
-    needed = _with_members({*_named_by_files(root), *_named_by_versions(root, staying)}, files)
-    objects = []
-    for name, path in files.items():
-        stat = path.stat()
-        objects.append(Object(name, path, stat.st_size, name in needed or stat.st_mtime >= before_s))
-    return Found(objects, held, cache, cache.resolve().is_relative_to(root.resolve()))
+    return held
 
 
-def let_go(found: Found) -> int:
-    """Delete what nothing needs; a call that is cut off is completed by the next one.
+def _present() -> Present:
+    """Return what the outputs that lie here are known by in MLflow."""
+    records = [read_record(path.parent) for path in sorted(Path().glob("data/training/*/record.json"))]
+    return Present(frozenset(one.id for one in records), frozenset(one.model_sha256 for one in records))
+
+
+def _is_shared(root: Path) -> bool:
+    """Say whether other projects may use the cache of this one, too: somebody chose its place, or lets others write."""
+    from dvc.repo import Repo
+
+    with Repo(str(root)) as repo:
+        return bool({"dir", "shared"} & repo.config["cache"].keys())
+
+
+def _sweep(root: Path, held: Iterable[Holding], days: float, others: Sequence[Path], dry: bool) -> str:
+    """Let `dvc gc` delete objects of the cache, or say which.
+
+    Args:
+        root: of the project, the working directory.
+        held: by MLflow; versions that are needed stay, with what they were trained on.
+        days: commits that are younger stay.
+        others: projects that use the same cache.
+        dry: only say it.
 
     Returns:
-        the bytes that were freed.
+        what `dvc gc` says.
 
     Raises:
-        TrackingError: MLflow cannot be reached, or refuses.
+        InputError: it fails.
     """
-    freed = sum(one.num_bytes for one in found.idle() if holdings.let_go(one))
-    # Folders first: one that is listed whole while its files are gone would be taken for complete.
-    for one in sorted(found.idle_objects(), key=lambda one: not one.name.endswith(_FOLDER)):
-        one.path.unlink(missing_ok=True)
-        freed += one.num_bytes
-    return freed
+    words = ["gc", "--workspace", "--all-branches", "--all-tags", "--all-experiments", "--force"]
+    if days:
+        words += ["--date", datetime.fromtimestamp(time.time() - days * _DAY_S, UTC).date().isoformat()]
+    staying = [one.version for one in held if one.version is not None and one.needed]
+    with tempfile.TemporaryDirectory() as folder:
+        keepers = [*others, *_keepers(root, Path(folder), staying)]
+        words += ["--projects", *map(str, keepers), *(["--dry"] if dry else [])]
+        ran = subprocess.run(
+            [sys.executable, "-m", "dvc", *words], cwd=root, capture_output=True, text=True, check=False
+        )
+    if ran.returncode:
+        raise InputError(f"dvc gc failed: {ran.stderr.strip()}")
+    return ran.stdout.strip()
 
 
-def table(found: Found) -> list[str]:
-    """Return what takes how much space, a line each, under a heading."""
-    rows: list[tuple[str, list[tuple[int, bool]]]]
-    rows = [("DVC cache", [(one.num_bytes, found.ours and not one.needed) for one in found.objects])]
-    for kind in (holdings.VERSION, holdings.MODEL, holdings.RUN):
-        rows.append((f"MLflow {kind}s", [(one.num_bytes, not one.needed) for one in found.held if one.kind == kind]))
-    database = store.database()
-    if database is not None and database.exists():
-        rows.append(("MLflow database", [(database.stat().st_size, False)]))
-    lines = [f"{'':22} {'number':>8} {'size':>10} {'not needed':>12} {'size':>10}"]
-    for name, things in rows:
-        idle = [num_bytes for num_bytes, is_idle in things if is_idle]
-        size, going = in_words(sum(num_bytes for num_bytes, _ in things)), in_words(sum(idle))
-        lines.append(f"{name:22} {len(things):>8} {size:>10} {len(idle):>12} {going:>10}")
-    return lines
+def _keepers(root: Path, folder: Path, staying: Sequence[versions.Version]) -> Iterator[Path]:
+    """Yield projects that name what has to stay and DVC does not know of."""
+    from dvc.repo import Repo
+
+    if _STATE.exists():  # of a call that was cut off
+        yield root / _TREE
+    with Repo.init(str(folder), no_scm=True), Repo(str(root)) as repo:
+        cache, queued = str(repo.cache.local_cache_dir), sorted(repo.experiments.stash_revs)
+    _check_folders(Path(cache))
+    files.write_text(folder / ".dvc/config", f"[cache]\n    dir = {cache}\n")
+    kept = {value for one in staying for tag, value in one.tags.items() if tag.startswith(versions.OUTPUT)}
+    pointer = {"outs": [{"path": f"{number}", "hash": "md5", "md5": name} for number, name in enumerate(sorted(kept))]}
+    files.write_text(folder / "versions.dvc", yaml.safe_dump(pointer))
+    here = project.git("rev-list", "--all").split()
+    for commit in {one.tags.get("git_commit", "") for one in staying}.intersection(here):  # what was imported then
+        found = project.git("ls-tree", "-r", "--name-only", commit).splitlines()
+        _extract(root, commit, [name for name in found if name.endswith(".dvc")], folder / commit)
+    for commit in queued:
+        _extract(root, commit, ["."], folder / commit)
+    project.git("init", "--quiet", place=folder)
+    project.git("add", "--all", "--force", place=folder)
+    words = ["-c", "user.name=inpaint", "-c", "user.email=inpaint@localhost", "commit", "--quiet", "--message=kept"]
+    project.git(*words, place=folder)
+    yield folder
 
 
-def listed(found: Found) -> list[str]:
-    """Return what nothing needs, a line each; the objects of the cache, which have no names, in one."""
-    lines = [f"{one.name}, {in_words(one.num_bytes)}" for one in found.idle()]
-    objects = found.idle_objects()
-    if objects:
-        lines.append(f"{len(objects)} objects of {found.cache}, {in_words(sum(one.num_bytes for one in objects))}")
-    return lines
+def _check_folders(cache: Path) -> None:
+    """Refuse a cache in which a list of a folder's files is damaged: `dvc gc` would take that folder for empty."""
+    for path in cache.glob("files/md5/??/*.dir"):
+        try:
+            json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise InputError(
+                f"{path} should list a folder, but cannot be read ({error}): nobody knows what is needed; "
+                "delete it, if dvc repro or dvc pull makes it again"
+            ) from None
 
 
-def in_words(num_bytes: float) -> str:
-    """Return a size as people read it: 1.2 GB."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if num_bytes < 1000:
-            return f"{num_bytes:.0f} B" if unit == "B" else f"{num_bytes:.1f} {unit}"
-        num_bytes /= 1000
-    return f"{num_bytes:.1f} TB"
+def _extract(root: Path, commit: str, paths: list[str], folder: Path) -> None:
+    """Write files of a commit, below the project's root, into a folder."""
+    if not paths:
+        return
+    ran = subprocess.run(["git", "archive", commit, "--", *paths], cwd=root, capture_output=True, check=True)
+    with tarfile.open(fileobj=BytesIO(ran.stdout)) as archive:
+        members = [member for member in archive if not member.name.startswith(".dvc")]
+        archive.extractall(folder, members, filter="data")
 
 
 @contextmanager
-def alone(root: Path) -> Iterator[None]:
-    """Hold the locks of retrain, of rebuild and of DVC.
+def _alone(root: Path) -> Iterator[None]:
+    """Hold the locks of retrain and of rebuild, while no stage runs and DVC is not at work.
 
     Args:
         root: of the project, the working directory.
@@ -177,108 +197,14 @@ def alone(root: Path) -> Iterator[None]:
     from dvc.lock import LockError
     from dvc.repo import Repo
 
-    with guard.only_one("retrain"), guard.only_one("rebuild"), Repo(str(root)) as repo:
-        try:
-            repo.lock.lock()
-        except LockError:
-            raise BusyError("dvc is running in this project; wait for it, or stop it") from None
-        try:
-            _check_no_stage_runs(root)
-            yield
-        finally:
-            repo.lock.unlock()
-
-
-def _check_no_stage_runs(root: Path) -> None:
-    """While a stage runs, DVC frees its lock and writes into another file which process reads and writes what."""
-    if running := dvc_locks.at_work(root):
-        pid, command = next(iter(running.items()))
-        raise BusyError(f"process {pid} runs a stage ({command}); wait for it, or stop it")
-
-
-def _present(root: Path) -> Present:
-    """Return what the outputs that lie here are known by in MLflow."""
-    records = [read_record(path.parent) for path in sorted(root.glob("data/training/*/record.json"))]
-    return Present(frozenset(one.id for one in records), frozenset(one.model_sha256 for one in records))
-
-
-def _cache(root: Path) -> Path:
-    from dvc.repo import Repo
-
-    with Repo(str(root)) as repo:
-        return Path(str(repo.cache.local.path))
-
-
-def _name(path: Path) -> str:
-    return path.parent.name + path.name
-
-
-def _with_members(names: Iterable[str], files: dict[str, Path]) -> set[str]:
-    """Add to the names of folders those of their files."""
-    needed = set(names)
-    for name in [name for name in needed if name.endswith(_FOLDER) and name in files]:
-        try:
-            needed.update(str(member["md5"]) for member in json.loads(files[name].read_text(encoding="utf-8")))
-        except (ValueError, KeyError, TypeError, OSError) as error:
-            raise InputError(
-                f"{files[name]} should list a folder, but cannot be read ({error}): nobody knows what is needed; "
-                "delete it, if dvc repro or dvc pull makes it again"
-            ) from None
-    return needed
-
-
-def _named_by_files(root: Path) -> Iterator[str]:
-    pointers = _git(root, "ls-files", "-z", "--cached", "--others", "--exclude-standard", "*.dvc").split("\0")
-    for path in [root / LOCK, root / _CUT_OFF, *(root / name for name in pointers if name)]:
-        if path.is_file():
-            yield from _hashes(path.read_text(encoding="utf-8"), str(path))
-    tips = _git(root, "for-each-ref", "--format=%(objectname)", *_REFS).split()
-    for tip in dict.fromkeys(tips):
-        yield from _named_by_commit(root, tip, lambda name: name.endswith(".dvc") or Path(name).name == LOCK)
-
-
-def _named_by_versions(root: Path, staying: list[versions.Version]) -> Iterator[str]:
-    commits = set()
-    for version in staying:
-        yield from (value for tag, value in version.tags.items() if tag.startswith(versions.OUTPUT))
-        commits.add(version.tags.get("git_commit", ""))
-    for commit in sorted(commits):
-        if commit and _has_commit(root, commit):  # another clone's, perhaps, which has a cache of its own
-            yield from _named_by_commit(root, commit, lambda name: name.endswith(".dvc"))
-
-
-def _named_by_commit(root: Path, commit: str, wanted: Callable[[str], bool]) -> Iterator[str]:
-    names = _git(root, "ls-tree", "-r", "-z", "--name-only", commit).split("\0")
-    for name in filter(wanted, names):
-        yield from _hashes(_git(root, "show", f"{commit}:{name}"), f"{commit[:12]}:{name}")
-
-
-def _hashes(text: str, source: str) -> Iterator[str]:
-    """Yield every hash that a file of DVC's names."""
-    try:
-        content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise InputError(f"{source} is not valid YAML, so nobody knows what it needs: {error}") from None
-    yield from _md5s(content)
-
-
-def _md5s(content: Any) -> Iterator[str]:
-    if isinstance(content, dict):
-        if isinstance(content.get("md5"), str):
-            yield content["md5"]
-        content = list(content.values())
-    if isinstance(content, list):
-        for each in content:
-            yield from _md5s(each)
-
-
-def _has_commit(root: Path, commit: str) -> bool:
-    words = ["git", "cat-file", "-e", f"{commit}^{{commit}}"]
-    return subprocess.run(words, cwd=root, capture_output=True, check=False).returncode == 0
-
-
-def _git(root: Path, *words: str) -> str:
-    ran = subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, check=False)
-    if ran.returncode:
-        raise InputError(f"git {words[0]} failed, so nobody knows what is needed: {ran.stderr.strip()}")
-    return ran.stdout
+    with guard.only_one("retrain"), guard.only_one("rebuild"):
+        with Repo(str(root)) as repo:
+            try:
+                repo.lock.lock()
+            except LockError:
+                raise BusyError("dvc is running in this project; wait for it, or stop it") from None
+            repo.lock.unlock()  # dvc gc takes it
+        if running := dvc_locks.at_work(root):
+            pid, command = next(iter(running.items()))
+            raise BusyError(f"process {pid} runs a stage ({command}); wait for it, or stop it")
+        yield

@@ -5,7 +5,7 @@ case = try_out(tree, "pconv", "inpaint-pconv", classical=["telea", "biharmonic"]
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -81,7 +81,7 @@ def try_out(tree: Path, key: str, name: str, classical: Sequence[str]) -> Candid
     if champion is None:
         return Candidate(version, case)
     judged, slowdown = _champion(tree, champion, model, tiles, mask_set)
-    return Candidate(version, Case(**{**vars(case), "champion": judged, "slowdown": slowdown}))
+    return Candidate(version, replace(case, champion=judged, slowdown=slowdown))
 
 
 def _registered(model: Path, name: str) -> Version:

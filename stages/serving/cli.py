@@ -10,7 +10,6 @@ Exit codes: 0 done; 1 some photos could not be used; 2 nothing could be done, an
 import json
 import sys
 from collections.abc import Iterator
-from contextlib import nullcontext
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -265,26 +264,16 @@ def tidy(
         float | None, typer.Option("--older-than", min=0, help="Days; what is younger stays. Not said: only look.")
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Let go of what is listed; it cannot be brought back.")] = False,
+    project: Annotated[list[Path] | None, typer.Option(help="Another project that uses the same DVC cache.")] = None,
 ) -> None:
-    """Say what takes disk space, and let go of old models, runs and data that nothing needs, in the project's root."""
+    """Say what old models, runs and data nothing needs, and let go of them, in the project's root."""
     registered.versions()  # says what to install
     from stages.retrain import housekeeping
 
     if yes and older_than is None:
         raise InputError("--yes deletes, so --older-than has to say how many days are kept, such as --older-than 90")
-    with housekeeping.alone(Path()) if yes else nullcontext():
-        found = housekeeping.survey(Path(), older_than)
-        for line in housekeeping.table(found):
-            typer.echo(line)
-        if not found.ours:
-            typer.echo(
-                f"the cache {found.cache} may be of other projects, too, so its objects stay; see dvc gc --projects"
-            )
-        if older_than is None:
-            return
-        for line in housekeeping.listed(found):
-            typer.echo(f"{'letting go of' if yes else 'not needed:'} {line}")
-        typer.echo(f"freed {housekeeping.in_words(housekeeping.let_go(found))}" if yes else "say --yes to let go of it")
+    for line in housekeeping.tidy(older_than, yes, project or []):
+        typer.echo(line)
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""What MLflow holds of this project, how much room that takes, what it is needed for, and letting go of the rest.
+"""What MLflow holds of this project, what it is needed for, and letting go of the rest.
 
     held = survey("image-reconstruction", "inpaint-", Present(records, digests), before_ms)
     for holding in held:
@@ -7,16 +7,19 @@
 
 A version stays while an alias names it, the ledger says that it was champion, a veto is on it, it was made by the
 present outputs, or it is recent; so does what it was made in: its logged model and its run. Runs and models that are
-not this project's are never looked at.
+not this project's are never looked at. What goes lies in MLflow's trash, until `mlflow gc` deletes its files.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from stages.runtime.errors import TrackingError
 from stages.tracking import additions, aliases, store, versions
 from stages.tracking.runs import AGAIN
-from stages.tracking.versions import MODEL_SHA, Version
+from stages.tracking.versions import MODEL_SHA, Version, pages
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -25,7 +28,6 @@ if TYPE_CHECKING:
 VERSION, MODEL, RUN = "version", "logged model", "run"
 _OURS = "inpaint."  # begins the tags of our runs
 _MODELS = "models:/"
-_PAGE = 100
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,6 @@ class Holding:
     Attributes:
         kind: `VERSION`, with its logged model; `MODEL`, one that no version names; or `RUN`.
         name: for a person.
-        num_bytes: of its artifacts.
         needed: what for; "" if for nothing.
         run_id: of the run, or that the version was made in.
         model_id: of the logged model, "" for a run.
@@ -57,7 +58,6 @@ class Holding:
 
     kind: str
     name: str
-    num_bytes: int
     needed: str
     run_id: str = ""
     model_id: str = ""
@@ -81,14 +81,14 @@ def survey(experiment: str, prefix: str, present: Present, before_ms: int) -> li
         client = store.connect()
         found = client.get_experiment_by_name(experiment)
         experiments = [] if found is None else [str(found.experiment_id)]
-        logged = {str(model.model_id): model for model in _pages(client.search_logged_models, experiments)}
-        made = {(str(one.name), str(one.version)): _Made(one) for one in client.search_model_versions()}
-        held = [*_versions(ours, made, logged, present, before_ms)]
+        logged = {str(model.model_id): model for model in pages(client.search_logged_models, experiments)}
+        made = {(str(one.name), str(one.version)): _Made(one) for one in pages(client.search_model_versions)}
+        held = [*_versions(ours, made, present, before_ms)]
         going = {(one.version.name, one.version.number) for one in held if one.version and not one.needed}
         staying = {name: one for name, one in made.items() if name not in going}
         held += _models(logged, {one.model_id for one in made.values()}, before_ms)
         makers = {one.run_id: "made version {1} of {0}".format(*name) for name, one in staying.items()}
-        return [*held, *_runs(_pages(client.search_runs, experiments), makers, present, before_ms)]
+        return [*held, *_runs(pages(client.search_runs, experiments), makers, present, before_ms)]
 
 
 class _Made:
@@ -103,7 +103,6 @@ class _Made:
 def _versions(
     ours: list[Version],
     made: Mapping[tuple[str, str], _Made],
-    logged: Mapping[str, "LoggedModel"],
     present: Present,
     before_ms: int,
 ) -> Iterable[Holding]:
@@ -114,8 +113,7 @@ def _versions(
         model_id, needed = made[one.name, one.number].model_id, reasons[one.name, one.number]
         if not needed and model_id in shared:
             needed = "shares its model with version {1} of {0}".format(*shared[model_id])
-        size = _size_at(str(logged[model_id].artifact_location)) if model_id in logged else 0
-        yield Holding(VERSION, f"version {one.number} of {one.name}", size, needed, one.run_id, model_id, one)
+        yield Holding(VERSION, f"version {one.number} of {one.name}", needed, one.run_id, model_id, one)
 
 
 def _why_it_stays(version: Version, present: Present, before_ms: int) -> str:
@@ -135,8 +133,7 @@ def _models(logged: Mapping[str, "LoggedModel"], of_versions: set[str], before_m
     for model_id, model in logged.items():
         if MODEL_SHA in model.tags and model_id not in of_versions:
             needed = "recent" if int(model.creation_timestamp) >= before_ms else ""
-            size = _size_at(str(model.artifact_location))
-            yield Holding(MODEL, f"model {model_id}, of no version", size, needed, model_id=model_id)
+            yield Holding(MODEL, f"model {model_id}, of no version", needed, model_id=model_id)
 
 
 def _runs(runs: Iterable["Run"], makers: Mapping[str, str], present: Present, before_ms: int) -> Iterable[Holding]:
@@ -147,7 +144,7 @@ def _runs(runs: Iterable["Run"], makers: Mapping[str, str], present: Present, be
         run_id = str(run.info.run_id)
         needed = makers.get(run_id, "") or _why_run_stays(run, newest, present, before_ms)
         name = f"run {run.info.run_name} ({run_id[:8]})"
-        yield Holding(RUN, name, _size_at(str(run.info.artifact_uri)), needed, run_id)
+        yield Holding(RUN, name, needed, run_id)
 
 
 def _why_run_stays(run: "Run", newest: "Run | None", present: Present, before_ms: int) -> str:
@@ -162,9 +159,7 @@ def _why_run_stays(run: "Run", newest: "Run | None", present: Present, before_ms
 
 
 def let_go(holding: Holding) -> bool:
-    """Delete something, its artifacts included; MLflow keeps its row as "deleted", until `mlflow gc`.
-
-    The artifacts go before what names them: a call that is cut off leaves nothing that the next one cannot find.
+    """Put something into MLflow's trash; a version goes before its model, so that no version ever lacks it.
 
     Returns:
         whether it was deleted: not a version that was given an alias, became champion or got a veto meanwhile.
@@ -179,10 +174,8 @@ def let_go(holding: Holding) -> bool:
                 return False
             client.delete_model_version(holding.version.name, holding.version.number)
         if holding.kind == RUN:
-            _delete_artifacts(str(client.get_run(holding.run_id).info.artifact_uri))
             client.delete_run(holding.run_id)
         elif holding.model_id:
-            _delete_artifacts(str(client.get_logged_model(holding.model_id).artifact_location))
             client.delete_logged_model(holding.model_id)
         return True
 
@@ -193,34 +186,20 @@ def _is_wanted_now(client: "MlflowClient", version: Version) -> bool:
     return bool(now.aliases) or tags != dict(version.tags)
 
 
-def _pages(search: Callable[..., Any], experiments: list[str]) -> Iterable[Any]:
-    token = None
-    while experiments:
-        page = search(experiments, max_results=_PAGE, page_token=token)
-        yield from page
-        token = page.token
-        if not token:
-            return
+def empty_trash() -> bool:
+    """Delete the files of what lies in MLflow's trash, where the store is this project's own; else its server has to.
 
+    Returns:
+        whether it was done.
 
-def _size_at(uri: str) -> int:
-    """Add up the bytes of the artifacts at a URI."""
-    repository = _repository(uri)
-    folders, total = [""], 0
-    while folders:
-        for found in repository.list_artifacts(folders.pop() or None):
-            if found.is_dir:
-                folders.append(found.path)
-            else:
-                total += int(found.file_size or 0)
-    return total
-
-
-def _delete_artifacts(uri: str) -> None:
-    _repository(uri).delete_artifacts()
-
-
-def _repository(uri: str) -> Any:
-    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
-
-    return get_artifact_repository(uri, tracking_uri=store.uri())
+    Raises:
+        TrackingError: `mlflow gc` fails.
+    """
+    if store.database() is None:
+        return False
+    with store.reached():
+        command = [sys.executable, "-m", "mlflow", "gc", "--backend-store-uri", store.uri()]
+        ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    if ran.returncode:
+        raise TrackingError(f"mlflow gc failed: {(ran.stderr.strip() or ran.stdout.strip()).splitlines()[-1]}")
+    return True
