@@ -253,13 +253,14 @@ def serve(served: ModelManager, limits: Limits, access: Access, host: str, port:
     """
     listening = _listen(host, port)
     served.load_first()
-    hosts = ["127.0.0.1", "localhost", "[::1]", socket.gethostname(), *([host] if host not in EVERY_HOST else [])]
+    name = f"[{host}]" if ":" in host else host
+    hosts = ["127.0.0.1", "localhost", "[::1]", socket.gethostname(), *([name] if host not in EVERY_HOST else [])]
     app = create_app(served, limits, replace(access, hosts=[*hosts, *access.hosts]))
     config = uvicorn.Config(
         app, log_level="warning", timeout_graceful_shutdown=10, server_header=False,
         limit_concurrency=limits.connections, http=IdleClosingProtocol, root_path=root_path,
     )  # fmt: skip
-    log(f"inpaint: http://{host}:{listening.getsockname()[1]} with {served.names()[0]} (Ctrl-C ends it)")
+    log(f"inpaint: http://{name}:{listening.getsockname()[1]} with {served.names()[0]} (Ctrl-C ends it)")
     uvicorn.Server(config).run([listening])
 
 
