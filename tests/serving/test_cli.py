@@ -270,16 +270,6 @@ def test_photos_that_come_are_filled_until_interrupted(folder: Path) -> None:
         assert watching.wait(30) == 130
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "no.such.host.invalid"])
-def test_a_port_that_is_taken_is_said(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], host: str
-) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as other:
-        port = str(other.getsockname()[1])
-        assert main_with(["serve", "--model", "telea", "--host", host, "--port", port], monkeypatch) == 2
-    assert f"port {port} of {host} cannot be used: " in capsys.readouterr().err
-
-
 def test_help_comes_at_once_and_without_torch(tmp_path: Path) -> None:
     program = (
         "import sys, stages.serving.cli as cli; cli.app(['--help'], standalone_mode=False); print(sorted(sys.modules))"
