@@ -1,3 +1,4 @@
+# make install   the locked packages in .venv, and nothing else
 # make repro   the whole pipeline: from photographs to registered models
 # make test    all tests
 # make check   format, lint, types, import rules
@@ -23,7 +24,9 @@ export DVC_NO_ANALYTICS := 1
 # Where this is set, as in many containers, every stage compiles torch and its like anew, which takes longer than its work.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: repro test check bench speedrun traps soak cluster ui lock clean
+.PHONY: install repro test check bench speedrun traps soak cluster ui lock clean
+
+install: $(VENV)/.run
 
 repro: $(VENV)/.run
 	@command -v git >/dev/null || { echo "make repro: git is missing, which DVC needs; install it" >&2; exit 2; }
