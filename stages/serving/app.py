@@ -268,7 +268,9 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     except OSError as error:
-        raise InputError(f"cannot listen at {host}, port {port}: {error.strerror}; say another --port") from None
+        raise InputError(
+            f"port {port} of {host} cannot be used: {error.strerror}; say another --port or --host"
+        ) from None
 
 
 class IdleClosingProtocol(H11Protocol):

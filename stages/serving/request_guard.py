@@ -20,7 +20,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from stages.serving.limits import Limits
-from stages.serving.worker import Worker
+from stages.serving.worker import Worker, WorkerRetiredError
 
 T = TypeVar("T")
 
@@ -113,13 +113,16 @@ class JobQueue:
 
     async def _in_turn(self, work: Callable[[Worker], T]) -> T:
         async with self._turn:
-            while (worker := self._worker()) is None:
-                await asyncio.sleep(0.05)
-            try:
-                return await run_sync(work, worker, abandon_on_cancel=True)
-            except asyncio.CancelledError:
-                worker.kill()
-                raise
+            while True:
+                while (worker := self._worker()) is None:
+                    await asyncio.sleep(0.05)
+                try:
+                    return await run_sync(work, worker, abandon_on_cancel=True)
+                except WorkerRetiredError:  # at this very moment
+                    continue
+                except asyncio.CancelledError:
+                    worker.kill()
+                    raise
 
 
 class RequestGuard:

@@ -78,6 +78,10 @@ class WorkerEndedError(Exception):
     """The process ended before it had answered."""
 
 
+class WorkerRetiredError(Exception):
+    """Another process has taken over; it has the answer."""
+
+
 class Worker:
     """A process with models in it.
 
@@ -100,7 +104,7 @@ class Worker:
         self._process = context.Process(
             target=_work, args=(theirs, list(sources), device, limits), name="filler", daemon=True
         )
-        self._lock = threading.Lock()
+        self._lock, self._is_retired = threading.Lock(), False
         self._process.start()
         theirs.close()
         if not self._connection.poll(_START_S):
@@ -123,8 +127,11 @@ class Worker:
 
         Raises:
             WorkerEndedError: the process was killed, by `kill` or for want of memory.
+            WorkerRetiredError: it was retired before.
         """
         with self._lock:
+            if self._is_retired:
+                raise WorkerRetiredError
             try:
                 self._connection.send((model, asked))
                 reply = Reply(**json.loads(self._connection.recv_bytes()), content=self._connection.recv_bytes())
@@ -151,6 +158,7 @@ class Worker:
     def retire(self) -> None:
         """End it when it has answered what it is at."""
         with self._lock:
+            self._is_retired = True
             self.kill()
 
     def _how_it_ended(self) -> str:

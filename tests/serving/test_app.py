@@ -314,6 +314,17 @@ def test_a_process_that_is_killed_costs_one_request() -> None:
         assert ask(client).status_code == 200
 
 
+def test_a_request_that_meets_a_process_just_replaced_is_answered_by_the_next() -> None:
+    with server(Limits(timeout_s=60)) as client:
+        served = client.app.state.served
+        old = served.worker()
+        served._take({})
+        workers = iter([old, served.worker()])
+        client.app.state.queue._worker = lambda: next(workers)
+        assert ask(client).status_code == 200
+        assert next(workers, None) is None
+
+
 def test_a_fill_that_takes_more_memory_than_there_is_costs_one_request() -> None:
     """A biharmonic fill solves an equation with one unknown a missing pixel."""
     photo = np.zeros((1000, 1000, 3), np.uint8)
