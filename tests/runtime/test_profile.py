@@ -28,7 +28,7 @@ def params(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_there_are_some() -> None:
-    assert PROFILES == ["gpu", "hour", "paper"]
+    assert PROFILES == ["base", "gpu", "hour", "paper"]
 
 
 @pytest.mark.parametrize("name", PROFILES)
@@ -71,7 +71,7 @@ def test_the_papers_numbers(params: Path) -> None:
 
 
 def test_a_profile_that_is_not_there_is_named(params: Path) -> None:
-    with pytest.raises(ParamsError, match="no profile 'laptop'; there are gpu, hour, paper"):
+    with pytest.raises(ParamsError, match="no profile 'laptop'; there are base, gpu, hour, paper"):
         profile.apply("laptop")
 
 
