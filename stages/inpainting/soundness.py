@@ -18,7 +18,7 @@ from stages.inpainting.inpainter import Inpainter
 SIDE = 256  # pixels
 SIZES = (8, 60, 204)  # pixels, of holes
 FLAT_LEVELS = 2  # that a pixel may be off on plain colour
-SHADED_LEVELS = 4  # that a pixel may be off on a shade, beyond what a membrane is
+SHADED_LEVELS, SHADED_SHARE = 4, 1.1  # that a pixel may be off on a shade: levels, beyond so many times a membrane's
 LOST = 16 / 255  # how far an answer may be that gives way to a membrane, beyond what the membrane itself is off by
 CAUGHT = "gave way to one"
 MARGIN, MARGIN_LEVELS = 1.25, 4  # of the error's root mean square, against a membrane's
@@ -90,11 +90,11 @@ def _errors(answer: npt.NDArray[np.generic], picture: Pixels, missing: Missing) 
 
 
 def _problem(surroundings: str, errors: Errors, of_membrane: Errors) -> str:
-    most, allowed = int(np.abs(errors).max()), int(np.abs(of_membrane).max()) + SHADED_LEVELS
+    most, of_sheet = int(np.abs(errors).max()), int(np.abs(of_membrane).max())
     if surroundings == "plain" and most > FLAT_LEVELS:
         return f"{most} levels off"
-    if surroundings == "shaded" and most > allowed:
-        return f"{most} levels off, a membrane {allowed - SHADED_LEVELS}"
+    if surroundings == "shaded" and most > SHADED_LEVELS + SHADED_SHARE * of_sheet:
+        return f"{most} levels off, a membrane {of_sheet}"
     mean, limit = _root_mean_square(errors), _root_mean_square(of_membrane)
     return f"an error of {mean:.0f} levels, a membrane {limit:.0f}" if mean > MARGIN * limit + MARGIN_LEVELS else ""
 

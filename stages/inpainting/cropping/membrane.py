@@ -94,28 +94,41 @@ def strays(image: Floats, missing: Missing, answer: Floats) -> float:
     Returns:
         0 for an answer that is close enough, else the largest distance, in [0, 1].
     """
-    hole_depth = depth(missing)
-    composite, absent = np.where(missing[..., None], answer, image), missing[..., None].astype(np.float32)
-    image = image * (1 - absent)
+    hole_depth, levels = depth(missing), 0
     while hole_depth > _DEPTH_PX:
-        composite, image, absent = _halved(composite), _halved(image), _halved(absent)
-        hole_depth //= 2
+        hole_depth, levels = hole_depth // 2, levels + 1
+    whole = missing[..., None].astype(np.float32)
+    absent = _reduced(whole, levels)
     inside, unknown = absent[..., 0] > 0.5, absent[..., 0] > 0
-    image = image / (1 - absent).clip(1e-3)
+    known = _reduced(image * (1 - whole), levels) / (1 - absent).clip(1e-3)
     if not inside.any() or inside.all():
         return 0.0
-    distance = np.abs(composite - spread(image, unknown)).max(axis=2)[inside]
-    usual, most = _roughness(image, unknown, max(1, hole_depth))
-    many = np.mean(distance > ALLOWED_LEVELS + ALLOWED_ROUGHNESS * usual) > _MOST_BEYOND
-    is_far = many or distance.max() > ALLOWED_LEVELS + MOST_ALLOWED_ROUGHNESS * most
-    return float(distance.max()) if is_far else 0.0
+    usual, most = _roughness(known, unknown, max(1, hole_depth))
+    allowed, nowhere = ALLOWED_LEVELS + ALLOWED_ROUGHNESS * usual, ALLOWED_LEVELS + MOST_ALLOWED_ROUGHNESS * most
+
+    def found(off: Floats) -> float:
+        distance = np.abs(off).max(axis=2)[inside]
+        is_far = np.mean(distance > allowed) > _MOST_BEYOND or distance.max() > nowhere
+        return float(distance.max()) if is_far else 0.0
+
+    composite = _reduced(np.where(missing[..., None], answer, image), levels)
+    if not found(composite - spread(known, unknown)):
+        return 0.0
+    # A membrane over so few pixels can be off itself. One at full size takes longer, and is rarely asked.
+    return found(_reduced((answer - spread(image, missing)) * whole, levels) / absent.clip(1e-3))
+
+
+def _reduced(values: Floats, levels: int) -> Floats:
+    for _ in range(levels):
+        values = _halved(values)
+    return values
 
 
 def _roughness(image: Floats, unknown: Missing, reach: int) -> tuple[float, float]:
     """Return how far nine in ten known pixels, and how far all, are at most from the mean of their surroundings.
 
     The surroundings are the pixels up to `reach` around them, or up to half as many, where too few have so many known
-    ones around them.
+    ones around them; where that leaves none, the harmonic polynomial of second degree that fits all known pixels best.
     """
     while reach:
         side = 2 * reach + 1
@@ -126,10 +139,15 @@ def _roughness(image: Floats, unknown: Missing, reach: int) -> tuple[float, floa
                 off = np.abs(inner - _window_means(image, side)).max(axis=2)[known]
                 return float(np.percentile(off, 90)), float(off.max())
         reach //= 2
-    known = ~unknown
-    if not known.any():
+    rows, columns = np.nonzero(~unknown)
+    if not len(rows):
         return 1.0, 1.0
-    return float(image[known].std(axis=0).max()), float(np.ptp(image[known], axis=0).max())
+    y, x = (2 * at / side - 1 for at, side in zip((rows, columns), unknown.shape, strict=True))
+    basis = np.stack([np.ones(len(rows)), x, y, x * y, x**2 - y**2], axis=1)
+    values = image[rows, columns].astype(np.float64)
+    smooth, *_ = np.linalg.lstsq(basis, values, rcond=None)
+    off = np.abs(values - basis @ smooth).max(axis=1)
+    return float(np.percentile(off, 90)), float(off.max())
 
 
 def _window_means(values: Floats, side: int) -> Floats:
