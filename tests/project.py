@@ -57,7 +57,7 @@ def tiny_params() -> dict[str, Any]:
         "criterion": {"score": "hole_psnr", "floor_db": 0.5},
         "train": {
             "unet": dict(UNET),
-            "pconv": UNET | {"partial": True, "harmonic_residual": True, "hole_perceptual_weight": 0.1},
+            "pconv": UNET | {"partial": True, "harmonic_residual": True},
             "pconv_augmented": UNET | {"partial": True},
             "pix2pix": dict(PIX2PIX),
         },

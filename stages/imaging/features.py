@@ -9,6 +9,7 @@ losses EfficientNet-Lite1 or VGG16: a network that is trained to please a classi
 
 import os
 from collections.abc import Sequence
+from functools import cache
 from importlib.resources import as_file, files
 
 import torch
@@ -73,6 +74,12 @@ def load(name: str) -> Features:
         return _vgg16()
     if name not in _WHEELS:
         raise ValueError(f"features should be one of {', '.join([*_WHEELS, 'vgg16'])}, but are {name!r}")
+    return _lite(name)
+
+
+@cache
+def _lite(name: str) -> Features:
+    """Load a classifier once in a process: nothing in it changes."""
     package, file = _WHEELS[name]
     with as_file(files(package) / "models" / file) as path:
         weights = torch.load(path, map_location="cpu", weights_only=True)
