@@ -39,6 +39,7 @@ TINY: dict[str, Any] = {
         "pix2pix": TINY_TRAINING | {"discriminator_width": 4, "discriminator_layers": 1, "decay_steps": 2},
     },
     "criterion": {"score": "hole_psnr"},
+    "evaluate": {"critic": 0},
     "pairs": {"per_cell": 2},
     "photographs": {"max_side": 128, "count": 7, "gallery": 2},
 }
