@@ -58,7 +58,11 @@ class Judged(Small):
 
     def params(self) -> dict[str, Any]:
         """What params.yaml holds; a list of photographs, to which none are added."""
-        return params_with({"prepare": {"photos": "data/list.csv"}}) | {"models": {"pconv": {}}, "methods": {}}
+        return params_with({"prepare": {"photos": "data/list.csv"}}) | {
+            "models": {"pconv": {}},
+            "methods": {},
+            "criterion": {"score": "hole_psnr", "floor_db": 0.5},
+        }
 
     def candidate(self, *_: object) -> trial.Candidate:
         """The second version beside the champion, as trials find them."""
