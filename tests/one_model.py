@@ -18,6 +18,7 @@ from tests.clone import BARE, TINY, Clone
 
 CALL = (sys.executable, "-m", "stages.retrain")
 OUTCOMES = {code: outcome for outcome, code in CODES.items()} | {-signal.SIGKILL: "killed"}  # by exit code
+BASE = "data/base/pconv.safetensors"
 LONG_AGO = 1_000_000_000  # seconds since 1970: what is just being copied into the inbox is left for the next call
 
 
@@ -43,7 +44,7 @@ class OneModel(Clone):
     def __init__(self, folder: Path, changes: Mapping[str, Any]) -> None:
         super().__init__(folder, TINY | changes)
         params, chain = (yaml.safe_load((folder / name).read_text()) for name in ("params.yaml", "dvc.yaml"))
-        params["models"] = {"pconv": {"code": "pconv", "tiles": "data/prepared/train"}}
+        params["models"] = {"pconv": {"code": "pconv", "tiles": "data/prepared/train", "base": BASE}}
         params["methods"] = {key: params["methods"][key] for key in ("mean", "pconv")}
         chain["artifacts"] = {name: one for name, one in chain["artifacts"].items() if name == "inpaint-pconv"}
         self.write("params.yaml", params)

@@ -36,7 +36,7 @@ CALIBRATION_STEPS = 100
 
 def train(folder: Path, photos: list[Pixels], settings: dict[str, Any]) -> float:
     """Train and export as the pipeline does, and return how many seconds it took, without preparation."""
-    entry = {"code": "pconv", "tiles": "data/prepared/train"}
+    entry = {"code": "pconv", "tiles": "data/prepared/train", "base": "data/base/pconv.safetensors"}
     make_project(folder, photos, SIZES, {"pconv": entry}, {"pconv": settings})
     os.environ["DVC_ROOT"] = str(folder)
     os.chdir(folder)
