@@ -3,6 +3,7 @@
     InpaintError
     ├── ParamsError     params.yaml says something that cannot be done
     ├── InputError      a photo folder, a model, an earlier stage's output is missing or unusable
+    │   └── NotRegisteredError  the registry has no such model
     ├── TrackingError   MLflow cannot be reached, or refuses
     │   └── LoginError      because of who asks
     └── BusyError       another process is doing the same thing
@@ -36,6 +37,10 @@ class ParamsError(InpaintError):
 
 class InputError(InpaintError):
     """Something that a stage reads is missing or cannot be used."""
+
+
+class NotRegisteredError(InputError):
+    """The registry has no model of that name, alias or number."""
 
 
 class TrackingError(InpaintError):

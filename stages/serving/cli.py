@@ -296,15 +296,15 @@ def doctor(
 
 
 def _all_models() -> list[str]:
-    from stages.serving.models import or_base
+    from stages.serving.models import base_instead
+    from stages.tracking import store
 
-    if (first := or_base(DEFAULT_MODEL)) != DEFAULT_MODEL:
-        return [first, "harmonic", "biharmonic", "telea", "patchmatch"]
-    champions = [version for version in registered.versions().registered() if "champion" in version.aliases]
-    names = [f"models:/{version.name}@champion" for version in champions]
-    if not names:
+    known = registered.versions().registered() if store.is_begun() else []
+    names = [f"models:/{version.name}@champion" for version in known if "champion" in version.aliases]
+    trained = sorted(names, key=lambda name: name != DEFAULT_MODEL) or list(filter(None, [base_instead()]))
+    if not trained:
         raise InputError("no champions are registered: run dvc repro, or say what to serve, such as --model telea")
-    return [*sorted(names, key=lambda name: name != DEFAULT_MODEL), "harmonic", "biharmonic", "telea", "patchmatch"]
+    return [*trained, "harmonic", "biharmonic", "telea", "patchmatch"]
 
 
 def _checked(kind: Any, **values: Any) -> Any:

@@ -21,7 +21,7 @@ import typer
 from stages.inpainting import inpainter
 from stages.inpainting.inpainter import About, Inpainter
 from stages.runtime import project
-from stages.runtime.errors import InputError
+from stages.runtime.errors import InputError, NotRegisteredError
 from stages.runtime.files import fresh_folder, sha256, write_json
 from stages.serving import registered
 from stages.tracking import store
@@ -44,33 +44,32 @@ def open_inpainter(model: str, device: str | None = None) -> Inpainter:
         InputError: there is no such model, or it cannot be loaded.
         TrackingError: MLflow cannot be reached.
     """
-    model = or_base(model)
-    if not model.startswith(REGISTERED):
-        return inpainter.load(exported(model), device)
+    if model.startswith(REGISTERED):
+        try:
+            return _open_registered(model, device)
+        except NotRegisteredError:
+            if model != registered.DEFAULT_MODEL or not (base := base_instead()):
+                raise
+            model = base
+    return inpainter.load(exported(model), device)
+
+
+def _open_registered(model: str, device: str | None) -> Inpainter:
+    if not store.is_begun():  # asking would make a registry, and take seconds
+        raise NotRegisteredError(f"{model} is not registered: nothing is; dvc repro registers models")
     with _remembered(model) as (folder, about):
         loaded = inpainter.load(folder, device)
     loaded.about = about
     return loaded
 
 
-def or_base(model: str) -> str:
-    """Return the base weights instead of the default model while no version of that is registered."""
+def base_instead() -> str:
+    """Return the base weights, which fill while no model is registered, and say so; "" where there are none."""
     base = project.root() / BASE
-    if model != registered.DEFAULT_MODEL or not base.is_file() or _is_registered(model):
-        return model
+    if not base.is_file():
+        return ""
     typer.echo(f"no model is registered yet: {BASE} fills, which knows none of your photographs", err=True)
     return str(base)
-
-
-def _is_registered(model: str) -> bool:
-    database = store.database()
-    if database is not None and not database.exists():
-        return False
-    try:
-        registered.versions().resolve(model)
-    except InputError:
-        return False
-    return True
 
 
 def exported(model: str) -> str:

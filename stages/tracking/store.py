@@ -77,6 +77,12 @@ def database() -> Path | None:
     return Path(uri().removeprefix(_SQLITE)).absolute() if uri().startswith(_SQLITE) else None
 
 
+def is_begun() -> bool:
+    """Say whether anything can be registered: not in a file that is not there yet."""
+    path = database()
+    return path is None or path.exists() or bool(os.environ.get("MLFLOW_REGISTRY_URI"))
+
+
 @contextmanager
 def reached() -> Iterator[None]:
     """Do something with MLflow: quietly, and what goes wrong there comes out as one kind of error.

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stages.runtime.errors import InputError
+from stages.runtime.errors import InputError, NotRegisteredError
 from stages.tracking import store
 
 if TYPE_CHECKING:
@@ -60,7 +60,8 @@ def resolve(uri: str) -> Version:
     """Find the version that a URI names now.
 
     Raises:
-        InputError: the URI is malformed, or names nothing that is registered.
+        InputError: the URI is malformed.
+        NotRegisteredError: it names nothing that is registered.
         TrackingError: MLflow cannot be reached.
     """
     named = _URI.fullmatch(uri)
@@ -70,7 +71,9 @@ def resolve(uri: str) -> Version:
         if named["alias"] in version.aliases or named["number"] == version.number:
             return version
     known = ", ".join(sorted({version.name for version in registered()})) or "none"
-    raise InputError(f"{uri} is not registered at {store.shown()}; dvc repro registers models; there are: {known}")
+    raise NotRegisteredError(
+        f"{uri} is not registered at {store.shown()}; dvc repro registers models; there are: {known}"
+    )
 
 
 def registered(name: str = "") -> list[Version]:
