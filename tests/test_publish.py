@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, expect
 from stages.publish.__main__ import main, publish
 from stages.publish.pipeline_outputs import PipelineOutputs, PublishParams, hold
 from stages.runtime.errors import InputError, ParamsError, TrackingError
-from stages.tracking import aliases, runs, store
+from stages.tracking import aliases, runs, store, versions
 from tests.clone import ROOT
 from tests.tracked import Seen, Server, free_port, write_database, write_outputs, write_record
 
@@ -129,6 +129,9 @@ def test_scores_on_photographs_come_first_and_a_method_without_its_package_has_n
     seen = Seen()
     assert seen.run().data.metrics["photo_distance"] == 1.1
     assert next(iter(seen.versions("inpaint-pconv")[0].tags.items())) == ("photo_distance", "1.1")
+    read = versions.resolve("models:/inpaint-pconv/1").scores
+    assert list(read) == ["photo_distance", "photo_psnr_db", "tile_psnr_db"]  # what a retraining tells of a version
+    assert (read["photo_distance"], read["photo_psnr_db"]) == (1.1, 17.5)
     (run,) = (run for run in seen.runs() if store.RECORD not in run.data.tags)
     assert run.data.tags["mlflow.note.content"].splitlines()[2:] == [
         "- perceptual distance on photographs (less is better): pconv 1.100, mean 1.500",

@@ -7,14 +7,12 @@ from pathlib import Path
 
 from stages.comparing.scores import PHOTOGRAPH_SCORES, SCORES, Score
 from stages.publish.pipeline_outputs import PipelineOutputs
+from stages.tracking import versions
 
 # What runs and versions show by number, photographs first; every other score is in files.
-_SHOWN = {
-    "photo_distance": "photo_perceptual",
-    "photo_psnr_db": "photo_hole_psnr",
-    "photo_sharpness": "photo_sharpness",
-    "tile_psnr_db": "hole_psnr",
-}
+_SHOWN = dict(
+    zip(versions.SCORES, ("photo_perceptual", "photo_hole_psnr", "photo_sharpness", "hole_psnr"), strict=True)
+)
 _ON_PHOTOGRAPHS = tuple(
     replace(score, name=f"photo_{score.name}", label=f"{score.label} on photographs")
     for score in PHOTOGRAPH_SCORES

@@ -12,10 +12,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from stages.runtime.log import log
+from stages.tracking.versions import SCORES
 
 _PATIENCE_S = 10
 _OF_TEAMS = (".webhook.office.com", ".logic.azure.com", ".powerplatform.com")
-_SCORES = ("hole_psnr", "photo_hole_psnr", "photo_perceptual")
 _REPORT = "data/report"
 
 
@@ -28,10 +28,10 @@ def text(result: Mapping[str, Any]) -> str:
 
 def markdown(result: Mapping[str, Any]) -> str:
     """Return a report for a pull request: decisions, scores, drift, pictures."""
-    lines = [f"# Retraining: {result['outcome']}", "", f"| model | version | decision | {' | '.join(_SCORES)} | why |"]
-    lines.append("|---" * (4 + len(_SCORES)) + "|")
+    lines = [f"# Retraining: {result['outcome']}", "", f"| model | version | decision | {' | '.join(SCORES)} | why |"]
+    lines.append("|---" * (4 + len(SCORES)) + "|")
     for key, one in result["models"].items():
-        scores = (f"{one['scores'][name]:.2f}" if name in one["scores"] else "" for name in _SCORES)
+        scores = (f"{one['scores'][name]:.2f}" if name in one["scores"] else "" for name in SCORES)
         lines.append(f"| {key} | {one['version']} | {one['decision']} | {' | '.join(scores)} | {one['reason']} |")
     if result["drift"]:
         lines += ["", "New photographs differ from those that were there (0: not at all, 1: entirely):", ""]

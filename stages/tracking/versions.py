@@ -22,7 +22,7 @@ TRAINED_ON = "photographs.txt"  # among the artifacts of a run: SHA-256 and perc
 MODEL_SHA = "model_sha256"  # names a tag, also of a logged model: SHA-256 of the `model.pt2`
 ONNX_SHA = "onnx_sha256"  # names a tag: SHA-256 of the `model.onnx`
 OUTPUT = "dvc."  # begins a tag that names an output of the pipeline; its value is DVC's hash of the output
-_TEST = "test."  # begins a tag that names a score
+SCORES = ("photo_distance", "photo_psnr_db", "photo_sharpness", "tile_psnr_db")  # tags, as far as they were measured
 _URI = re.compile(r"models:/(?P<name>[^@/]+)(@(?P<alias>[^@/]+)|/(?P<number>\d+))")
 
 
@@ -53,7 +53,7 @@ class Version:
     @property
     def scores(self) -> dict[str, float]:
         """What it scored in the tests, as far as its tags say."""
-        return {tag.removeprefix(_TEST): float(value) for tag, value in self.tags.items() if tag.startswith(_TEST)}
+        return {name: float(self.tags[name]) for name in SCORES if name in self.tags}
 
 
 def resolve(uri: str) -> Version:
