@@ -159,18 +159,29 @@ def _mirrored(folder: Path) -> Iterator[None]:
             mirror.wait()
 
 
+def export(network: torch.nn.Module, levels: int, about: dict[str, Any], folder: Path) -> None:
+    """Export a network as `model.pt2` and `model.onnx`.
+
+    Args:
+        network: moved to the CPU, and made to evaluate.
+        levels: halvings in it.
+        about: what a reader of the models should know, JSON.
+        folder: where they are to stand.
+    """
+    network.to("cpu").to(memory_format=torch.contiguous_format).eval()
+    saved = exported.save(network, folder / "model.pt2", levels, about)
+    onnx_export.export(network, saved, folder / "model.onnx")
+
+
 def _write(about: dict[str, Any], module: InpaintingModule, levels: int, best: loop.Best, record: Record) -> None:
     key = about["key"]
     network = module.trained
     network.load_state_dict(best.weights)
-    network.to("cpu").to(memory_format=torch.contiguous_format).eval()
     with fresh_folder(MODELS / key) as folder:
-        model = folder / "model.pt2"
-        saved = exported.save(network, model, levels, about)
-        onnx_export.export(network, saved, folder / "model.onnx")
+        export(network, levels, about, folder)
         write_json(folder / "settings.json", about["settings"])
         weights.save(folder / weights.NAME, module, best.weights, about)
-        digest = sha256(model)
+        digest = sha256(folder / "model.pt2")
     summary = {
         loop.PSNR: best.psnr,
         loop.PERCEPTUAL: best.perceptual,
