@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from stages.imaging.features import mean_in_hole
+
 SIDE = 64  # pixels of what it is shown at once
 STEPS = 60
 BATCH = 12  # pictures, each in both versions
@@ -35,9 +37,7 @@ class Critic(nn.Module):
 
     def forward(self, pictures: Tensor, holes: Tensor) -> Tensor:
         """Return (N,) for pictures (N, 3, H, W) in [0, 1] with holes (N, 1, H, W): above 0 means a photograph."""
-        logits: Tensor = self.layers(torch.cat([2 * pictures - 1, holes], dim=1))
-        weight = F.adaptive_avg_pool2d(holes, (logits.shape[-2], logits.shape[-1]))
-        return (logits * weight).sum((1, 2, 3)) / weight.sum((1, 2, 3)).clamp(min=1e-6)
+        return mean_in_hole(self.layers(torch.cat([2 * pictures - 1, holes], dim=1)), holes)
 
 
 def told_apart(targets: Pixels, composites: Pixels, holes: Pixels, photos: "pd.Series[str]") -> list[float]:

@@ -111,12 +111,17 @@ def distance_in_hole(made: Sequence[Tensor], wanted: Sequence[Tensor], hole: Ten
     Returns:
         (N,), 0 where nothing is missing.
     """
-    distances = []
-    for ours, theirs in zip(made, wanted, strict=True):
-        distance = (ours - theirs).square().sum(dim=1, keepdim=True)
-        weight = F.adaptive_avg_pool2d(hole, (distance.shape[-2], distance.shape[-1]))
-        distances.append((distance * weight).sum(dim=(1, 2, 3)) / weight.sum(dim=(1, 2, 3)).clamp(min=1e-12))
+    distances = [
+        mean_in_hole((ours - theirs).square().sum(dim=1, keepdim=True), hole)
+        for ours, theirs in zip(made, wanted, strict=True)
+    ]
     return sum(distances, 0 * distances[0]) / len(distances)
+
+
+def mean_in_hole(values: Tensor, hole: Tensor) -> Tensor:
+    """Return the mean over a coarser map, (N, 1, H', W'), each place weighted by how much of it is missing: (N,)."""
+    weight = F.adaptive_avg_pool2d(hole, (values.shape[-2], values.shape[-1]))
+    return (values * weight).sum(dim=(1, 2, 3)) / weight.sum(dim=(1, 2, 3)).clamp(min=1e-12)
 
 
 def _vgg16() -> Features:

@@ -53,11 +53,12 @@ class PConvModule(InpaintingModule):
         settings: of this training.
     """
 
+    settings: PConvSettings
+
     def __init__(self, settings: PConvSettings) -> None:
         network = PConvUNet(settings.width, settings.levels, settings.partial)
         network = network.to(memory_format=torch.channels_last)
         super().__init__(network, settings, level=0.0)
-        self.settings = settings
         needs_features = settings.perceptual_weight or settings.style_weight
         # In a list, so that its weights, which never change, stay out of every checkpoint.
         self._features = [features.load(settings.features)] if needs_features else []
@@ -77,10 +78,7 @@ class PConvModule(InpaintingModule):
         def terms_of(batch: MicroBatch) -> dict[str, Tensor]:
             filled = self.network(batch.image, batch.hole)
             terms = loss_terms(filled, batch.target, batch.hole, self.settings.weights, extractor)
-            if weight := self.settings.hole_perceptual_weight:
-                terms["hole_perceptual"] = self.hole_perceptual(filled, batch)
-                terms["loss"] = terms["loss"] + weight * terms["hole_perceptual"]
-            return terms
+            return self.with_hole_perceptual(terms, filled, batch)
 
         return self.optimise("network", batches, terms_of)
 

@@ -38,12 +38,13 @@ class Pix2PixModule(InpaintingModule):
         settings: of this training.
     """
 
+    settings: Pix2PixSettings
+
     def __init__(self, settings: Pix2PixSettings) -> None:
         network = Generator(settings.width, settings.levels, settings.norm)
         network.set_test_time(settings.infer_norm == "batch", settings.infer_dropout)
         network = network.to(memory_format=torch.channels_last)
         super().__init__(network, settings, level=0.5)
-        self.settings = settings
         discriminator = PatchDiscriminator(settings.discriminator_width, settings.discriminator_layers, settings.norm)
         self.discriminator = discriminator.to(memory_format=torch.channels_last)
 
@@ -76,12 +77,9 @@ class Pix2PixModule(InpaintingModule):
             gan = generator_loss(logits, fakeness, settings.objective)
             distance = l1(filled.float(), batch.target)
             composed = composite(batch.target, filled.detach().float(), batch.hole)
-            terms = {"gan": gan, "l1": distance, "l1_composite": l1(composed, batch.target)}
             loss = settings.gan_weight * gan + settings.l1_weight * distance
-            if settings.hole_perceptual_weight:
-                terms["hole_perceptual"] = self.hole_perceptual(filled, batch)
-                loss = loss + settings.hole_perceptual_weight * terms["hole_perceptual"]
-            return {"loss": loss, **terms}
+            terms = {"loss": loss, "gan": gan, "l1": distance, "l1_composite": l1(composed, batch.target)}
+            return self.with_hole_perceptual(terms, filled, batch)
 
         loss_d = self.optimise("discriminator", batches, of_discriminator)["loss"]
         judges.requires_grad_(False)

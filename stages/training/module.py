@@ -77,11 +77,7 @@ class InpaintingModule(nn.Module):
         if settings.ema_decay:
             update = exponential_moving_average(settings.ema_decay)
             self.average = AveragedModel(self.network, multi_avg_fn=update, use_buffers=True)
-        self.clip_norm = settings.clip_norm
-        self._settings = settings
-        # In lists, so that weights that never change stay out of every checkpoint.
-        self._teacher = [features.load(_TEACHER)] if settings.hole_perceptual_weight else []
-        self._judge = [features.load(_JUDGE)]
+        self.settings = settings
         self.optimizers: dict[str, Optimizer] = {}
         self.seed = 0
         self.step = 0
@@ -107,25 +103,30 @@ class InpaintingModule(nn.Module):
 
     def decay_at(self, step: int) -> float:
         """Return the share of the learning rate that is left at a step: 1, then falling linearly over `decay_steps`."""
-        return min(1.0, (self._settings.total_steps - step) / max(self._settings.decay_steps, 1))
+        return min(1.0, (self.settings.total_steps - step) / max(self.settings.decay_steps, 1))
 
-    def hole_perceptual(self, filled: Tensor, batch: MicroBatch) -> Tensor:
-        """Return the mean distance of composites from their targets in features, where pixels are missing.
+    def with_hole_perceptual(self, terms: dict[str, Tensor], filled: Tensor, batch: MicroBatch) -> dict[str, Tensor]:
+        """Add to loss terms the mean distance of composites from targets in features, where pixels are missing.
 
         Pictures are rolled by a few pixels, otherwise at every step: strided features see some phases of a grid better
         than others, and a network learns to paint it.
 
         Args:
+            terms: with "loss", their weighted sum.
             filled: the network's answer, (N, 3, H, W).
             batch: what it answered to.
         """
-        teacher = self._teacher[0].to(filled.device)
+        weight = self.settings.hole_perceptual_weight
+        if not weight:
+            return terms
+        teacher = features.load(_TEACHER).to(filled.device)
         shift = [int(each) for each in torch.randint(_GRID, (2,))]
         composed = composite(batch.target, filled.float(), batch.hole)
         composed, target, hole = (each.roll(shift, (2, 3)) for each in (composed, batch.target, batch.hole))
         with torch.no_grad():
             wanted = features.to_unit_length(teacher(target))
-        return features.distance_in_hole(features.to_unit_length(teacher(composed)), wanted, hole).mean()
+        distance = features.distance_in_hole(features.to_unit_length(teacher(composed)), wanted, hole).mean()
+        return {**terms, "loss": terms["loss"] + weight * distance, "hole_perceptual": distance}
 
     def configure_optimizers(self) -> dict[str, Optimizer]:
         """Return the optimizers by name; those of the weights that are trained first come first."""
@@ -191,7 +192,7 @@ class InpaintingModule(nn.Module):
             self._fabric.backward(terms["loss"] / len(batches))
             every.append({term: value.detach() for term, value in terms.items()})
         weights = [each for group in optimizer.param_groups for each in group["params"]]
-        self._norms[f"gradient of {name}"] = clip_grad_norm_(weights, self.clip_norm)
+        self._norms[f"gradient of {name}"] = clip_grad_norm_(weights, self.settings.clip_norm)
         optimizer.step()
         return {term: torch.stack([each[term] for each in every]).mean() for term in every[0]}
 
@@ -208,7 +209,7 @@ class InpaintingModule(nn.Module):
         composed = composite(image, filled.float().clamp(0, 1), hole)
         missing = hole.sum((1, 2, 3)).clamp(min=1) * target.shape[1]
         error = composed - target
-        judge = self._judge[0].to(target.device)
+        judge = features.load(_JUDGE).to(target.device)
         ours, theirs = (features.to_unit_length(judge(each)) for each in (composed, target))
         return Validated(
             error.square().sum((1, 2, 3)) / missing,
