@@ -8,8 +8,7 @@ or written here, so any case can be constructed.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -134,26 +133,21 @@ def decide(case: Case, params: GateParams, criterion: Criterion, rng: np.random.
     change = resamples.estimate(candidate["hole_psnr"] - champion["hole_psnr"])
     by_eye = criterion.score == "perceptual" and "perceptual" in candidate and "perceptual" in champion
     if by_eye:
-        gain, score = resamples.estimate(champion["perceptual"] - candidate["perceptual"]), "perceptual distance"
+        gain = resamples.estimate(champion["perceptual"] - candidate["perceptual"])
         params = _with_floor(params, criterion.floor_db)
-        checks = [*alone, _gains(gain, score, case.champion.version, params), _keeps_floor(change, criterion)]
+        checks = [*alone, _gains(gain, by_eye, case.champion.version, params)]
+        checks.append(_keeps("floor", "hole PSNR", change, criterion.floor_db))
     else:
-        gain, score = change, "hole PSNR"
-        checks = [*alone, _gains(gain, score, case.champion.version, params)]
-    checks += [*_against(candidate, champion, resamples, params)]
+        gain = change
+        checks = [*alone, _gains(gain, by_eye, case.champion.version, params)]
+    checks += _against(candidate, champion, resamples, params)
     checks += _on_photographs(case, params, rng)
     checks.append(_fast_enough(case.slowdown, params))
     if resamples.photos < FEW_PHOTOS:
         notes = (*notes, f"only {resamples.photos} test photographs: the intervals are too narrow")
     on = f"on {len(candidate)} pairs of {resamples.photos} photographs"
-    won = f"{_improves(gain, score)} over version {case.champion.version} {on}, and nothing else speaks against"
-    return _conclude(checks, won, notes, _Compared(gain, change, len(candidate)))
-
-
-class _Compared(NamedTuple):
-    gain: Estimate
-    psnr_change: Estimate
-    pairs: int
+    won = f"{_improves(gain, by_eye)} over version {case.champion.version} {on}, and nothing else speaks against"
+    return replace(_conclude(checks, won, notes), gain=gain, pairs=len(candidate), psnr_change=change)
 
 
 def _with_floor(params: GateParams, floor_db: float) -> GateParams:
@@ -162,14 +156,9 @@ def _with_floor(params: GateParams, floor_db: float) -> GateParams:
     return params.model_copy(update=more)
 
 
-def _conclude(
-    checks: list[Check], won: str, notes: tuple[str, ...] = (), compared: _Compared | None = None
-) -> Decision:
+def _conclude(checks: list[Check], won: str, notes: tuple[str, ...] = ()) -> Decision:
     failed = [check.words for check in checks if not check.met]
-    reason = failed[0] if failed else won
-    if compared is None:
-        return Decision(not failed, reason, tuple(checks), notes)
-    return Decision(not failed, reason, tuple(checks), notes, compared.gain, compared.pairs, compared.psnr_change)
+    return Decision(not failed, failed[0] if failed else won, tuple(checks), notes)
 
 
 def _fitness(case: Case) -> Iterator[Check]:
@@ -212,27 +201,28 @@ def _comparable(scores: pd.DataFrame, champion: Champion) -> tuple["pd.Series[bo
     return unseen, "", (note,)
 
 
-def _gains(gain: Estimate, score: str, version: str, params: GateParams) -> Check:
+def _gains(gain: Estimate, by_eye: bool, version: str, params: GateParams) -> Check:
     met = gain.low > params.min_gain
-    if score == "hole PSNR":
-        change, least = f"hole PSNR changes by {_in_db(gain)}", f"more than {params.min_gain:g} dB"
-    else:
+    if by_eye:
         change = f"perceptual distance changes by {-gain.mean:+.4f} ({-gain.high:+.4f} to {-gain.low:+.4f})"
         least = f"less by more than {params.min_gain:g}"
+    else:
+        change, least = f"hole PSNR changes by {_in_db(gain)}", f"more than {params.min_gain:g} dB"
     change += f" over version {version}"
     return Check("gain", met, change if met else f"{change}, which is not surely {least}")
 
 
-def _improves(gain: Estimate, score: str) -> str:
-    if score == "hole PSNR":
-        return f"hole PSNR rises by {_in_db(gain)}"
-    return f"perceptual distance falls by {gain.mean:.4f} ({gain.low:.4f} to {gain.high:.4f})"
+def _improves(gain: Estimate, by_eye: bool) -> str:
+    if by_eye:
+        return f"perceptual distance falls by {gain.mean:.4f} ({gain.low:.4f} to {gain.high:.4f})"
+    return f"hole PSNR rises by {_in_db(gain)}"
 
 
-def _keeps_floor(change: Estimate, criterion: Criterion) -> Check:
-    met = change.high >= -criterion.floor_db
-    words = f"hole PSNR changes by {_in_db(change)}"
-    return Check("floor", met, words + ("" if met else f", surely a loss of more than {criterion.floor_db:g} dB"))
+def _keeps(name: str, what: str, change: Estimate, most_db: float) -> Check:
+    """Refuse a loss that is surely larger than allowed."""
+    met = change.high >= -most_db
+    words = f"{what} changes by {_in_db(change)}"
+    return Check(name, met, words + ("" if met else f", surely a loss of more than {most_db:g} dB"))
 
 
 def _against(
@@ -270,10 +260,7 @@ def _on_photographs(case: Case, params: GateParams, rng: np.random.Generator) ->
         rise = resamples.estimate(candidate["perceptual"] - champion["perceptual"])
         yield _perceptual("perceptual on photographs", "on photographs perceptual distance", rise, params)
     change = resamples.estimate(candidate["hole_psnr"] - champion["hole_psnr"])
-    words = f"on photographs hole PSNR changes by {_in_db(change)}"
-    met = change.high >= -params.max_photo_loss_db
-    allowed = f", surely a loss of more than {params.max_photo_loss_db:g} dB"
-    yield Check("photographs", met, words + ("" if met else allowed))
+    yield _keeps("photographs", "on photographs hole PSNR", change, params.max_photo_loss_db)
 
 
 def _perceptual(name: str, what: str, rise: Estimate, params: GateParams) -> Check:
