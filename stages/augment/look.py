@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from stages.imaging.look.page import Count, Histogram, Page, Picture, Section, render
+from stages.imaging.look.charts import Histogram
+from stages.imaging.look.page import Count, Page, Picture, Section, render
 from stages.imaging.look.sheets import Pixels, contact_sheet, some_of, spread
 from stages.imaging.shards import Tiles
 

@@ -126,18 +126,16 @@ def _from_picture(file: BinaryIO, hole_is: HoleIs, max_megapixels: float) -> Use
     """Read a picture of a hole in few bytes a pixel: one channel of it."""
     with opened(file, max_megapixels) as found:
         picture, damage = turn(found.picture, found.orientation), found.damage
-        low, high = picture.convert("RGBA").getchannel("A").getextrema() if picture.has_transparency_data else (0, 0)
-        channel = picture.convert("RGBA").getchannel("A") if low != high else _brightness(picture)
-    if low != high:
-        shade, source = (
-            np.asarray(channel),
-            f"transparency ({'opaque' if hole_is == 'white' else 'transparent'} is missing)",
-        )
-    else:
-        shade, source = np.asarray(channel), f"brightness ({hole_is} is missing)"
+        alpha = picture.convert("RGBA").getchannel("A") if picture.has_transparency_data else None
+        low, high = alpha.getextrema() if alpha else (0, 0)
+        by_alpha = low != high
+        channel = alpha if alpha and by_alpha else _brightness(picture)
+    said = {"white": "opaque", "black": "transparent"}[hole_is] if by_alpha else hole_is
+    source = f"{'transparency' if by_alpha else 'brightness'} ({said} is missing)"
+    shade = np.asarray(channel)
     given = doubted(shade >= WHITE_FROM if hole_is == "white" else shade < WHITE_FROM, source)
     counts = channel.histogram()
-    grey = sum(counts[_GREYS[0] + 1 : _GREYS[1]]) / max(1, shade.size) if low == high else 0
+    grey = sum(counts[_GREYS[0] + 1 : _GREYS[1]]) / max(1, shade.size) if not by_alpha else 0
     extra = [f"{grey:.0%} of the hole picture is neither black nor white; is it a picture of a hole?"]
     damaged = [f"the file is damaged, and so may be part of the hole: {damage}"] if damage else []
     return UserMask(given.missing, source, (*given.warnings, *(extra if grey > GREY_TO_DOUBT else ()), *damaged))

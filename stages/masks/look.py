@@ -10,7 +10,8 @@ import pandas as pd
 
 from stages.imaging.drawing.mask_folder import MaskFolder
 from stages.imaging.holes import BUCKETS, MaskSet, Pixels
-from stages.imaging.look.page import Histogram, Page, Picture, Section, render
+from stages.imaging.look.charts import Histogram
+from stages.imaging.look.page import Page, Picture, Section, render
 from stages.imaging.look.sheets import contact_sheet, spread
 
 _SPLITS = ("train", "val", "test")

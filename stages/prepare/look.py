@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from stages.imaging.images import BadImageError, decode, open_picture
-from stages.imaging.look.page import Count, Histogram, Page, Picture, Section, render
+from stages.imaging.look.charts import Histogram
+from stages.imaging.look.page import Count, Page, Picture, Section, render
 from stages.imaging.look.sheets import Pixels, contact_sheet, data_uri, fit, some_of
 from stages.imaging.shards import Tiles
 from stages.imaging.splits import SPLITS

@@ -150,9 +150,7 @@ class Mirror:
 
     def _finish(self, run: "Run", record: Record) -> None:
         run_id = run.info.run_id
-        for name, value in numbers(
-            record.summary
-        ).items():  # facts, no curves: as metrics each would be a bar by itself
+        for name, value in numbers(record.summary).items():  # no curves: as metrics each would be a bar by itself
             self._client.set_tag(run_id, f"summary.{name}", f"{value:g}")
         self._client.log_artifact(run_id, str(self._folder / RECORD_FILE))
         packages = "".join(f"{name}=={version}\n" for name, version in sorted(record.packages.items()))

@@ -17,9 +17,8 @@ from stages.imaging.holes import Pixels, Shape, hole_ratio, margin, touches_bord
 from stages.runtime.errors import InputError
 
 MOST_ATTEMPTS = 300
-_LARGEST_CANVAS = (
-    1.75  # of which an everyday hole is cut: so it can be as deep as in a photograph that a tile is part of
-)
+# Of which an everyday hole is cut: so it can be as deep as in a photograph that a tile is part of.
+_LARGEST_CANVAS = 1.75
 
 
 @dataclass(frozen=True)

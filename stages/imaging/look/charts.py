@@ -43,6 +43,25 @@ class Line:
     dashes: int = 0
 
 
+@dataclass(frozen=True)
+class Histogram:
+    """The distributions of one number in several sets, each as shares of its own set.
+
+    Attributes:
+        title: what the number is, with its unit.
+        values: of each set, by its name; an empty set is left out.
+        low: where the axis begins.
+        high: where it ends; what is beyond counts in the last bar.
+        bars: how many.
+    """
+
+    title: str
+    values: Mapping[str, npt.NDArray[np.float64]]
+    low: float
+    high: float
+    bars: int = 24
+
+
 def line_chart(title: str, x_label: str, lines: Sequence[Line], zero: bool = False) -> Markup:
     """Draw lines over a shared grid, named in the order in which they end, the highest first.
 
@@ -72,7 +91,7 @@ def line_chart(title: str, x_label: str, lines: Sequence[Line], zero: bool = Fal
     for number, line in enumerate(lines):
         is_drawn = line in drawn
         axes.plot(
-            *zip(*(line.points if is_drawn else []), strict=True) if is_drawn else ([], []),
+            *(zip(*line.points, strict=True) if is_drawn else ([], [])),
             color=colours[line.style],
             linestyle=_DASHES[line.dashes],
             marker="o",
@@ -87,34 +106,23 @@ def line_chart(title: str, x_label: str, lines: Sequence[Line], zero: bool = Fal
     return _as_svg(figure, title, f"{title}, over {x_label}", colours, lines)
 
 
-def histogram(title: str, values: Mapping[str, npt.NDArray[np.float64]], low: float, high: float, bars: int) -> Markup:
-    """Draw the distributions of one number in several sets, each as shares of its own set.
-
-    Args:
-        title: what the number is, with its unit.
-        values: of each set, by its name; an empty set is left out.
-        low: where the axis begins.
-        high: where it ends; what is beyond counts in the last bar.
-        bars: how many.
-
-    Returns:
-        an `svg` element.
-    """
+def histogram(one: Histogram) -> Markup:
+    """Draw it as an `svg` element."""
     figure, axes = _figure((4.2, 2.3))
     colours = {f"line-{number}": _stand_in(number) for number in range(5)}
-    for number, (name, of_set) in enumerate((name, each) for name, each in values.items() if len(each)):
-        counts, edges = np.histogram(np.clip(of_set, low, high), bars, (low, high))
+    for number, (name, of_set) in enumerate((name, each) for name, each in one.values.items() if len(each)):
+        counts, edges = np.histogram(np.clip(of_set, one.low, one.high), one.bars, (one.low, one.high))
         colour = [*colours.values()][number % len(colours)]
         axes.stairs(100 * counts / len(of_set), edges, color=colour, linewidth=1.6, label=name)
-    axes.set_xlim(low, high)
+    axes.set_xlim(one.low, one.high)
     axes.set_ylim(bottom=0)
     axes.yaxis.set_major_formatter("{x:g} %")
     axes.spines["left"].set_visible(False)
-    if values:
+    if one.values:
         axes.legend(frameon=False, labelcolor="linecolor", fontsize=9)
-    beyond = any((of_set > high).any() for of_set in values.values())
-    note = f"{title}; what is beyond {high:g} counts in the last bar" if beyond else title
-    return _as_svg(figure, title, note, colours)
+    beyond = any((of_set > one.high).any() for of_set in one.values.values())
+    note = f"{one.title}; what is beyond {one.high:g} counts in the last bar" if beyond else one.title
+    return _as_svg(figure, one.title, note, colours)
 
 
 # Text stays text, in the page's font.
@@ -160,9 +168,8 @@ def _as_svg(figure: Any, title: str, label: str, colours: Mapping[str, str], lin
     text = file.getvalue().replace(_QUIET, "var(--quiet)").replace(_RULE, "var(--rule)")
     for style, colour in colours.items():
         text = text.replace(colour, f"var(--{style})")
-    text = re.sub(
-        r"font-family: [^;\"]*; |<style.*?</style>", "", text
-    )  # the page's font; a style would reach the whole page
+    # In the page's font; a style would reach the whole page.
+    text = re.sub(r"font-family: [^;\"]*; |<style.*?</style>", "", text)
     svg = ET.fromstring(text)  # noqa: S314 - made above
     for number, line in enumerate(lines):
         _say_values(svg, number, line)

@@ -4,16 +4,13 @@ page = Page("Prepared photographs", "18 files ...", [Section("Files", "What beca
 write_text("data/prepared/look.html", render(page))
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import jinja2
-import numpy as np
-import numpy.typing as npt
-from markupsafe import Markup
 
-from stages.imaging.look import charts
+from stages.imaging.look.charts import Histogram, histogram
 
 
 @dataclass(frozen=True)
@@ -31,30 +28,6 @@ class Picture:
 
     uri: str
     caption: str
-
-
-@dataclass(frozen=True)
-class Histogram:
-    """The distributions of one number in several sets, each as shares of its own set.
-
-    Attributes:
-        title: what the number is, with its unit.
-        values: of each set, by its name; an empty set is left out.
-        low: where the axis begins.
-        high: where it ends; what is beyond counts in the last bar.
-        bars: how many.
-    """
-
-    title: str
-    values: Mapping[str, npt.NDArray[np.float64]]
-    low: float
-    high: float
-    bars: int = 24
-
-    @property
-    def drawing(self) -> Markup:
-        """The chart as SVG."""
-        return charts.histogram(self.title, self.values, self.low, self.high, self.bars)
 
 
 @dataclass(frozen=True)
@@ -98,4 +71,4 @@ def render(page: Page) -> str:
     """Return the page as HTML."""
     loader = jinja2.FileSystemLoader(Path(__file__).parent)
     environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    return environment.get_template("page.html.j2").render(page=page)
+    return environment.get_template("page.html.j2").render(page=page, histogram=histogram)
