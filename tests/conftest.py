@@ -1,6 +1,7 @@
 """What holds for all tests."""
 
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -17,3 +18,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         item.add_marker(pytest.mark.no_cover)
     counts = Counter(item.path for item in slow)
     items.sort(key=lambda item: -counts[item.path])  # file by file, as they are handed out
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Outputs of a pipeline; export takes seconds, so it is done once a file of tests."""
+    from tests.tracked import write_outputs
+
+    tree = tmp_path_factory.mktemp("trained")
+    write_outputs(tree)
+    return tree

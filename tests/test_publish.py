@@ -14,18 +14,10 @@ from stages.publish.pipeline_outputs import PipelineOutputs, PublishParams, hold
 from stages.runtime.errors import InputError, ParamsError, TrackingError
 from stages.tracking import aliases, runs, store, versions
 from tests.clone import ROOT
-from tests.tracked import Seen, Server, free_port, write_database, write_outputs, write_record
+from tests.tracked import Seen, Server, free_port, write_database, write_record
 
 MODELS, METHODS = ["pconv"], ["mean", "biharmonic", "pconv"]
 PARAMS = PublishParams(experiment="photographs", model_name="inpaint", strict=False)
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Outputs of a pipeline; export takes seconds, so it is done once."""
-    tree = tmp_path_factory.mktemp("trained")
-    write_outputs(tree)
-    return tree
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ from stages.tracking import aliases, store, versions
 from tests.clone import ROOT, params_with
 from tests.retrain.small import Small, away_from_users
 from tests.retrain.test_gate import present, scores
-from tests.tracked import Seen, write_database
+from tests.tracked import Seen, register_versions, write_database
 
 pytestmark = pytest.mark.usefixtures(away_from_users.__name__)
 NAME, COMMIT = "inpaint-pconv", Options(commit=True)
@@ -39,12 +39,9 @@ class Judged(Small):
         (root / "params.yaml").write_text(yaml.safe_dump(self.params()))
         super().__init__(root)
         write_database(root)
+        register_versions(NAME, root, "12")
         with store.reached():
-            client = store.connect()
-            client.create_registered_model(NAME)
-            for digit in "12":
-                client.create_model_version(NAME, source=root.as_uri(), tags={"model_sha256": digit * 64})
-            client.set_registered_model_alias(NAME, "challenger", "2")
+            store.connect().set_registered_model_alias(NAME, "challenger", "2")
         aliases.promote(NAME, "1", "the first")
         self.git("config", "user.name", "t")
         self.git("config", "user.email", "t@localhost")

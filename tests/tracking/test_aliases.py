@@ -8,7 +8,7 @@ import pytest
 
 from stages.runtime.errors import InputError
 from stages.tracking import aliases, store, versions
-from tests.tracked import write_database
+from tests.tracked import register_versions, write_database
 
 NAME = "inpaint-pconv"
 
@@ -19,11 +19,7 @@ def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_database(tmp_path)
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    with store.reached():
-        client = store.connect()
-        client.create_registered_model(NAME)
-        for digit in "123":
-            client.create_model_version(NAME, source=tmp_path.as_uri(), tags={"model_sha256": digit * 64})
+    register_versions(NAME, tmp_path, "123")
     aliases.promote(NAME, "1", "the first")
 
 

@@ -16,13 +16,6 @@ from tests.tracked import PASSWORD, Seen, Server, write_database, write_outputs
 NAME = "inpaint-pconv"
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    tree = tmp_path_factory.mktemp("trained")
-    write_outputs(tree)
-    return tree
-
-
 @pytest.fixture
 def tree(trained: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(trained)
