@@ -103,17 +103,29 @@ def _names(client: "MlflowClient") -> list[str]:
 
 def _versions_of(client: "MlflowClient", name: str) -> list[Version]:
     """Read the versions of a registered model; of stores whose search leaves tags out, one by one."""
+    found: list[Any] = []
+    aliases: Mapping[str, Any] = {}
+    with _unless_gone():
+        found = list(pages(client.search_model_versions, f"name = '{_quoted(name)}'"))
+        aliases = client.get_registered_model(name).aliases if found else {}
+    versions = []
+    for one in found:
+        with _unless_gone():
+            # A search finds a version without its tags also where another machine is deleting it.
+            versions.append(_version(one if one.tags else client.get_model_version(name, str(one.version)), aliases))
+    return versions
+
+
+@contextmanager
+def _unless_gone() -> Iterator[None]:
+    """Pass over what is not there, or no longer."""
     from mlflow.exceptions import MlflowException
 
     try:
-        found = list(pages(client.search_model_versions, f"name = '{_quoted(name)}'"))
-        aliases = client.get_registered_model(name).aliases if found else {}
+        yield
     except MlflowException as error:
         if error.error_code != "RESOURCE_DOES_NOT_EXIST":
             raise
-        return []
-    whole = [one if one.tags else client.get_model_version(name, str(one.version)) for one in found]
-    return [_version(one, aliases) for one in whole]
 
 
 def pages(search: Callable[..., Any], *words: Any) -> Iterator[Any]:

@@ -200,10 +200,7 @@ def test_the_challenges_table_has_every_pixel_of_every_box(folder: Path) -> None
         (["run", "photos/a.png", "hole.png", "-o", "o", "--report", "hole.png/r.json", *RUN], "hole.png"),
         (["run", "photos/a.png", "hole.png", "-o", "hole.png/o.png", *RUN], "hole.png: File exists"),
         (["run", "photos/a.png", "hole.png", "-o", "out", "--max-side", "7"], "`max_side` should be 0 or at least 64"),
-        (
-            ["run", "photos/a.png", "hole.png", "-o", "o", "--model", "models:/x"],
-            "is models:/NAME@ALIAS or models:/NAME",
-        ),
+        (["run", "photos/a.png", "hole.png", "-o", "o", "--model", "models:/x@y"], "models:/x@y is not registered"),
     ],
 )
 def test_what_cannot_be_done_is_said_without_a_traceback(

@@ -3,8 +3,10 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
+from mlflow import MlflowClient
 
 from stages.runtime.errors import InputError
 from stages.tracking import aliases, store, versions
@@ -85,6 +87,35 @@ def test_a_challenger_that_is_kept_out_loses_the_alias() -> None:
     aliases.keep_out(versions.resolve(f"models:/{NAME}/2"))
     aliases.keep_out(versions.resolve(f"models:/{NAME}/2"))
     assert named() == {"champion": "1"}
+
+
+def test_a_version_that_is_deleted_while_it_is_looked_up_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """MLflow reads versions, then their tags: what another machine deletes in between is found without tags."""
+    client_of = store.connect
+
+    def connect() -> MlflowClient:
+        client = client_of()
+        search = client.search_model_versions
+
+        def as_it_is_deleted(*words: str) -> list[Any]:
+            found = search(*words)
+            for one in found:
+                if str(one.version) == "2":
+                    client.delete_model_version(NAME, "2")
+                    one._tags = {}
+            return found
+
+        monkeypatch.setattr(client, "search_model_versions", as_it_is_deleted)
+        return client
+
+    monkeypatch.setattr(store, "connect", connect)
+    assert [version.number for version in versions.registered(NAME)] == ["3", "1"]
+
+
+@pytest.mark.parametrize("uri", ["models:/x", "models:/x@", "x"])
+def test_what_names_no_version_is_told_from_what_is_not_registered(uri: str) -> None:
+    with pytest.raises(InputError, match="is models:/NAME@ALIAS or models:/NAME/VERSION, not"):
+        versions.resolve(uri)
 
 
 def test_without_a_champion_there_is_nothing_to_roll_back() -> None:
