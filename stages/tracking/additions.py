@@ -54,7 +54,7 @@ def add_to_run(run_id: str, published: str, addition: "Addition") -> bool:
         if client.get_run(run_id).data.tags.get(store.PUBLISHED) == published:
             return False
         _add(client, run_id, addition)
-        client.set_tag(run_id, store.PUBLISHED, published)
+        store.set_twice_if_need_be(lambda: client.set_tag(run_id, store.PUBLISHED, published))
         return True
 
 
@@ -84,7 +84,7 @@ def bring_comparison(experiment: str, published: str, ended_ms: int, addition: "
         run = run or client.create_run(experiment_id, start_time=ended_ms, tags=tags, run_name="comparison")
         _add(client, run.info.run_id, addition)
         client.set_terminated(run.info.run_id, status="FINISHED", end_time=ended_ms)
-        client.set_tag(run.info.run_id, store.PUBLISHED, published)
+        store.set_twice_if_need_be(lambda: client.set_tag(run.info.run_id, store.PUBLISHED, published))
         return True
 
 
@@ -96,7 +96,8 @@ def keep_view(experiment: str, view: str) -> None:
     """
     with store.reached():
         client = store.connect()
-        client.set_experiment_tag(store.experiment_id(client, experiment), f"{_VIEW}scores", view)
+        place = store.experiment_id(client, experiment)
+        store.set_twice_if_need_be(lambda: client.set_experiment_tag(place, f"{_VIEW}scores", view))
 
 
 def _add(client: "MlflowClient", run_id: str, addition: "Addition") -> None:
@@ -105,4 +106,4 @@ def _add(client: "MlflowClient", run_id: str, addition: "Addition") -> None:
         client.log_artifact(run_id, str(path), addition.folder)
     for name, text in addition.texts.items():
         client.log_text(run_id, text, name)
-    client.set_tag(run_id, "mlflow.note.content", addition.note)
+    store.set_twice_if_need_be(lambda: client.set_tag(run_id, "mlflow.note.content", addition.note))

@@ -193,7 +193,9 @@ def _write(about: dict[str, Any], module: InpaintingModule, levels: int, best: l
     record.finish(digest, summary)
     with fresh_folder(TRAINING / key) as folder:
         shutil.copytree(record.folder, folder, dirs_exist_ok=True)
+    if best.step == 0:
+        log(f"{key}: {module.step} steps gained nothing over the weights it started from, which are kept")
     log(
         f"{key}: hole PSNR {best.psnr:.2f} dB, perceptual distance {best.perceptual:.3f} on validation pictures after "
-        f"{best.step} steps, {record.seconds:.0f} s; {MODELS / key}/model.pt2"
+        f"{best.step} of {module.step} steps, {record.seconds:.0f} s; {MODELS / key}/model.pt2"
     )
