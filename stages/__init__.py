@@ -1,8 +1,8 @@
 """The pipeline, a module or folder for each DVC stage, and the packages that stages share.
 
 Stages, drawn in docs/pipeline.md: `prepare`, `photographs`, `masks`, `augment`, `train` (whose models are in `pconv`
-and `pix2pix`), `pair`, `evaluate`, `report`, `publish`. `data_size` is an experiment beside them, `retrain` what a
-scheduler calls, `serving` the command, the server and its page.
+and `pix2pix`), `pair`, `evaluate`, `report`, `publish`. `retrain` is what a scheduler calls, `serving` the
+command, the server and its page.
 
 Shared packages: `training` (the loop), `tracking` (MLflow, as a projection of what the stages wrote), `inpainting` (how
 holes in photographs are filled), `comparing` (how sure a difference is), `imaging` (pixels on disk and in memory),

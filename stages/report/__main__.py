@@ -27,7 +27,6 @@ from stages.inpainting import classical
 from stages.report import comparison, photographs, tables
 from stages.report.album import Album
 from stages.report.claims import find_claims
-from stages.report.data_size import read_data_size
 from stages.report.page import Content, render
 from stages.report.pictures import Pixels, Shown, read_picture, with_hole
 from stages.report.reading import Evaluation, label_of, read_absent, read_evaluations, read_trainings
@@ -98,8 +97,7 @@ def gather(seed: int, methods: dict[str, MethodParams]) -> Content:
         for one in evaluations
     }
     resamples = Resamples(evaluations[0].scores["photo"], np.random.default_rng([seed, *b"report"]))
-    data_size = read_data_size(Path("data/data_size"), np.random.default_rng([seed, *b"data_size"]))
-    claims = find_claims(evaluations, resamples, data_size, rows)
+    claims = find_claims(evaluations, resamples, rows)
     return Content(
         evaluations=evaluations,
         absent=absent,
@@ -110,7 +108,6 @@ def gather(seed: int, methods: dict[str, MethodParams]) -> Content:
         gallery=gallery,
         worst=worst,
         claims=claims,
-        data_size=data_size,
         resamples=resamples,
         pairs_sha256=files.sha256("data/pairs.csv"),
         counts=json.loads(_COUNTS.read_text(encoding="utf-8")) if _COUNTS.exists() else {},
