@@ -14,11 +14,10 @@ No hole is altered with its tile: tiles and holes are paired only when a network
 
 import hashlib
 import json
-import math
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -34,16 +33,13 @@ from stages.augment.look import look
 from stages.augment.transforms import alter, build
 from stages.imaging.shards import Pixels, Tiles, close_folder, entries
 from stages.runtime import guard
-from stages.runtime.checkpointed_map import Records, map_checkpointed
-from stages.runtime.files import atomic_write, fresh_folder, remove_folder, sha256, write_array, write_text
+from stages.runtime.files import atomic_write, fresh_folder, sha256, write_array, write_text
 from stages.runtime.log import log
+from stages.runtime.parallel import map_ordered
 from stages.runtime.params import Settings, read, read_seed
-from stages.runtime.remembered import fingerprint, remembered
 
 SOURCE, OUT = "data/prepared/train", "data/augmented"
 SCHEMA = pa.schema([("id", pa.string()), ("source_row", pa.int64()), ("copy", pa.int64()), ("transforms", pa.string())])
-
-_CHUNK_BYTES = 4 * 2**20  # of tiles in one piece of work
 
 
 class AugmentParams(Settings):
@@ -54,55 +50,27 @@ class AugmentParams(Settings):
 
 
 @dataclass(frozen=True)
-class Chunk:
-    """Some tiles of a shard, of which one copy is altered; `source` is the shard's file."""
+class ShardJob:
+    """What a worker needs to alter one copy of a shard: the shard, the copy's number, the file to write."""
 
     source: Path
     copy: int
-    rows: range
+    target: Path
 
 
-def altered_shards(
-    params: AugmentParams, seed: int, source: str, journal: Path
-) -> Iterator[tuple[str, Pixels, list[str]]]:
-    """Yield for every copy and every shard of sources the altered shard.
-
-    Args:
-        params: what is done.
-        seed: of the whole pipeline.
-        source: folder of tiles.
-        journal: where finished chunks wait; it stands for the params, the seed and the code.
+def alter_shard(transforms: Sequence[Mapping[str, Any]], seed: int, job: ShardJob) -> tuple[dict[str, Any], list[str]]:
+    """Alter the tiles of a shard and write them.
 
     Returns:
-        the shard's name, its tiles, uint8 (n, S, S, 3), and for each as JSON what it drew.
+        the new shard's entry in the record that closes its folder, and for each tile as JSON what it drew.
     """
-    size = Tiles([source]).size
-    most = math.ceil(_CHUNK_BYTES / (3 * size**2))
-    chunks: dict[str, Chunk] = {}
-    names: dict[str, list[str]] = {}
-    for copy in range(params.copies):
-        for entry in entries(source):
-            name = f"{Path(entry['file']).stem}-{copy}.npy"
-            for start in range(0, entry["tiles"], most):
-                key = f"{entry['sha256'][:32]}-{copy}-{start}"
-                chunks[key] = Chunk(
-                    Path(source, entry["file"]).absolute(), copy, range(start, min(start + most, entry["tiles"]))
-                )
-                names.setdefault(name, []).append(key)
-    done = map_checkpointed(partial(alter_some, params.transforms, seed), chunks, journal.absolute(), "augment")
-    for name, keys in names.items():
-        parts = [next(done) for _ in keys]
-        drawn = [record["transforms"] for _, _, records in parts for record in records]
-        yield name, np.concatenate([tiles for _, tiles, _ in parts]), drawn
-
-
-def alter_some(transforms: Sequence[Mapping[str, Any]], seed: int, chunk: Chunk) -> tuple[Pixels, Records]:
-    """Alter the tiles of a chunk."""
     cv2.setNumThreads(1)  # the processes share the cores already
-    tiles = np.load(chunk.source, mmap_mode="r", allow_pickle=False)[chunk.rows.start : chunk.rows.stop]
+    tiles = np.load(job.source, mmap_mode="r", allow_pickle=False)
     compose = build(transforms, tiles.shape[1])
-    done = [alter(compose, np.asarray(tile), seed_of(tile, chunk.copy, seed)) for tile in tiles]
-    return np.stack([altered for altered, _ in done]), [{"transforms": drawn} for _, drawn in done]
+    done = [alter(compose, np.asarray(tile), seed_of(tile, job.copy, seed)) for tile in tiles]
+    write_array(job.target, np.stack([altered for altered, _ in done]))
+    entry = {"file": job.target.name, "tiles": len(tiles), "sha256": sha256(job.target)}
+    return entry, [drawn for _, drawn in done]
 
 
 def seed_of(tile: Pixels, copy: int, seed: int) -> int:
@@ -116,23 +84,31 @@ def main() -> None:
     seed, params = read_seed(), read("augment", AugmentParams)
     build(params.transforms, Tiles([SOURCE]).size)  # mistakes are said before any work is done
     started = time.perf_counter()
-    of = fingerprint({"seed": seed, "transforms": params.transforms, "opencv": cv2.__version__})
-    with remembered("augment", of) as memory, fresh_folder(OUT) as folder:
+    with fresh_folder(OUT) as folder:
+        jobs = [
+            ShardJob(Path(SOURCE, entry["file"]).absolute(), copy, _target(folder, entry["file"], copy))
+            for copy in range(params.copies)
+            for entry in entries(SOURCE)
+        ]
         closing: list[dict[str, Any]] = []
         applied: Counter[str] = Counter()
+        first, num_sources = 0, len(Tiles([SOURCE]))
         with atomic_write(folder / "manifest.parquet") as file, pq.ParquetWriter(file, SCHEMA) as manifest:
-            for name, tiles, drawn in altered_shards(params, seed, SOURCE, memory / "chunks"):
-                manifest.write_table(_table(drawn, sum(entry["tiles"] for entry in closing), len(Tiles([SOURCE]))))
+            for entry, drawn in map_ordered(partial(alter_shard, params.transforms, seed), jobs, "augment", "shard"):
+                manifest.write_table(_table(drawn, first, num_sources))
                 applied.update(each["name"] for text in drawn for each in json.loads(text))
-                write_array(folder / "train" / name, tiles)
-                closing.append({"file": name, "tiles": len(tiles), "sha256": sha256(folder / "train" / name)})
+                closing.append(entry)
+                first += len(drawn)
         total = close_folder(folder / "train", closing)
         seconds = time.perf_counter() - started
         write_text(folder / "look.html", look(Path(SOURCE), folder, params.copies, applied))
-        remove_folder(memory / "chunks")
     speed = total / seconds
     log(f"augment: {total:,} altered tiles in {OUT}, {params.copies} of every training tile; {speed:,.0f} a second")
     log(f"augment: a look at them: {OUT}/look.html")
+
+
+def _target(folder: Path, name: str, copy: int) -> Path:
+    return (folder / "train" / f"{Path(name).stem}-{copy}.npy").absolute()
 
 
 def _table(drawn: Sequence[str], first: int, num_sources: int) -> pa.Table:

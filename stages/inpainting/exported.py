@@ -22,6 +22,8 @@ from stages.runtime import machine
 from stages.runtime.errors import InputError
 from stages.runtime.files import atomic_write
 
+SIZES = ((1, 2, 2), (3, 4, 3), (2, 2, 5))  # on which an export is checked: batch, and height and width in multiples
+TOLERANCE = 1e-4
 _FACTS = "facts.json"
 
 
@@ -61,7 +63,7 @@ def save(network: nn.Module, path: str | Path, levels: int, facts: dict[str, Any
         facts: what a reader of the file should know, JSON; `multiple` is added.
 
     Raises:
-        InputError: the exported program answers otherwise than the network, or not with finite numbers.
+        InputError: the exported program's prediction differs from the network's, or is not finite.
     """
     restorer = Restorer(network).eval()
     multiple = 2**levels
@@ -101,14 +103,25 @@ def example(n: int, h: int, w: int) -> Tensor:
 
 
 def _check(restorer: nn.Module, exported: nn.Module, multiple: int) -> None:
-    for n, h, w in ((1, 2, 2), (3, 4, 3), (2, 2, 5)):
+    for n, h, w in SIZES:
         holed = example(n, h * multiple, w * multiple)
-        wanted, got = _answer(restorer, holed), _answer(exported, holed)
-        if not torch.isfinite(got).all():
-            raise InputError(f"the exported model answers {tuple(holed.shape)} with numbers that are not finite")
-        error = (wanted - got).abs().max().item()
-        if error > 1e-4:
-            raise InputError(f"the exported model differs from the network by {error:.2g} on {tuple(holed.shape)}")
+        require_equal(_answer(exported, holed), _answer(restorer, holed), "exported")
+
+
+def require_equal(got: Tensor, wanted: Tensor, kind: str) -> None:
+    """Compare an exported model's prediction with the network's.
+
+    Args:
+        got: (N, 3, H, W), the exported model's.
+        wanted: the network's.
+        kind: of the export, for the message.
+
+    Raises:
+        InputError: they differ by more than 1e-4, or `got` is not finite.
+    """
+    error = (wanted - got).abs().max().item()
+    if not error <= TOLERANCE:  # nor may it be NaN
+        raise InputError(f"the {kind} model differs from the network by {error:.2g} on {tuple(got.shape)}")
 
 
 def _answer(network: nn.Module, holed: Tensor) -> Tensor:

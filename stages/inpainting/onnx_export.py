@@ -15,13 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from stages.inpainting.exported import Restorer, Saved, example
+from stages.inpainting.exported import SIZES, Restorer, Saved, example, require_equal
 from stages.inpainting.onnx_model import FACTS, INPUT, OUTPUT, WITHOUT_DROPOUT
-from stages.runtime.errors import InputError
 from stages.runtime.files import atomic_write
 
-SIZES = ((1, 2, 2), (3, 4, 3), (2, 2, 5))  # batch, and height and width in multiples
-TOLERANCE = 1e-4
 _OPSET = 18
 
 
@@ -35,7 +32,7 @@ def export(network: nn.Module, saved: Saved, path: str | Path) -> None:
         path: where `model.onnx` is to stand.
 
     Raises:
-        InputError: ONNX Runtime answers otherwise than torch, or not with finite numbers.
+        InputError: ONNX Runtime's prediction differs from torch's, or is not finite.
     """
     program, facts = saved
     dropouts = [node for node in program.graph.nodes if node.target is torch.ops.aten.dropout.default]
@@ -84,12 +81,7 @@ def _check(torch_model: nn.Module, content: bytes, multiple: int) -> None:
         for holed in _cases(example(n, h * multiple, w * multiple), multiple):
             with torch.no_grad():
                 wanted = torch_model(holed)
-            got = torch.from_numpy(session.run(None, {INPUT: holed.numpy()})[0])
-            if not torch.isfinite(got).all():
-                raise InputError(f"the ONNX model answers {tuple(holed.shape)} with numbers that are not finite")
-            error = (wanted - got).abs().max().item()
-            if error > TOLERANCE:
-                raise InputError(f"the ONNX model differs from the network by {error:.2g} on {tuple(holed.shape)}")
+            require_equal(torch.from_numpy(session.run(None, {INPUT: holed.numpy()})[0]), wanted, "ONNX")
 
 
 def _cases(holed: Tensor, multiple: int) -> list[Tensor]:

@@ -12,13 +12,11 @@ rarely large, and `files` holes have the ratios of the pictures. Where such a ki
 others.
 """
 
-import hashlib
 import sys
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any, Literal, Self
 
 import cv2
@@ -32,12 +30,11 @@ from stages.imaging.drawing.mask_spec import MaskSpec, draw_hole
 from stages.imaging.holes import BUCKETS, Pixels, bucket_of, hole_ratio, pack, touches_border
 from stages.masks.look import look
 from stages.runtime import guard
-from stages.runtime.checkpointed_map import Records, map_checkpointed
 from stages.runtime.errors import ParamsError
-from stages.runtime.files import fresh_folder, remove_folder, write_array, write_parquet, write_text
+from stages.runtime.files import fresh_folder, write_array, write_parquet, write_text
 from stages.runtime.log import log
+from stages.runtime.parallel import map_ordered
 from stages.runtime.params import Settings, read, read_seed, read_tile_size
-from stages.runtime.remembered import fingerprint, remembered
 
 OUT = "data/masks"
 CELLS = [(bucket, border) for bucket in range(len(BUCKETS)) for border in (False, True)]
@@ -104,14 +101,13 @@ class Recipe:
     given: MaskFolder | None
 
 
-def draw_mask_set(recipe: Recipe, split: str, count: int, journal: Path) -> tuple[Pixels, pd.DataFrame]:
+def draw_mask_set(recipe: Recipe, split: str, count: int) -> tuple[Pixels, pd.DataFrame]:
     """Draw the holes of a split; each depends on its row alone, so a larger mask set begins with the smaller one.
 
     Args:
         recipe: what to draw from.
         split: train, val or test.
         count: number of holes.
-        journal: where finished chunks wait; it stands for the recipe and the code.
 
     Returns:
         the packed holes, uint8 (count, size, ceil(size / 8)), and the table that says what each is.
@@ -120,13 +116,12 @@ def draw_mask_set(recipe: Recipe, split: str, count: int, journal: Path) -> tupl
         ParamsError: no kind with a share can make what is wanted.
     """
     ranges = [range(start, min(start + _CHUNK, count)) for start in range(0, count, _CHUNK)]
-    chunks = {f"{split}-{rows.start}-{rows.stop}": rows for rows in ranges}
-    drawn = list(map_checkpointed(partial(_draw_rows, recipe, split), chunks, journal.absolute(), f"masks {split}"))
-    table = pd.DataFrame([row for _, _, rows in drawn for row in rows])
-    return np.concatenate([packed for _, packed, _ in drawn]), table
+    drawn = list(map_ordered(partial(_draw_rows, recipe, split), ranges, f"masks {split}", unit="chunk"))
+    table = pd.DataFrame([row for _, rows in drawn for row in rows])
+    return np.concatenate([packed for packed, _ in drawn]), table
 
 
-def _draw_rows(recipe: Recipe, split: str, rows: Iterable[int]) -> tuple[Pixels, Records]:
+def _draw_rows(recipe: Recipe, split: str, rows: Iterable[int]) -> tuple[Pixels, list[dict[str, Any]]]:
     cv2.setNumThreads(1)  # the processes share the cores already
     drawn = [_draw_row(recipe, split, row) for row in rows]
     return pack(np.stack([hole for hole, _ in drawn])), [record for _, record in drawn]
@@ -192,24 +187,17 @@ def main() -> None:
     recipe = Recipe(seed, size, params.ratio_range, params.kinds.model_dump(), given)
     counts = {"train": params.train, "val": params.val, "test": params.test_per_cell * len(CELLS)}
     started = time.perf_counter()
-    with remembered("masks", _fingerprint(recipe)) as memory, fresh_folder(OUT) as folder:
+    with fresh_folder(OUT) as folder:
         for split, count in counts.items():
-            packed, table = draw_mask_set(recipe, split, count, memory / "chunks")
+            packed, table = draw_mask_set(recipe, split, count)
             write_array(folder / f"{split}.npy", packed)
             write_parquet(folder / f"{split}.parquet", table)
         seconds = time.perf_counter() - started
         write_text(folder / "look.html", look(folder, given, params.files_hole_is))
-        remove_folder(memory / "chunks")
     speed = sum(counts.values()) / seconds
     numbers = ", ".join(f"{count:,} {split}" for split, count in counts.items())
     log(f"masks: {numbers} holes of {size} x {size} pixels in {OUT}; {speed:,.0f} a second")
     log(f"masks: a look at them: {OUT}/look.html")
-
-
-def _fingerprint(recipe: Recipe) -> str:
-    given = hashlib.sha256(recipe.given.packed.tobytes()).hexdigest() if recipe.given else ""
-    drawn_from = [recipe.seed, recipe.size, recipe.ratio_range, recipe.shares, given]
-    return fingerprint({"recipe": drawn_from, "numpy": np.__version__, "opencv": cv2.__version__})
 
 
 def _load_given(params: MasksParams, size: int) -> MaskFolder:

@@ -55,7 +55,7 @@ class Reject:
     detail: str
 
 
-def take(sources: tuple[Source, ...], cutting: TilingConfig) -> tuple[Pixels, list[dict[str, Any]]]:
+def take(sources: Sequence[Source], cutting: TilingConfig) -> tuple[Pixels, list[dict[str, Any]]]:
     """Decode files once each and cut their tiles.
 
     Returns:

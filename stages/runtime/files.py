@@ -26,7 +26,7 @@ from stages.runtime.errors import InputError
 if TYPE_CHECKING:  # a second to import, in every worker process, for the annotations alone
     import pandas as pd
 
-_BEFORE, _DRAFT = ".before", ".draft"
+_ASIDE, _DRAFT = ".before", ".draft"
 _LONGEST_NAME = 100  # bytes, of which a file system takes 255; a draft's own name has the writer's in it
 
 
@@ -56,10 +56,10 @@ def atomic_write(path: str | Path) -> Iterator[IO[bytes]]:
 
 @contextmanager
 def fresh_folder(path: str | Path) -> Iterator[Path]:
-    """Make a folder beside `path`; it takes the place of `path` when the block ends without an error.
+    """Make a folder beside `path`; it replaces `path` when the block ends without an error.
 
     Args:
-        path: where the folder is to stand. What stood there is gone afterwards: nothing old is left among the new.
+        path: of the folder. Whatever was there before is deleted.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -71,42 +71,24 @@ def fresh_folder(path: str | Path) -> Iterator[Path]:
         for part in draft.rglob("*"):  # what was not written by `atomic_write`
             sync(part)
         sync(draft)
-        _put_in_place(draft, path)
+        remove_folder(path)  # DVC has done so before it starts a stage; a person who starts one may not have
+        draft.rename(path)
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)
         raise
     sync(path.parent)
 
 
-def _put_in_place(draft: Path, path: Path) -> None:
-    if not path.exists():
-        draft.rename(path)
-        return
-    before = _set_aside(path)
-    try:
-        draft.rename(path)
-    except BaseException:
-        before.rename(path)
-        raise
-    shutil.rmtree(before, ignore_errors=True)
-
-
 def remove_folder(path: Path) -> None:
-    """Delete a folder, if it is there; whoever is killed here leaves nothing under its name, and no half of it."""
+    """Delete a folder, if it is there, by renaming it first: a killed process leaves no half of it under its name."""
     clear_drafts(path.parent)
     if path.exists():
-        before = _set_aside(path)
+        aside = path.with_name(f"{_draft_of(path).name.removesuffix(_DRAFT)}{_ASIDE}{_DRAFT}")
+        if aside.exists():  # after an earlier try of this process, which the disk did not let end
+            shutil.rmtree(aside)
+        path.rename(aside)
         sync(path.parent)
-        shutil.rmtree(before, ignore_errors=True)
-
-
-def _set_aside(path: Path) -> Path:
-    """Give a folder another name, under which it may be deleted or come back; return its new path."""
-    before = path.with_name(f"{_draft_of(path).name.removesuffix(_DRAFT)}{_BEFORE}{_DRAFT}")
-    if before.exists():  # after an earlier try of this process, which the disk did not let end
-        shutil.rmtree(before)
-    path.rename(before)
-    return before
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def _draft_of(path: Path) -> Path:
@@ -141,7 +123,7 @@ def _clear_drafts_once(folder: Path) -> None:
 
 
 def _is_abandoned(draft: Path, alone: bool) -> bool:
-    living = processes.lives(draft.name.removesuffix(_DRAFT).removesuffix(_BEFORE))
+    living = processes.lives(draft.name.removesuffix(_DRAFT).removesuffix(_ASIDE))
     return not living if alone else living is False
 
 

@@ -1,9 +1,15 @@
-"""Where the project is: the root that DVC names, and the commit it stands at."""
+"""Where the project is: the root that DVC names, the commit it stands at, and a hash of the code at work."""
 
+import hashlib
+import json
 import os
 import subprocess
+import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+from stages.runtime.files import sha256
 from stages.runtime.log import log
 
 
@@ -29,6 +35,13 @@ def commit() -> tuple[str, bool]:
     except (OSError, subprocess.CalledProcessError) as error:
         log(f"no commit is recorded, so nobody can make this again from it: {silence(error)}")
         return "", True
+
+
+def fingerprint(facts: Mapping[str, Any]) -> str:
+    """Hash what a piece of work depends on: some facts (JSON) and the source of every loaded module of the project."""
+    modules = [module for name, module in sorted(sys.modules.items()) if name.startswith("stages.")]
+    code = [sha256(module.__file__) for module in modules if module.__file__]
+    return hashlib.sha256(json.dumps([facts, code], sort_keys=True).encode()).hexdigest()
 
 
 def silence(error: OSError | subprocess.CalledProcessError) -> str:

@@ -114,14 +114,6 @@ def test_the_page_shows_originals_beside_their_copies(project):
     assert "<img" not in Path("data/augmented/look.html").read_text()
 
 
-def test_bytes_do_not_depend_on_the_size_of_chunks(project, monkeypatch):
-    augment.main()
-    in_one = written()
-    monkeypatch.setattr(augment, "_CHUNK_BYTES", 2 * 3 * SIZE**2)  # two tiles
-    augment.main()
-    assert written() == in_one
-
-
 @pytest.mark.slow
 def test_the_command_writes_the_same_with_two_workers_and_says_what(project):
     augment.main()

@@ -8,14 +8,11 @@ import pytest
 from PIL import Image, ImageEnhance
 
 from stages.imaging.near import look_of, near_duplicates
+from tests.prepare import photographs
 
 
 def photo(seed: int) -> Image.Image:
-    """Made-up, with large and small structure, 96 x 144 pixels."""
-    rng = np.random.default_rng(seed)
-    layers = [rng.integers(0, 256, (n, n, 3), np.uint8) for n in (3, 6, 12)]
-    sized = [np.asarray(Image.fromarray(layer).resize((144, 96), Image.Resampling.BICUBIC), float) for layer in layers]
-    return Image.fromarray(np.average(sized, axis=0, weights=[4, 2, 1]).astype(np.uint8))
+    return Image.fromarray(photographs.photo(seed, 96, 144))
 
 
 def look(picture: Image.Image, turned: bool = False) -> np.ndarray:

@@ -71,14 +71,6 @@ def test_every_kind_of_file_is_accounted_for(folder):
     assert len(twins) < len(bad_files.USABLE)
 
 
-@pytest.mark.parametrize("name", bad_files.USABLE)
-def test_a_file_that_can_be_used_is_kept_and_says_from_what(name, folder):
-    content, wanted = bad_files.USABLE[name]()
-    (folder / name).write_bytes(content)
-    main()
-    assert fates() == {name: wanted}
-
-
 def test_what_is_no_file_is_named_and_never_waited_for(folder):
     os.mkfifo(folder / "pipe.jpg")
     with socket.socket(socket.AF_UNIX) as unix:

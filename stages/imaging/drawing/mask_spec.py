@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stages.imaging.drawing.blobs import draw_blobs, paint_blobs
-from stages.imaging.drawing.boxes import draw_boxes, draw_challenge, paint_boxes
+from stages.imaging.drawing.blobs import draw_blobs
+from stages.imaging.drawing.boxes import draw_boxes, draw_challenge
 from stages.imaging.drawing.everyday import EVERYDAY_KINDS, draw_everyday
-from stages.imaging.drawing.strokes import draw_strokes, paint_strokes
+from stages.imaging.drawing.strokes import draw_strokes
 from stages.imaging.holes import Pixels, Shape, hole_ratio, margin, touches_border
 from stages.runtime.errors import InputError
 
@@ -42,17 +42,12 @@ class MaskSpec:
         return self.low < hole_ratio(hole) <= self.high and self.border in (None, touches_border(hole))
 
 
-def _paint_one(kind: str, shape: Shape, ratio: float, free: Shape, rng: np.random.Generator) -> Pixels:
-    match kind:
-        case "strokes":
-            return paint_strokes(draw_strokes(shape, ratio, free, rng), shape)
-        case "blobs":
-            return paint_blobs(draw_blobs(ratio, free, rng), shape)
-        case "boxes":
-            return paint_boxes(draw_boxes(shape, ratio, free, rng), shape)
-        case "challenge":
-            return paint_boxes(draw_challenge(shape, free, rng), shape)
-    raise ValueError(f"`kind` should be strokes, blobs, boxes, challenge or everyday, but is {kind!r}")
+_DRAWN: dict[str, Callable[[Shape, float, Shape, np.random.Generator], Pixels]] = {
+    "strokes": draw_strokes,
+    "blobs": draw_blobs,
+    "boxes": draw_boxes,
+    "challenge": lambda shape, _, free, rng: draw_challenge(shape, free, rng),
+}
 
 
 def _cut_everyday(shape: Shape, rng: np.random.Generator) -> Pixels:
@@ -109,4 +104,6 @@ def draw_hole(kind: str, shape: Shape, wanted: MaskSpec, rng: np.random.Generato
             return first_allowed(lambda _: _cut_everyday(shape, rng), kind, wanted)
         except InputError:
             kind = "blobs"
-    return first_allowed(lambda ratio: _paint_one(kind, shape, ratio, free, rng), kind, wanted)
+    if kind not in _DRAWN:
+        raise ValueError(f"`kind` should be {', '.join(_DRAWN)} or everyday, but is {kind!r}")
+    return first_allowed(lambda ratio: _DRAWN[kind](shape, ratio, free, rng), kind, wanted)
