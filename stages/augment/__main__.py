@@ -2,14 +2,14 @@
 
     python -m stages.augment
 
-`train/` holds the tiles, all first copies, then all second ones, ..., a shard for each shard of sources; row for row
-`manifest.parquet` says of each its `source_row` among the prepared training tiles, its `copy`, and as JSON which
-transforms were applied and what they drew. `look.html` shows some beside their sources. With `copies: 0` there are
-none, and who trains on augmented tiles too trains on the prepared ones alone.
+`train/` holds the tiles: all first copies, then all second ones, and so on, a shard for each shard of prepared tiles.
+`manifest.parquet` has a row a tile: its `source_row` among the prepared training tiles, its `copy`, and as JSON the
+transforms that were applied with the numbers that they drew. `data_report.html` shows some tiles beside their sources.
+With `copies: 0` there are none, and models that train on augmented tiles train on the prepared ones alone.
 
-What a tile draws is seeded from (seed, its pixels, copy). So it depends neither on the number of workers nor on that of
-the copies nor on the other tiles, and photos that come or go change the shards of those alone that change in prepare.
-No hole is altered with its tile: tiles and holes are paired only when a network trains.
+A tile's random numbers are seeded from (seed, its pixels, copy). They depend neither on the number of workers or copies
+nor on other tiles, so new photos change only those shards that change in `prepare`. Holes are not altered: tiles and
+holes are paired only in training.
 """
 
 import hashlib
@@ -29,7 +29,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import Field
 
-from stages.augment.look import look
+from stages.augment.data_report import data_report
 from stages.augment.transforms import alter, build
 from stages.imaging.shards import Pixels, Tiles, close_folder, entries
 from stages.runtime import guard
@@ -101,10 +101,10 @@ def main() -> None:
                 first += len(drawn)
         total = close_folder(folder / "train", closing)
         seconds = time.perf_counter() - started
-        write_text(folder / "look.html", look(Path(SOURCE), folder, params.copies, applied))
+        write_text(folder / "data_report.html", data_report(Path(SOURCE), folder, params.copies, applied))
     speed = total / seconds
     log(f"augment: {total:,} altered tiles in {OUT}, {params.copies} of every training tile; {speed:,.0f} a second")
-    log(f"augment: a look at them: {OUT}/look.html")
+    log(f"augment: data report: {OUT}/data_report.html")
 
 
 def _target(folder: Path, name: str, copy: int) -> Path:

@@ -1,7 +1,7 @@
 """Which pictures look nearly the same: perceptual hashes, and all that are close among millions of them.
 
-    looks = np.stack([look_of(pixels, turned=False) for pixels in pictures])     # uint64 (n, 1, 2)
-    groups, pairs = near_duplicates(looks, bits=6)
+    hashes = np.stack([perceptual_hash(pixels, turned=False) for pixels in pictures])     # uint64 (n, 1, 2)
+    groups, pairs = near_duplicates(hashes, bits=6)
 
 Two pictures are near duplicates when one of two hashes differs in at most `bits` of its 64 bits. Of 900 photographs
 each hash alone missed 1 to 2 % of copies that were a fifth brighter and 7 to 9 % of those that had lost a fiftieth at
@@ -31,11 +31,11 @@ _MOST_BANDS_MORE = 5  # than differing bits
 _SORTING = 20  # what it costs to sort one hash, in units of a comparison
 _MOST_PENDING = 2**20  # pairs, before they are joined into groups
 
-Looks = npt.NDArray[np.uint64]
+Hashes = npt.NDArray[np.uint64]
 Ints = npt.NDArray[np.intp]
 
 
-def look_of(pixels: npt.NDArray[np.uint8], turned: bool) -> Looks:
+def perceptual_hash(pixels: npt.NDArray[np.uint8], turned: bool) -> Hashes:
     """Hash a picture by what stays nearly the same when it is resized, compressed or made a little brighter.
 
     Args:
@@ -53,16 +53,16 @@ def look_of(pixels: npt.NDArray[np.uint8], turned: bool) -> Looks:
     return np.array([[_as_number(phash(way).hash), _as_number(dhash(way).hash)] for way in ways], np.uint64)
 
 
-def as_text(look: Sequence[int]) -> str:
+def as_text(hashes: Sequence[int]) -> str:
     """Write the two hashes of an upright picture as 32 hexadecimal digits.
 
     Args:
-        look: of `look_of`, flat; flips and rotations are left out.
+        hashes: of `perceptual_hash`, flat; flips and rotations are left out.
     """
-    return "".join(f"{kind:016x}" for kind in look[:2])
+    return "".join(f"{kind:016x}" for kind in hashes[:2])
 
 
-def from_text(texts: Sequence[str]) -> Looks:
+def from_text(texts: Sequence[str]) -> Hashes:
     """Read what `as_text` wrote: uint64 (n, 1, 2)."""
     digits = [int(text[start : start + 16], 16) for text in texts for start in (0, 16)]
     return np.array(digits, np.uint64).reshape(-1, 1, 2)
@@ -72,22 +72,22 @@ def _as_number(bits: npt.NDArray[np.bool_]) -> int:
     return int.from_bytes(np.packbits(bits).tobytes())
 
 
-def near_duplicates(looks: Looks, bits: int) -> tuple[Ints, Ints]:
+def near_duplicates(hashes: Hashes, bits: int) -> tuple[Ints, Ints]:
     """Join the pictures that are near duplicates, directly or through others.
 
     Args:
-        looks: uint64 (n, ways, kinds), as `look_of` makes for each picture; kinds are compared among themselves.
+        hashes: uint64 (n, ways, kinds), one `perceptual_hash` a picture; kinds are compared among themselves.
         bits: largest Hamming distance of near duplicates, in 0 ... 64.
 
     Returns:
         (n,), for each picture the position of the first of its group; and (m, 2), ascending, near duplicates that make
         up the groups: of the pairs of a large group not all, but enough to join it.
     """
-    count, ways, kinds = looks.shape
+    count, ways, kinds = hashes.shape
     owners = np.repeat(np.arange(count), ways)
     groups, kept = np.arange(count), [np.empty((0, 2), np.intp)]
     for kind in range(kinds):
-        for positions in _close(looks[:, :, kind].ravel(), bits):
+        for positions in _close(hashes[:, :, kind].ravel(), bits):
             pairs = np.sort(owners[positions], axis=1)
             pairs = pairs[groups[pairs[:, 0]] != groups[pairs[:, 1]]]
             if len(pairs):

@@ -25,10 +25,10 @@ from stages.runtime.errors import InputError
 
 HoleIs = Literal["white", "black"]
 WHITE_FROM = 128
-SHARE_TO_DOUBT = 0.6  # beyond, the polarity may be the wrong one
+LARGEST_USUAL_SHARE = 0.6  # beyond, the polarity may be the wrong one
 NEARLY_ALL = 0.98  # beyond, hardly anything is known to continue from
 OF_THE_PHOTO = "transparency of the photo"
-GREY_TO_DOUBT = 0.01  # more mid-grey than this: not a picture of a hole
+MOST_GREY = 0.01  # more mid-grey than this: not a picture of a hole
 _GREYS = (64, 192)
 
 Missing = npt.NDArray[np.bool_]
@@ -74,7 +74,7 @@ def transparent(photo: Photo) -> UserMask:
     """
     if photo.alpha is None:
         raise InputError("the photo has no transparency to take the hole from; give a picture of the hole")
-    return doubted(photo.alpha < WHITE_FROM, OF_THE_PHOTO)
+    return with_warnings(photo.alpha < WHITE_FROM, OF_THE_PHOTO)
 
 
 def boxed(boxes: Sequence[BoxPixels], h: int, w: int) -> UserMask:
@@ -91,7 +91,7 @@ def boxed(boxes: Sequence[BoxPixels], h: int, w: int) -> UserMask:
                 f"but is {left},{top},{right},{bottom}"
             )
         missing[top:bottom, left:right] = True
-    return doubted(missing, "boxes")
+    return with_warnings(missing, "boxes")
 
 
 def parse_boxes(text: str) -> list[BoxPixels]:
@@ -133,12 +133,12 @@ def _from_picture(file: BinaryIO, hole_is: HoleIs, max_megapixels: float) -> Use
     said = {"white": "opaque", "black": "transparent"}[hole_is] if by_alpha else hole_is
     source = f"{'transparency' if by_alpha else 'brightness'} ({said} is missing)"
     shade = np.asarray(channel)
-    given = doubted(shade >= WHITE_FROM if hole_is == "white" else shade < WHITE_FROM, source)
+    given = with_warnings(shade >= WHITE_FROM if hole_is == "white" else shade < WHITE_FROM, source)
     counts = channel.histogram()
     grey = sum(counts[_GREYS[0] + 1 : _GREYS[1]]) / max(1, shade.size) if not by_alpha else 0
     extra = [f"{grey:.0%} of the hole picture is neither black nor white; is it a picture of a hole?"]
     damaged = [f"the file is damaged, and so may be part of the hole: {damage}"] if damage else []
-    return UserMask(given.missing, source, (*given.warnings, *(extra if grey > GREY_TO_DOUBT else ()), *damaged))
+    return UserMask(given.missing, source, (*given.warnings, *(extra if grey > MOST_GREY else ()), *damaged))
 
 
 def _brightness(picture: Image.Image) -> Image.Image:
@@ -147,7 +147,7 @@ def _brightness(picture: Image.Image) -> Image.Image:
     return (picture if picture.mode in ("1", "L", "LA", "RGB", "RGBA") else picture.convert("RGB")).convert("L")
 
 
-def doubted(missing: Missing, source: str) -> UserMask:
+def with_warnings(missing: Missing, source: str) -> UserMask:
     """Take a hole with what a person should look at: an empty one, one that may be the wrong way round."""
     share = float(missing.mean()) if missing.size else 0.0
     if share == 0:
@@ -155,6 +155,6 @@ def doubted(missing: Missing, source: str) -> UserMask:
     if share > NEARLY_ALL:
         said = f"{share:.1%} of the picture is missing: hardly anything is known to fill it from"
         return UserMask(missing, source, (said,))
-    if share > SHARE_TO_DOUBT:
+    if share > LARGEST_USUAL_SHARE:
         return UserMask(missing, source, (f"{share:.0%} of the picture is missing; is white the hole, or black?",))
     return UserMask(missing, source)

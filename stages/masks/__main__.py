@@ -5,7 +5,7 @@
 `<split>.npy` is a mask set, read by `stages.imaging.holes.MaskSet`; row for row `<split>.parquet` says of each hole
 its kind, ratio, bucket (-1 outside all), border and seed. The test set holds the same number of holes in every cell of
 ratio bucket and border; those of train and val are spread evenly over the ratios, every second touching the border.
-`look.html` shows some of every kind, and how they are distributed.
+`data_report.html` shows some of every kind, and how they are distributed.
 
 Every kind can meet any ratio, but for three: `challenge` holes have the ratio that they have, `everyday` holes are
 rarely large, and `files` holes have the ratios of the pictures. Where such a kind cannot serve, its share goes to the
@@ -28,7 +28,7 @@ from stages.imaging.drawing.boxes import challenge_ratio
 from stages.imaging.drawing.mask_folder import MaskFolder, load_given
 from stages.imaging.drawing.mask_spec import MaskSpec, draw_hole
 from stages.imaging.holes import BUCKETS, Pixels, bucket_of, hole_ratio, pack, touches_border
-from stages.masks.look import look
+from stages.masks.data_report import data_report
 from stages.runtime import guard
 from stages.runtime.errors import ParamsError
 from stages.runtime.files import fresh_folder, write_array, write_parquet, write_text
@@ -193,11 +193,11 @@ def main() -> None:
             write_array(folder / f"{split}.npy", packed)
             write_parquet(folder / f"{split}.parquet", table)
         seconds = time.perf_counter() - started
-        write_text(folder / "look.html", look(folder, given, params.files_hole_is))
+        write_text(folder / "data_report.html", data_report(folder, given, params.files_hole_is))
     speed = sum(counts.values()) / seconds
     numbers = ", ".join(f"{count:,} {split}" for split, count in counts.items())
     log(f"masks: {numbers} holes of {size} x {size} pixels in {OUT}; {speed:,.0f} a second")
-    log(f"masks: a look at them: {OUT}/look.html")
+    log(f"masks: data report: {OUT}/data_report.html")
 
 
 def _load_given(params: MasksParams, size: int) -> MaskFolder:
@@ -205,8 +205,8 @@ def _load_given(params: MasksParams, size: int) -> MaskFolder:
     for bad in refused:
         log(f"masks: passed over {bad}")
     log(f"masks: hole pictures used from {params.files}: {len(given.ratios):,}")
-    if doubt := given.doubt(params.files_hole_is):
-        log(f"masks: {doubt}")
+    if warning := given.polarity_warning(params.files_hole_is):
+        log(f"masks: {warning}")
     return given
 
 

@@ -4,7 +4,7 @@
 
 It writes shards of tiles in `train/`, `val/` and `test/`; `manifest.parquet`, a row a tile (the box is in the photo's
 own pixels, `scale` what they were multiplied by); `rejects.csv`, a row a file that is not used;
-`near_duplicates.csv`, a row a pair; `summary.json`, the counts; and `look.html`, all of it for the eye.
+`near_duplicates.csv`, a row a pair; `summary.json`, the counts; and `data_report.html`, all of it for the eye.
 """
 
 import sys
@@ -18,11 +18,11 @@ import pandas as pd
 from pydantic import Field
 
 from stages.imaging.images import MOST_MEGAPIXELS
-from stages.imaging.near import Looks
+from stages.imaging.near import Hashes
 from stages.imaging.shards import SHARD_BYTES, close_folder
 from stages.imaging.sources import find_sources
 from stages.imaging.splits import SPLITS
-from stages.prepare.look import look
+from stages.prepare.data_report import data_report
 from stages.prepare.manifest import write_manifest
 from stages.prepare.photo_cache import PhotoCache, open_cache
 from stages.prepare.photos import Reject
@@ -73,12 +73,12 @@ def main() -> None:
         write_csv(folder / "near_duplicates.csv", _table_of_pairs(selection.pairs))
         summary = summarise(selection, rejects)
         write_json(folder / "summary.json", summary)
-        write_text(folder / "look.html", look(folder, selection, rejects, summary))
+        write_text(folder / "data_report.html", data_report(folder, selection, rejects, summary))
         cache.tidy(shard.name for shard in shards)
     _tell(summary)
 
 
-def _seen_by_base() -> Looks:
+def _seen_by_base() -> Hashes:
     return np.load(SEEN_BY_BASE) if SEEN_BY_BASE.exists() else np.empty((0, 2), np.uint64)
 
 
@@ -169,7 +169,7 @@ def _tell(summary: dict[str, Any]) -> None:
         log(f"prepare: left out {gone} photos of val or test that the base weights were trained on")
     fates = ", ".join(f"{summary[fate]} {fate}" for fate in ("kept", "converted", "duplicates", "rejected"))
     log(f"prepare: {summary['files']} files: {fates}; {PREPARED}/rejects.csv says why")
-    log(f"prepare: a look at the data: {PREPARED}/look.html")
+    log(f"prepare: data report: {PREPARED}/data_report.html")
 
 
 if __name__ == "__main__":

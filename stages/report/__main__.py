@@ -35,10 +35,10 @@ from stages.runtime.log import log
 from stages.runtime.params import Settings, read, read_seed
 
 OUT = Path("data/report")
-_LOOKS = {  # what the trainings saw, as the stages before left it
-    "The photographs": (Path("data/prepared/look.html"), "photographs.html"),
-    "The holes": (Path("data/masks/look.html"), "holes.html"),
-    "The altered tiles": (Path("data/augmented/look.html"), "altered_tiles.html"),
+_DATA_REPORTS = {  # what the trainings saw, as the stages before left it
+    "The photographs": (Path("data/prepared/data_report.html"), "photographs.html"),
+    "The holes": (Path("data/masks/data_report.html"), "holes.html"),
+    "The altered tiles": (Path("data/augmented/data_report.html"), "altered_tiles.html"),
 }
 _CURVES = (("validation.csv", "validation", "val_hole_psnr"), ("loss.csv", "history", "loss"))
 _COUNTS = Path("data/prepared/summary.json")
@@ -56,7 +56,7 @@ def main() -> None:
     evaluations, resamples = content.evaluations, content.resamples
     with files.fresh_folder(OUT) as folder:
         files.write_text(folder / "index.html", render(content, Album(folder)))
-        for page, name in _LOOKS.values():
+        for page, name in _DATA_REPORTS.values():
             if page.exists():
                 shutil.copyfile(page, folder / name)
         files.write_csv(folder / "scores.csv", comparison.as_table(evaluations, resamples))
@@ -111,7 +111,7 @@ def gather(seed: int, methods: dict[str, MethodParams]) -> Content:
         resamples=resamples,
         pairs_sha256=files.sha256("data/pairs.csv"),
         counts=json.loads(_COUNTS.read_text(encoding="utf-8")) if _COUNTS.exists() else {},
-        pages={title: name for title, (page, name) in _LOOKS.items() if page.exists()},
+        pages={title: name for title, (page, name) in _DATA_REPORTS.items() if page.exists()},
     )
 
 

@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from stages.comparing.bootstrap import FEW_PHOTOS, RESAMPLES, Resamples
 from stages.comparing.scores import SCORES, Score
-from stages.imaging.look.charts import Line, line_chart
+from stages.imaging.data_report.charts import Line, line_chart
 from stages.report import comparison, gallery, photographs
 from stages.report.album import Album
 from stages.report.claims import Claim

@@ -106,12 +106,12 @@ def test_a_shard_that_stays_is_altered_as_before_whatever_comes_beside_it(projec
 
 def test_the_page_shows_originals_beside_their_copies(project):
     augment.main()
-    page = Path("data/augmented/look.html").read_text()
+    page = Path("data/augmented/data_report.html").read_text()
     assert "original, copy 1, copy 2, and so on; 7 of 7 tiles" in page
     assert "HorizontalFlip" in page
     write_params(copies=0)
     augment.main()
-    assert "<img" not in Path("data/augmented/look.html").read_text()
+    assert "<img" not in Path("data/augmented/data_report.html").read_text()
 
 
 @pytest.mark.slow

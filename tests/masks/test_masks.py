@@ -112,7 +112,7 @@ def test_bytes_do_not_depend_on_the_number_of_workers(project, monkeypatch):
     masks.main()
     assert {path.name: path.read_bytes() for path in (project / "data/masks").iterdir()} == alone
     mask_sets = [f"{split}.{kind}" for split in ("test", "train", "val") for kind in ("npy", "parquet")]
-    assert sorted(alone) == ["look.html", *mask_sets]
+    assert sorted(alone) == ["data_report.html", *mask_sets]
 
 
 def test_the_challenge_serves_where_its_ratio_lies():
@@ -161,7 +161,7 @@ def test_pictures_of_the_other_polarity_are_noticed(capsys):
     masks.main()
     warned = "in 100% of the hole pictures more than 60% is missing, up to the edge, when white means missing; if the "
     assert warned + "black parts are the holes, set `masks.files_hole_is: black`" in capsys.readouterr().out
-    assert "In 100% of the hole pictures" in Path("data/masks/look.html").read_text()
+    assert "In 100% of the hole pictures" in Path("data/masks/data_report.html").read_text()
     write_params(kinds=NONE | {"files": 1.0, "strokes": 1.0}, files_hole_is="black")
     masks.main()
     assert "means missing; if" not in capsys.readouterr().out
@@ -170,7 +170,7 @@ def test_pictures_of_the_other_polarity_are_noticed(capsys):
 
 def test_the_page_shows_every_kind_and_the_cells():
     masks.main()
-    page = Path("data/masks/look.html").read_text()
+    page = Path("data/masks/data_report.html").read_text()
     for kind in ("strokes", "blobs", "boxes"):
         assert f"<figcaption>{kind}, " in page
     assert "<td>test, keeps off it</td>" + "<td>3</td>" * 6 + "<td>0</td>" in page

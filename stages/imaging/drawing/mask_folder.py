@@ -37,7 +37,7 @@ class MaskFolder:
     ratios: npt.NDArray[np.float64]
     borders: npt.NDArray[np.bool_]
 
-    def doubt(self, hole_is: Literal["white", "black"]) -> str:
+    def polarity_warning(self, hole_is: Literal["white", "black"]) -> str:
         """Say why the polarity looks wrong, "" where it does not.
 
         Pictures of holes mostly show less than half as missing, and leave the rest of the edge known; the other way

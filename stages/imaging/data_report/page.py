@@ -1,7 +1,7 @@
 """The page: sections of counts, distributions and pictures, in one HTML file that needs no other.
 
 page = Page("Prepared photographs", "18 files ...", [Section("Files", "What became of them.", counts=[...])])
-write_text("data/prepared/look.html", render(page))
+write_text("data/prepared/data_report.html", render(page))
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import jinja2
 
-from stages.imaging.look.charts import Histogram, histogram
+from stages.imaging.data_report.charts import Histogram, histogram
 
 
 @dataclass(frozen=True)

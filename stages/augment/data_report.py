@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from stages.imaging.look.charts import Histogram
-from stages.imaging.look.page import Count, Page, Picture, Section, render
-from stages.imaging.look.sheets import Pixels, contact_sheet, some_of, spread
+from stages.imaging.data_report.charts import Histogram
+from stages.imaging.data_report.page import Count, Page, Picture, Section, render
+from stages.imaging.data_report.sheets import Pixels, contact_sheet, some_of, spread
 from stages.imaging.shards import Tiles
 
 _SHOWN, _ROWS = 48, 16
@@ -20,7 +20,7 @@ _SIDE_BY_SIDE = "The tile as it was prepared, then its copies; several tiles in 
 _COLOURS = "Copies spread wider than their sources; where they lie elsewhere, training sees what the test never shows."
 
 
-def look(source: Path, folder: Path, copies: int, applied: Mapping[str, int]) -> str:
+def data_report(source: Path, folder: Path, copies: int, applied: Mapping[str, int]) -> str:
     """Return the page.
 
     Args:

@@ -6,7 +6,7 @@ import xml.etree.ElementTree as ET
 import numpy as np
 import pytest
 
-from stages.imaging.look.charts import Histogram, Line, histogram, line_chart
+from stages.imaging.data_report.charts import Histogram, Line, histogram, line_chart
 
 TITLES = ".//{http://www.w3.org/2000/svg}title"
 

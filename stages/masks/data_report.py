@@ -8,11 +8,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from stages.imaging.data_report.charts import Histogram
+from stages.imaging.data_report.page import Page, Picture, Section, render
+from stages.imaging.data_report.sheets import contact_sheet, spread
 from stages.imaging.drawing.mask_folder import MaskFolder
 from stages.imaging.holes import BUCKETS, MaskSet, Pixels
-from stages.imaging.look.charts import Histogram
-from stages.imaging.look.page import Page, Picture, Section, render
-from stages.imaging.look.sheets import contact_sheet, spread
 
 _SPLITS = ("train", "val", "test")
 _ON_A_SHEET, _COLUMNS, _HOLE_PX = 48, 16, 64
@@ -29,7 +29,7 @@ _KINDS = "Width is that of the widest part, parts are counted where they do not 
 _CELLS = "The test mask set holds as many in every cell of ratio and border; the others spread evenly over their range."
 
 
-def look(folder: Path, given: MaskFolder | None, hole_is: str) -> str:
+def data_report(folder: Path, given: MaskFolder | None, hole_is: str) -> str:
     """Return the page.
 
     Args:
@@ -42,12 +42,12 @@ def look(folder: Path, given: MaskFolder | None, hole_is: str) -> str:
     kinds = sorted(set(tables["train"]["kind"]))
     shown = {kind: tables["train"].query("kind == @kind").sort_values("ratio")["row"].to_numpy() for kind in kinds}
     numbers = ", ".join(f"{len(table):,} {split}" for split, table in tables.items())
-    doubt = given.doubt("black" if hole_is == "black" else "white") if given else ""
+    warning = given.polarity_warning("black" if hole_is == "black" else "white") if given else ""
     lead = f"{numbers} holes of {training.size} x {training.size} pixels."
     return render(
         Page(
             "The holes",
-            f"{lead}\n{doubt[:1].upper()}{doubt[1:]}".strip(),
+            f"{lead}\n{warning[:1].upper()}{warning[1:]}".strip(),
             [
                 Section("Every kind", _RATIOS, sheets=[_sheet(training, kind, shown[kind]) for kind in kinds]),
                 Section("What they are like", _KINDS, histograms=_measures(training, shown)),
