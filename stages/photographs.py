@@ -37,7 +37,7 @@ from stages.imaging.sources import find_sources
 from stages.runtime import files, guard
 from stages.runtime.errors import InputError
 from stages.runtime.log import log
-from stages.runtime.parallel import AtHome, map_ordered
+from stages.runtime.parallel import LocalBudget, map_ordered
 from stages.runtime.params import Settings, read, read_seed
 
 OUT = Path("data/photographs")
@@ -46,7 +46,7 @@ LEAST_SIDE_PX = 32  # in less, there is no room for what people make
 _MOST_ELONGATED = 3.0  # of a longer panorama its middle is taken
 _DIGITS = 16  # of a hash, as in data/pairs.csv
 _DIGITS_OF_PHOTO = 8
-_AT_HOME_S = 4.0  # of work before other processes are started
+_LOCAL_S = 4.0  # of work before other processes are started
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -221,7 +221,7 @@ def main() -> None:
         for part in ("images", "holes"):
             (folder / part).mkdir()
         manner = Manner(folder.absolute(), params.max_side, read("prepare.max_megapixels", float), seed)
-        made = map_ordered(partial(make, manner), orders, "photographs", "photo", AtHome(_AT_HOME_S))
+        made = map_ordered(partial(make, manner), orders, "photographs", "photo", LocalBudget(_LOCAL_S))
         row_of = {row["id"]: row for rows in made for row in rows}
         rows = [row_of[question.name] | {"shown": n < params.gallery} for n, question in enumerate(questions)]
         columns = ["id", "photo", "source", "kind", "ratio", "shown", "sha256"]

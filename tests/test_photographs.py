@@ -107,7 +107,7 @@ def test_the_same_inputs_give_the_same_files(project: Path, monkeypatch: pytest.
     main()
     before = {path: path.read_bytes() for path in Path("data/photographs").rglob("*.*")}
     monkeypatch.setenv("INPAINT_WORKERS", "2")
-    monkeypatch.setattr(photographs, "_AT_HOME_S", 0.0)
+    monkeypatch.setattr(photographs, "_LOCAL_S", 0.0)
     main()
     assert before == {path: path.read_bytes() for path in Path("data/photographs").rglob("*.*")}
 

@@ -107,7 +107,7 @@ def test_workers_change_nothing(project: Path, monkeypatch: pytest.MonkeyPatch) 
     main("telea")
     alone = scores_of("telea").drop(columns="milliseconds")
     monkeypatch.setenv("INPAINT_WORKERS", "2")
-    monkeypatch.setattr(photograph_test, "AT_HOME_S", 0.0)
+    monkeypatch.setattr(photograph_test, "LOCAL_S", 0.0)
     main("telea")
     assert scores_of("telea").drop(columns="milliseconds").equals(alone)
 

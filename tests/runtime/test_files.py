@@ -74,7 +74,7 @@ def test_what_a_killed_process_left_is_cleared(tmp_path: Path) -> None:
     with files.fresh_folder(tmp_path / "out") as folder:
         (folder / "new").touch()
     assert set(tmp_path.iterdir()) == {tmp_path / "out", *kept}
-    files.clear_drafts(tmp_path, alone=True)
+    files.clear_drafts(tmp_path, exclusive=True)
     assert set(tmp_path.iterdir()) == {tmp_path / "out", kept[0]}
     draft(tmp_path / "sub" / "a.json", dead).parent.mkdir()
     draft(tmp_path / "sub" / "a.json", dead).touch()
