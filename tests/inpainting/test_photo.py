@@ -81,7 +81,7 @@ def test_a_mask_of_everything_is_said_to_be_one() -> None:
     everything: UserMask = with_warnings(np.ones((H, W), bool), "boxes")
     _, report = fill(photo_of(np.zeros((H, W, 3), np.uint8)), everything, MEAN)
     assert report["is_nearly_all"]
-    assert "hardly anything is known" in report["warnings"][0]
+    assert "hardly anything to fill it from" in report["warnings"][0]
 
 
 def object_on_noise() -> np.ndarray:

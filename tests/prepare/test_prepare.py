@@ -253,7 +253,7 @@ def test_a_list_decides_the_splits(project):
     Path("list.csv").write_text("\n".join(["package,file,split,sha256", *lines[:2]]))
     refused("2 photos can be used, and none of them is in test; give the list a line for each split")
     Path("list.csv").write_text(f"package,file,split,sha256\n,photos/00.png,test,{'0' * 64}\n")
-    refused("photos/00.png is not the file that was listed: its sha256 is")
+    refused("photos/00.png is not the listed file: its SHA-256 is")
 
 
 def test_of_near_duplicates_that_a_list_parts_those_in_the_test_split_stay(project):

@@ -139,7 +139,7 @@ def test_what_may_not_be_read_is_refused_and_the_rest_goes_on(folder):
     assert details["closed folder"] == "PermissionError: Permission denied"
     with without_privilege(folder.parent):
         folder.chmod(0)
-        with pytest.raises(InputError, match=r"photos cannot be searched \(PermissionError: .*; give access to it"):
+        with pytest.raises(InputError, match=r"photos cannot be searched \(PermissionError: .*; change its"):
             main()
         folder.chmod(0o700)
 
@@ -207,7 +207,7 @@ def test_the_disk_may_be_read_only_where_the_photos_are(folder):
     assert sorted(path.stat().st_mtime_ns for path in folder.rglob("*")) == before
     shutil.rmtree(folder)
     folder.mkdir()
-    with pytest.raises(InputError, match="holds no files; put photographs there"):
+    with pytest.raises(InputError, match="is empty; put photographs there"):
         main()
 
 
