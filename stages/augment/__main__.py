@@ -1,4 +1,4 @@
-"""Alter copies of the training tiles by Albumentations: reads data/prepared/train, writes data/augmented.
+"""Augment the training tiles with Albumentations: reads data/prepared/train, writes data/augmented.
 
     python -m stages.augment
 
@@ -43,7 +43,12 @@ SCHEMA = pa.schema([("id", pa.string()), ("source_row", pa.int64()), ("copy", pa
 
 
 class AugmentParams(Settings):
-    """`augment` in params.yaml."""
+    """The section `augment` of params.yaml.
+
+    Attributes:
+        copies: augmented tiles per training tile, 0 to 1000.
+        transforms: Albumentations transforms in order, each with its `name` and arguments.
+    """
 
     copies: int = Field(ge=0, le=1000)
     transforms: list[dict[str, Any]] = Field(min_length=1)
@@ -51,7 +56,7 @@ class AugmentParams(Settings):
 
 @dataclass(frozen=True)
 class ShardJob:
-    """What a worker needs to alter one copy of a shard: the shard, the copy's number, the file to write."""
+    """One copy of a shard to make: the source shard, the number of the copy, the file to write."""
 
     source: Path
     copy: int
@@ -62,7 +67,7 @@ def alter_shard(transforms: Sequence[Mapping[str, Any]], seed: int, job: ShardJo
     """Alter the tiles of a shard and write them.
 
     Returns:
-        the new shard's entry in the record that closes its folder, and for each tile as JSON what it drew.
+        the new shard's entry in the index, and for each tile its transforms as JSON.
     """
     cv2.setNumThreads(1)  # the processes share the cores already
     tiles = np.load(job.source, mmap_mode="r", allow_pickle=False)
@@ -74,15 +79,15 @@ def alter_shard(transforms: Sequence[Mapping[str, Any]], seed: int, job: ShardJo
 
 
 def seed_of(tile: Pixels, copy: int, seed: int) -> int:
-    """Return what a copy of a tile is seeded from."""
+    """Return the seed of a copy of a tile."""
     content = int.from_bytes(hashlib.sha256(np.ascontiguousarray(tile).data).digest())
     return int(np.random.SeedSequence([seed, *b"augment", content, copy]).generate_state(1)[0])
 
 
 def main() -> None:
-    """Read params, alter the tiles, write them and say how many there are."""
+    """Read params, alter the tiles, write them."""
     seed, params = read_seed(), read("augment", AugmentParams)
-    build(params.transforms, Tiles([SOURCE]).size)  # mistakes are said before any work is done
+    build(params.transforms, Tiles([SOURCE]).size)  # report mistakes before any work is done
     started = time.perf_counter()
     with fresh_folder(OUT) as folder:
         jobs = [

@@ -153,9 +153,7 @@ def with_warnings(missing: Missing, source: str) -> UserMask:
     if share == 0:
         return UserMask(missing, source, ("nothing is missing: the mask is empty",))
     if share > NEARLY_ALL:
-        return UserMask(
-            missing, source, (f"{share:.1%} of the picture is missing: there is hardly anything to fill it from",)
-        )
+        return UserMask(missing, source, (f"{share:.1%} of the picture is missing: hardly anything to fill it from",))
     if share > LARGEST_USUAL_SHARE:
         return UserMask(missing, source, (f"{share:.0%} of the picture is missing; is white the hole, or black?",))
     return UserMask(missing, source)

@@ -132,7 +132,7 @@ def test_the_command_writes_the_same_with_two_workers_and_says_what(project):
         ({"copies": -1}, r"`augment\.copies` is -1"),
         ({"copies": 1, "transforms": []}, r"`augment\.transforms` is \[\]"),
         ({"copies": 1, "transform": []}, r"`augment\.transform` is not a known key; did you mean `transforms`"),
-        ({"copies": 1, "transforms": [{"name": "Flip"}]}, "is called 'Flip'"),
+        ({"copies": 1, "transforms": [{"name": "Flip"}]}, "has the name 'Flip'"),
     ],
 )
 def test_mistakes_in_params_are_said(project, changed, message):

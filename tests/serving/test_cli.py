@@ -101,7 +101,7 @@ def test_scale_and_copied_texture_are_said(folder: Path) -> None:
 def test_a_hole_that_leaves_hardly_anything_is_filled_and_said_to_be_one(folder: Path) -> None:
     code, said, wrong = inpaint("run", "photos/a.png", f"0,0,{W},{H}", "-o", "out.png", *RUN)
     assert (code, said) == (1, "1 done: out.png by telea (at full size)\n")
-    assert "100.0% of the picture is missing: there is hardly anything to fill it from" in wrong
+    assert "100.0% of the picture is missing: hardly anything to fill it from" in wrong
     assert np.array(opened("out.png")).shape == (H, W, 3)
 
 

@@ -1,1 +1,1 @@
-"""A look at what a stage made, before anything trains on it: one page of counts, distributions and pictures."""
+"""Data reports: a page of counts, distributions and pictures of what a stage made, to check before training."""
