@@ -18,10 +18,7 @@ from stages.inpainting.inpainter import Inpainter
 SIDE = 256  # pixels
 SIZES = (8, 60, 204)  # pixels, of holes
 FLAT_LEVELS = 2  # allowed error of a pixel on plain colour
-SHADED_LEVELS, SHADED_SHARE = (
-    4,
-    1.1,
-)  # allowed error of a pixel on a gradient: levels beyond this multiple of a membrane's
+SHADED_LEVELS, SHADED_SHARE = 4, 1.1  # allowed error on a gradient: levels beyond this multiple of a membrane's
 LOST = 16 / 255  # allowed distance of a replaced prediction, beyond the error of the membrane itself
 CAUGHT = "was replaced by it"
 MARGIN, MARGIN_LEVELS = 1.25, 4  # allowed RMS error: multiple of a membrane's, plus levels
@@ -99,11 +96,8 @@ def _problem(surroundings: str, errors: Errors, of_membrane: Errors) -> str:
     if surroundings == "shaded" and most > SHADED_LEVELS + SHADED_SHARE * of_sheet:
         return f"{most} levels off, harmonic inpainting {of_sheet}"
     mean, limit = _root_mean_square(errors), _root_mean_square(of_membrane)
-    return (
-        f"an RMS error of {mean:.0f} levels, harmonic inpainting {limit:.0f}"
-        if mean > MARGIN * limit + MARGIN_LEVELS
-        else ""
-    )
+    is_worse = mean > MARGIN * limit + MARGIN_LEVELS
+    return f"an RMS error of {mean:.0f} levels, harmonic inpainting {limit:.0f}" if is_worse else ""
 
 
 def _root_mean_square(errors: Errors) -> float:
