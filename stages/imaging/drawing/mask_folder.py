@@ -52,7 +52,7 @@ class MaskFolder:
             return ""
         other = "black" if hole_is == "white" else "white"
         return (
-            f"in {share:.0%} of the hole pictures more than {_MOSTLY:.0%} is missing, up to the edge, when {hole_is} "
+            f"in {share:.0%} of the mask pictures more than {_MOSTLY:.0%} is missing, up to the edge, when {hole_is} "
             f"means missing; if the {other} parts are the holes, set `masks.files_hole_is: {other}` in params.yaml"
         )
 
@@ -122,7 +122,7 @@ def load_given(
     if not holes:
         found = f"none of its {len(paths)} can be used: {refused[0]}" if refused else "there are none"
         raise InputError(
-            f"`masks.kinds.files` asks for hole pictures from {folder}, but {found}; put pictures there, name another "
+            f"`masks.kinds.files` needs mask pictures from {folder}, but {found}; put pictures there, name another "
             f"folder in `masks.files`, or set the share to 0"
         )
     ratios = np.array([hole_ratio(hole) for hole in holes])
