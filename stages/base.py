@@ -1,10 +1,10 @@
-"""Base weights, which trainings start from and which fill before there is any training.
+"""Base weights, from which trainings start and which fill holes until a model is registered.
 
     python -m stages.runtime.profile base       # settings for hours of training on the photographs in data/raw
-    dvc repro train@unet train@pconv train@pix2pix         # goes on where it was interrupted
+    dvc repro train@unet train@pconv train@pix2pix         # continues after an interruption
     python -m stages.base                       # data/models to data/base: weights in half precision, hashes of photos
 
-`export` makes a model of base weights, as a training does of its own.
+`export` makes a model of base weights, like a training does of its weights.
 """
 
 import importlib
@@ -28,10 +28,10 @@ def export(path: Path, folder: Path) -> None:
 
     Args:
         path: of the weights.
-        folder: where the models are to stand; made if missing.
+        folder: for the models; created if missing.
 
     Raises:
-        InputError: the file is missing or holds something else.
+        InputError: the file is missing or not a file of weights.
     """
     _, about = weights.read(path)
     is_gan = "discriminator_width" in about["settings"]
@@ -44,7 +44,7 @@ def export(path: Path, folder: Path) -> None:
 
 
 def keep_halved(key: str) -> Path:
-    """Write what a training left as base weights, in half precision."""
+    """Write the weights of a training as base weights, in half precision."""
     tensors, about = weights.read(trainer.MODELS / key / weights.NAME)
     halved = {name: value.half() if value.is_floating_point() else value for name, value in tensors.items()}
     path = BASE / f"{key}.safetensors"
@@ -53,7 +53,7 @@ def keep_halved(key: str) -> Path:
 
 
 def keep_hashes() -> None:
-    """Write the perceptual hashes of all photos that were trained on or chosen by, (n, 2)."""
+    """Write the perceptual hashes of all training and validation photos, (n, 2)."""
     columns = ["split", "photo", "perceptual_hash"]
     manifest = pd.read_parquet(trainer.PREPARED / "manifest.parquet", columns=columns)
     seen = manifest[manifest["split"] != "test"].drop_duplicates("photo")
@@ -61,7 +61,7 @@ def keep_hashes() -> None:
 
 
 def main() -> None:
-    """Make base weights of what was trained."""
+    """Make base weights from the trainings."""
     for key in KEYS:
         path = keep_halved(key)
         log(f"base: {path}, {path.stat().st_size / 1e6:.1f} MB")

@@ -1,17 +1,17 @@
-"""Pair test tiles with test holes: data/prepared + data/masks -> data/pairs.csv, what every method is scored on.
+"""Pair test tiles with test holes: reads data/prepared and data/masks, writes data/pairs.csv, the tile test.
 
     python -m stages.pair
 
-The protocol of Liu et al. (2018): the same number of pairs in every cell of hole ratio and border. One row a pair:
+The protocol of Liu et al. (2018): equally many pairs in every cell of hole ratio and border. One row per pair:
 
 | column | means |
 |---|---|
-| `pair` | its id, to be cited: largest % of missing pixels, `b`order or `n`o border, number; `30b0007` |
+| `pair` | id: largest % of missing pixels, `b`order or `n`o border, number; `30b0007` |
 | `tile`, `photo` | ids in data/prepared/manifest.parquet |
-| `tile_row`, `hole_row` | places among the test tiles and in the test mask set |
+| `tile_row`, `hole_row` | rows among the test tiles and in the test mask set |
 | `kind`, `ratio`, `bucket`, `border` | of the hole |
 | `shown` | whether the report's gallery shows it |
-| `sha256` | first 16 digits, of the tile's bytes (RGB, row by row) and then the hole's (0 or 1) |
+| `sha256` | first 16 digits, of the bytes of tile (RGB, row by row) and hole (0 or 1) |
 """
 
 import hashlib
@@ -32,37 +32,42 @@ OUT = "data/pairs.csv"
 
 CELLS = [(bucket, border) for bucket in range(len(BUCKETS)) for border in (False, True)]
 _CHUNK = 256  # pairs held in memory at once
-_DIGITS = 16  # of a hash, enough to tell pairs apart
+_DIGITS = 16  # of a hash
 
 
 class PairsParams(Settings):
-    """The section `pairs` of params.yaml."""
+    """The section `pairs` of params.yaml.
+
+    Attributes:
+        per_cell: pairs in each of the 12 cells; more of them give narrower intervals.
+        gallery: pairs shown in the report, 1 to 1000.
+    """
 
     per_cell: int = Field(ge=1, le=10**6)
     gallery: int = Field(ge=1, le=1000)
 
 
 def pair_up(tiles: pd.DataFrame, holes: pd.DataFrame, pairs_per_cell: int, seed: int) -> pd.DataFrame:
-    """Give every cell of hole ratio and border the same number of pairs.
+    """Make the same number of pairs in every cell of hole ratio and border.
 
-    The holes of a cell come in the mask set's order, again from the first when there are too few. Photos are visited in
-    laps, each lap in a fresh random order, so that the numbers of visits differ by at most one; a photo shows another
-    of its tiles at each visit until it has shown them all.
+    The holes of a cell are used in the order of the mask set, and repeated if there are too few. Photos are visited in
+    laps, each in a new random order, so that the numbers of visits differ by at most one. Every visit uses another tile
+    of the photo until all were used.
 
     Args:
-        tiles: one row a test tile, in the order of the tiles on disk, with columns `id` and `photo`.
-        holes: one row a hole of the test mask set, in its order, with columns `kind`, `ratio`, `bucket` and `border`.
+        tiles: one row per test tile, in the order on disk, with columns `id` and `photo`.
+        holes: one row per hole of the test mask set, in order, with columns `kind`, `ratio`, `bucket` and `border`.
         pairs_per_cell: pairs in each of the 12 cells.
-        seed: of the whole pipeline.
+        seed: of the pipeline.
 
     Returns:
-        one row a pair, cell by cell from the smallest holes to the largest, with all columns but `shown` and `sha256`.
+        one row per pair, from the cells of the smallest holes to the largest, without `shown` and `sha256`.
 
     Raises:
         InputError: there are no test tiles, or a cell has no hole.
     """
     if tiles.empty:
-        raise InputError("there are no test tiles, so nothing can be evaluated; give `prepare` more photographs")
+        raise InputError("there are no test tiles to evaluate on; add photographs")
     hole_rows = np.concatenate([_holes_of(cell, holes, pairs_per_cell) for cell in CELLS])
     tile_rows = _visit_evenly(tiles["photo"].to_numpy(), len(hole_rows), np.random.default_rng([seed, *b"evaluate"]))
     shown = tiles.iloc[tile_rows].reset_index(drop=True)
@@ -91,9 +96,9 @@ def _holes_of(cell: tuple[int, bool], holes: pd.DataFrame, count: int) -> np.nda
         side = "with" if border else "without"
         raise InputError(
             f"the test mask set has no hole of bucket {bucket} {side} border, but every cell needs one; "
-            f"raise `masks.test_per_cell` to 1 or more and run dvc repro"
+            f"set `masks.test_per_cell` to 1 or more and run dvc repro"
         )
-    return np.resize(rows, count)  # repeats from the first when there are too few
+    return np.resize(rows, count)  # repeats them if there are too few
 
 
 def _visit_evenly(photo_of_tile: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
@@ -110,13 +115,13 @@ def _visit_evenly(photo_of_tile: np.ndarray, count: int, rng: np.random.Generato
 
 
 def choose_gallery(pairs: pd.DataFrame, count: int) -> list[int]:
-    """Choose the pairs to look at: cell after cell, each time the first pair whose photo was not shown yet.
+    """Choose pairs for the gallery: from each cell in turn, the first pair whose photo was not shown yet.
 
-    Nothing of the pictures or the scores is looked at, so what is shown is what is there.
+    The choice depends neither on pictures nor on scores, so it is representative.
 
     Args:
         pairs: from `pair_up`.
-        count: how many, as far as there are pairs.
+        count: number of pairs, at most all.
 
     Returns:
         positions in `pairs`, ascending: from small holes to large ones.
@@ -136,7 +141,7 @@ def choose_gallery(pairs: pd.DataFrame, count: int) -> list[int]:
 
 
 def digests(pairs: pd.DataFrame, tiles: Tiles, mask_set: MaskSet) -> list[str]:
-    """Hash the pixels of every pair, so that others can check that they were tested on the same."""
+    """Hash the pixels of every pair, so that others can check that they test on the same ones."""
     found: list[str] = []
     for start in range(0, len(pairs), _CHUNK):
         chunk = pairs.iloc[start : start + _CHUNK]
@@ -153,7 +158,9 @@ def main() -> None:
     manifest = pd.read_parquet("data/prepared/manifest.parquet")
     test_tiles = manifest[manifest["split"] == "test"].reset_index(drop=True)
     if len(test_tiles) != len(tiles):
-        raise InputError(f"data/prepared has {len(tiles)} test tiles and lists {len(test_tiles)}; run dvc repro")
+        raise InputError(
+            f"data/prepared has {len(tiles)} test tiles, but its manifest lists {len(test_tiles)}; run dvc repro"
+        )
     if mask_set.size != tiles.size:
         raise InputError(f"test tiles are {tiles.size} pixels wide, test holes {mask_set.size}; run dvc repro")
     pairs = pair_up(test_tiles, pd.read_parquet("data/masks/test.parquet"), params.per_cell, seed)

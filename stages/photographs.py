@@ -1,18 +1,18 @@
-"""Ask for holes in whole photographs: data/prepared/manifest.parquet -> data/photographs, the second fixed test.
+"""Make holes in whole test photographs: reads data/prepared/manifest.parquet, writes data/photographs.
 
     python -m stages.photographs
 
-Photographs of the test split, scaled down, with holes as people make them (`stages.imaging.drawing.everyday`): what
-the product is used for, where `pair` has the tiles of papers. It writes `images/ID.png`, the targets; `holes/ID.png`,
-white where pixels are missing; and `photographs.csv`, one row a question:
+The photograph test: photographs of the test split, scaled down, with holes like those that people make
+(`stages.imaging.drawing.everyday`). `images/ID.png` are the targets and `holes/ID.png` the holes (white = missing);
+`photographs.csv` has one row per hole:
 
 | column | means |
 |---|---|
-| `id` | to be cited: kind of hole, the photo's first digits, and a number from the second hole of that kind on |
+| `id` | kind of hole, first digits of the photo, and a number if the photo has several holes of that kind |
 | `photo`, `source` | as in data/prepared/manifest.parquet |
 | `kind`, `ratio` | of the hole |
 | `shown` | whether the report's gallery shows it |
-| `sha256` | first 16 digits, of the target's bytes (RGB, row by row) and then the hole's (0 or 1) |
+| `sha256` | first 16 digits, of the bytes of target (RGB, row by row) and hole (0 or 1) |
 """
 
 import hashlib
@@ -37,22 +37,28 @@ from stages.imaging.sources import find_sources
 from stages.runtime import files, guard
 from stages.runtime.errors import InputError
 from stages.runtime.log import log
-from stages.runtime.parallel import AtHome, map_ordered
+from stages.runtime.parallel import LocalBudget, map_ordered
 from stages.runtime.params import Settings, read, read_seed
 
 OUT = Path("data/photographs")
 
-LEAST_SIDE_PX = 32  # in less, there is no room for what people make
-_MOST_ELONGATED = 3.0  # of a longer panorama its middle is taken
+LEAST_SIDE_PX = 32  # smaller photographs have no room for such holes
+_MOST_ELONGATED = 3.0  # longer panoramas are cropped to their middle
 _DIGITS = 16  # of a hash, as in data/pairs.csv
 _DIGITS_OF_PHOTO = 8
-_AT_HOME_S = 4.0  # of work before other processes are started
+_LOCAL_S = 4.0  # of work before worker processes are started
 
 Pixels = npt.NDArray[np.uint8]
 
 
 class PhotographsParams(Settings):
-    """The section `photographs` of params.yaml."""
+    """The section `photographs` of params.yaml.
+
+    Attributes:
+        max_side: pixels; longer photographs are scaled down, 96 to 10,000.
+        count: number of holes.
+        gallery: of them shown in the report, 1 to 100.
+    """
 
     max_side: int = Field(ge=3 * LEAST_SIDE_PX, le=10**4)
     count: int = Field(ge=1, le=10**5)
@@ -65,7 +71,7 @@ class Question(NamedTuple):
     Attributes:
         photo: its hash.
         kind: of the hole.
-        number: of the holes of this kind in this photograph, from 0.
+        number: among holes of this kind in this photograph, from 0.
     """
 
     photo: str
@@ -74,7 +80,7 @@ class Question(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The question's id."""
+        """The id."""
         again = f"-{self.number + 1}" if self.number else ""
         return f"{self.kind}-{self.photo[:_DIGITS_OF_PHOTO]}{again}"
 
@@ -82,15 +88,14 @@ class Question(NamedTuple):
 def choose(photos: Sequence[str], count: int, seed: int) -> list[Question]:
     """Choose photographs and kinds of holes.
 
-    Kinds come in turn. Photographs come in laps, so that the numbers of their holes differ by at most one; within a lap
-    each kind goes to the photograph that has had it least often. In what order photographs are asked for depends on the
-    seed and their content, and a hole on nothing else: another photograph among them moves few questions and changes no
-    hole.
+    Kinds alternate. Photographs are used in laps, so that the numbers of their holes differ by at most one; within a
+    lap each kind goes to the photograph that had it least often. The order of photographs and each hole depend on the
+    seed and the photograph's content only: another photograph moves few questions and changes no hole.
 
     Args:
-        photos: hashes of different photographs.
-        count: of the questions.
-        seed: of the whole pipeline.
+        photos: hashes of the photographs.
+        count: number of holes.
+        seed: of the pipeline.
     """
     ordered = sorted(photos, key=lambda photo: hashlib.sha256(f"{seed} photographs {photo}".encode()).digest())
     return list(islice(_asked(ordered), count))
@@ -112,16 +117,16 @@ def _asked(photos: Sequence[str]) -> Iterator[Question]:
 
 
 def draw(question: Question, shape: tuple[int, int], seed: int) -> Pixels:
-    """Draw a question's hole: uint8 (H, W), 1 = missing."""
+    """Draw the hole of a question: uint8 (H, W), 1 = missing."""
     words = f"{seed} photographs {question.photo} {question.kind} {question.number}"
     return draw_everyday(question.kind, shape, np.random.default_rng([*hashlib.sha256(words.encode()).digest()]))
 
 
 def scaled(pixels: Pixels, max_side: int) -> Pixels:
-    """Scale a photograph down until its longer side is `max_side` pixels; of a panorama, its middle.
+    """Scale a photograph down to a longer side of `max_side` pixels; panoramas are cropped to their middle.
 
     Args:
-        pixels: uint8 (H, W, 3); a smaller one stays as it is.
+        pixels: uint8 (H, W, 3); smaller ones are not changed.
         max_side: pixels.
     """
     most = round(_MOST_ELONGATED * min(pixels.shape[:2]))
@@ -134,8 +139,8 @@ def scaled(pixels: Pixels, max_side: int) -> Pixels:
     return np.asarray(Image.fromarray(pixels).resize((w, h), Image.Resampling.LANCZOS, reducing_gap=3.0))
 
 
-class Order(NamedTuple):
-    """One photograph and what is asked of it: its file, the name in the manifest, its hash, its questions."""
+class PhotographJob(NamedTuple):
+    """A photograph with its questions: file, name in the manifest, hash, questions."""
 
     path: Path
     source: str
@@ -143,8 +148,8 @@ class Order(NamedTuple):
     questions: list[Question]
 
 
-class Manner(NamedTuple):
-    """How questions are made: folder of the files, `max_side`, limit of megapixels, seed."""
+class OutputConfig(NamedTuple):
+    """Settings of the test: output folder, `max_side`, limit of megapixels, seed."""
 
     folder: Path
     max_side: int
@@ -152,49 +157,49 @@ class Manner(NamedTuple):
     seed: int
 
 
-def make(manner: Manner, order: Order) -> list[dict[str, Any]]:
-    """Write target and hole of all questions of one photograph.
+def make(config: OutputConfig, job: PhotographJob) -> list[dict[str, Any]]:
+    """Write targets and holes of a photograph.
 
     Returns:
-        a row a question, but for `shown`.
+        a row per question, without `shown`.
 
     Raises:
-        InputError: the photograph is not what `prepare` took in, or not there any more.
+        InputError: the photograph is missing or has changed since `prepare` read it.
     """
-    target = scaled(_read(order, manner.max_megapixels), manner.max_side)
+    target = scaled(_read(job, config.max_megapixels), config.max_side)
     rows = []
-    for question in order.questions:
-        hole = draw(question, target.shape[:2], manner.seed)
-        save_png(manner.folder / "images" / f"{question.name}.png", target)
+    for question in job.questions:
+        hole = draw(question, target.shape[:2], config.seed)
+        save_png(config.folder / "images" / f"{question.name}.png", target)
         Image.fromarray(255 * hole).save(encoded := BytesIO(), "PNG")
-        with files.atomic_write(manner.folder / "holes" / f"{question.name}.png") as file:
+        with files.atomic_write(config.folder / "holes" / f"{question.name}.png") as file:
             file.write(encoded.getbuffer())
-        facts = {"id": question.name, "photo": order.photo, "source": order.source, "kind": question.kind}
+        facts = {"id": question.name, "photo": job.photo, "source": job.source, "kind": question.kind}
         digest = hashlib.sha256(target.tobytes() + hole.tobytes()).hexdigest()[:_DIGITS]
         rows.append({**facts, "ratio": hole_ratio(hole), "sha256": digest})
     return rows
 
 
-def _read(order: Order, max_megapixels: float) -> Pixels:
-    again = "it was a test photograph when data/prepared was made; bring it back, or run dvc repro"
+def _read(job: PhotographJob, max_megapixels: float) -> Pixels:
+    again = "it was a test photograph when data/prepared was made; restore it, or run dvc repro"
     try:
-        with open_picture(order.path) as file:
+        with open_picture(job.path) as file:
             content = file.read()
-        if hashlib.sha256(content).hexdigest() != order.photo:
-            raise InputError(f"{order.path} is not the file that it was: {again}")
+        if hashlib.sha256(content).hexdigest() != job.photo:
+            raise InputError(f"{job.path} has changed: {again}")
         return decode_image(BytesIO(content), max_megapixels)
     except BadImageError as bad:
-        raise InputError(f"{order.path} cannot be read any more: {bad.detail} ({bad.code}); {again}") from None
+        raise InputError(f"{job.path} cannot be read any more: {bad.detail} ({bad.code}); {again}") from None
 
 
 def large_enough(tiles: pd.DataFrame) -> pd.DataFrame:
-    """Return the test photographs in which there is room for a hole.
+    """Return the test photographs that are large enough for a hole.
 
     Args:
-        tiles: data/prepared/manifest.parquet, a row a tile, whose boxes say how large a photograph is at least.
+        tiles: data/prepared/manifest.parquet; the boxes of the tiles give the minimal size of a photograph.
 
     Returns:
-        one row a photograph, `source` by `photo`.
+        one row per photograph, `source` by `photo`.
 
     Raises:
         InputError: there is none.
@@ -202,12 +207,12 @@ def large_enough(tiles: pd.DataFrame) -> pd.DataFrame:
     photos = tiles[tiles["split"] == "test"].groupby("photo").agg({"source": "first", "x1": "max", "y1": "max"})
     large = photos[photos[["x1", "y1"]].min(axis=1) >= LEAST_SIDE_PX]
     if large.empty:
-        raise InputError("there are no test photographs to make holes in; give `prepare` more photographs")
+        raise InputError("there are no test photographs to make holes in; add photographs")
     return large
 
 
 def main() -> None:
-    """Choose the questions, read the photographs, write them."""
+    """Choose the questions, read the photographs, write the test."""
     seed, params = read_seed(), read("photographs", PhotographsParams)
     photos = read("prepare.photos", str)
     source_of = large_enough(pd.read_parquet("data/prepared/manifest.parquet"))["source"]
@@ -216,12 +221,15 @@ def main() -> None:
     asked: dict[str, list[Question]] = {}
     for question in questions:
         asked.setdefault(question.photo, []).append(question)
-    orders = [Order(_path(path_of, source_of[photo], photos), source_of[photo], photo, asked[photo]) for photo in asked]
+    jobs = [
+        PhotographJob(_path(path_of, source_of[photo], photos), source_of[photo], photo, about)
+        for photo, about in asked.items()
+    ]
     with files.fresh_folder(OUT) as folder:
         for part in ("images", "holes"):
             (folder / part).mkdir()
-        manner = Manner(folder.absolute(), params.max_side, read("prepare.max_megapixels", float), seed)
-        made = map_ordered(partial(make, manner), orders, "photographs", "photo", AtHome(_AT_HOME_S))
+        config = OutputConfig(folder.absolute(), params.max_side, read("prepare.max_megapixels", float), seed)
+        made = map_ordered(partial(make, config), jobs, "photographs", "photo", LocalBudget(_LOCAL_S))
         row_of = {row["id"]: row for rows in made for row in rows}
         rows = [row_of[question.name] | {"shown": n < params.gallery} for n, question in enumerate(questions)]
         columns = ["id", "photo", "source", "kind", "ratio", "shown", "sha256"]
@@ -231,7 +239,7 @@ def main() -> None:
 
 def _path(path_of: dict[str, Path], source: str, photos: str) -> Path:
     if source not in path_of:
-        raise InputError(f"{source}, a test photograph of data/prepared, is not in {photos} any more; run dvc repro")
+        raise InputError(f"{source}, a test photograph of data/prepared, is no longer in {photos}; run dvc repro")
     return path_of[source]
 
 

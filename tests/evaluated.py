@@ -122,7 +122,6 @@ def make_training(folder: Path) -> None:
 def make_project(folder: Path) -> None:
     """Write everything that pairing, evaluation and report read, the pairs included."""
     (folder / "params.yaml").write_text(PARAMS)
-    (folder / "data/data_size").mkdir(parents=True)
     make_tiles(folder / "data/prepared")
     make_mask_set(folder / "data/masks")
     make_photographs(folder / "data/photographs")

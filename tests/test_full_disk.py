@@ -47,7 +47,7 @@ def test_files_that_may_not_grow_are_said_in_words(tmp_path: Path, stage: str) -
     refused = run(stage, tmp_path, most_bytes=20_000)
     assert refused.returncode == 2, refused.stderr
     assert "File too large" in refused.stderr
-    assert "Nothing half-written is left" in refused.stderr
+    assert "No incomplete output is left" in refused.stderr
     assert "Traceback" not in refused.stderr
     assert not list((tmp_path / "data").glob("*"))
     assert run(stage, tmp_path).returncode == 0

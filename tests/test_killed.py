@@ -110,7 +110,7 @@ def test_killed_in_every_stage_it_ends_right(project: Project) -> None:
     lock = project.root / ".dvc/tmp/rwlock"
     lock.write_text('{"write": {"data/prep')  # as a power cut leaves it
     assert "JSON structure is corrupted" in project.run("dvc", "repro", check=False).stderr
-    assert "half written" in project.run(sys.executable, "-m", "stages.runtime.preflight").stdout  # as make repro does
+    assert "truncated" in project.run(sys.executable, "-m", "stages.runtime.preflight").stdout  # as make repro does
     project.run("dvc", "repro")
     assert set(json.loads(project.run("dvc", "status", "--json").stdout)) <= {"publish"}
     record = json.loads((project.root / "data/training/pconv/record.json").read_text())

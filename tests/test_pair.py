@@ -63,7 +63,7 @@ def test_more_pairs_than_tiles_and_one_photo_are_enough(tiles, holes):
 
 
 def test_no_tiles_is_an_error_that_says_what_to_do(tiles, holes):
-    with pytest.raises(InputError, match=r"no test tiles.*give `prepare` more photographs"):
+    with pytest.raises(InputError, match=r"no test tiles.*add photographs"):
         pair_up(tiles.iloc[:0], holes, 3, seed=7)
 
 
@@ -122,5 +122,5 @@ def test_holes_of_another_size_are_refused(project, monkeypatch):
 
 def test_a_manifest_of_other_tiles_is_refused(project):
     pd.read_parquet("data/prepared/manifest.parquet").iloc[:-2].to_parquet("data/prepared/manifest.parquet")
-    with pytest.raises(InputError, match="has 15 test tiles and lists 13; run dvc repro"):
+    with pytest.raises(InputError, match="has 15 test tiles, but its manifest lists 13; run dvc repro"):
         main()

@@ -107,7 +107,7 @@ def test_the_same_inputs_give_the_same_files(project: Path, monkeypatch: pytest.
     main()
     before = {path: path.read_bytes() for path in Path("data/photographs").rglob("*.*")}
     monkeypatch.setenv("INPAINT_WORKERS", "2")
-    monkeypatch.setattr(photographs, "_AT_HOME_S", 0.0)
+    monkeypatch.setattr(photographs, "_LOCAL_S", 0.0)
     main()
     assert before == {path: path.read_bytes() for path in Path("data/photographs").rglob("*.*")}
 
@@ -125,12 +125,10 @@ def test_only_what_is_asked_of_is_decoded(project: Path) -> None:
 def test_a_photograph_that_cannot_be_read_any_more_is_named(project: Path) -> None:
     content = Path("photos/b.png").read_bytes()
     Path("photos/b.png").write_bytes(content[:-40])
-    with pytest.raises(
-        InputError, match=r"photos/b.png is not the file that it was: .*bring it back, or run dvc repro"
-    ):
+    with pytest.raises(InputError, match=r"photos/b.png has changed: .*restore it, or run dvc repro"):
         main()
     Path("photos/b.png").unlink()
-    with pytest.raises(InputError, match=r"b.png, a test photograph of data/prepared, is not in photos any more"):
+    with pytest.raises(InputError, match=r"b.png, a test photograph of data/prepared, is no longer in photos"):
         main()
     assert not Path("data/photographs").exists()
 

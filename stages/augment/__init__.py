@@ -1,1 +1,1 @@
-"""Altered copies of the training tiles: `transforms` alters one, `__main__` all of them, `look` shows some."""
+"""Augmented training tiles: `transforms` alters one tile, `__main__` all of them, `data_report` shows some."""

@@ -1,4 +1,4 @@
-"""What alters one tile: Albumentations' transforms by name and arguments, and what each drew.
+"""Albumentations transforms by name and arguments, and the random numbers that each drew.
 
 compose = build([{"name": "HorizontalFlip", "p": 0.5}], size=64)
 altered, drawn = alter(compose, tile, seed=0)     # uint8 (64, 64, 3) and JSON
@@ -18,7 +18,7 @@ import numpy as np
 from stages.imaging.shards import Pixels
 from stages.runtime.errors import ParamsError
 
-# What keeps the size of a tile, and needs nothing but the tile.
+# Those that keep the size of a tile and need no other input.
 TRANSFORMS = (
     "Affine", "Blur", "CLAHE", "ChannelShuffle", "ColorJitter", "D4", "Defocus", "ElasticTransform", "Emboss",
     "GaussNoise", "GaussianBlur", "GridDistortion", "HorizontalFlip", "HueSaturationValue", "ISONoise",
@@ -28,21 +28,21 @@ TRANSFORMS = (
 )  # fmt: skip
 
 _NOT_DRAWN = {"shape", "output_shape", "interpolation", "fill", "fill_mask", "bbox_matrix"}
-_LARGEST_LISTED = 16  # numbers of an array; of a larger one, such as noise for every pixel, mean and deviation are said
+_LARGEST_LISTED = 16  # numbers of an array that are recorded; of larger ones, such as noise, mean and deviation are
 
 
 def build(transforms: Sequence[Mapping[str, Any]], size: int) -> Any:
-    """Make an `albumentations.Compose` that remembers what it drew.
+    """Make an `albumentations.Compose` that records what it draws.
 
     Args:
-        transforms: `name` and the arguments of each, in the order in which they are applied. Where a transform looks
-            beyond the tile's edge, the tile is mirrored there, unless `border_mode` says otherwise.
+        transforms: `name` and arguments of each, in order. Beyond its edges a tile is mirrored, unless `border_mode` is
+            given.
         size: side of the tiles in pixels.
 
     Raises:
-        ParamsError: a name or an argument is unknown, or a value is refused.
+        ParamsError: a name or an argument is unknown, or a value is invalid.
     """
-    os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # else the import asks the internet for a newer version
+    os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # otherwise the import looks online for a newer version
     import albumentations
 
     made = [_make(albumentations, number, dict(arguments), size) for number, arguments in enumerate(transforms)]
@@ -53,7 +53,8 @@ def _make(albumentations: Any, number: int, arguments: dict[str, Any], size: int
     name = arguments.pop("name", None)
     if name not in TRANSFORMS:
         raise ParamsError(
-            f"params.yaml: `augment.transforms.{number}` is called {name!r}; possible are {', '.join(TRANSFORMS)}"
+            f"params.yaml: `augment.transforms.{number}` has the name {name!r}, but should have one of "
+            f"{', '.join(TRANSFORMS)}"
         )
     where = f"params.yaml: `augment.transforms.{number}`, {name}"
     kind = getattr(albumentations, name)
@@ -65,15 +66,13 @@ def _make(albumentations: Any, number: int, arguments: dict[str, Any], size: int
     if name == "RandomResizedCrop":
         arguments["size"] = (size, size)
     try:
-        with warnings.catch_warnings(action="error"):  # a value that is not understood is else replaced, with a warning
+        with warnings.catch_warnings(action="error"):  # an invalid value would only cause a warning and be replaced
             transform = kind(**arguments)
         changed = transform(image=np.zeros((size, size, 3), np.uint8), force_apply=True)["image"]
     except (ValueError, TypeError, Warning, cv2.error) as error:
-        raise ParamsError(f"{where}, cannot be made of {arguments}: {' '.join(str(error).split())}") from None
+        raise ParamsError(f"{where}, does not accept {arguments}: {' '.join(str(error).split())}") from None
     if changed.shape != (size, size, 3):
-        raise ParamsError(
-            f"{where}, changes the size of tiles from {size} to {changed.shape[:2]}; leave out {arguments}"
-        )
+        raise ParamsError(f"{where}, changes the size of tiles from {size} to {changed.shape[:2]}; remove {arguments}")
     return transform
 
 
@@ -83,27 +82,27 @@ def alter(compose: Any, tile: Pixels, seed: int) -> tuple[Pixels, str]:
     Args:
         compose: from `build`.
         tile: uint8 (S, S, 3).
-        seed: of everything that is drawn.
+        seed: of all random numbers.
 
     Returns:
-        the altered tile, uint8 (S, S, 3), and as JSON a list of the transforms that were applied, each with its `name`
-        and the numbers that it drew, floats to six digits.
+        the altered tile, uint8 (S, S, 3), and as JSON the list of applied transforms, each with its `name` and the
+        numbers that it drew, floats to six digits.
     """
-    # Not `set_random_seed`: it gives each transform a generator of its own with the same seed. All then draw the same
-    # numbers, and the rarer ones are only ever applied together with all that are more frequent.
-    compose.set_random_state(np.random.default_rng(seed), random.Random(seed))  # noqa: S311 - nothing is kept secret
+    # `set_random_seed` would give each transform a generator with the same seed. All would draw the same numbers, and a
+    # rare transform would only be applied together with all more frequent ones.
+    compose.set_random_state(np.random.default_rng(seed), random.Random(seed))  # noqa: S311 - not for cryptography
     result = compose(image=tile)
-    drawn = [{"name": name, **_said(numbers)} for name, numbers in result["applied_transforms"]]
+    drawn = [{"name": name, **_recorded(numbers)} for name, numbers in result["applied_transforms"]]
     return np.asarray(result["image"], np.uint8), json.dumps(drawn)
 
 
-def _said(value: Any) -> Any:
+def _recorded(value: Any) -> Any:
     if isinstance(value, dict):
-        return {str(key): _said(entry) for key, entry in value.items() if key not in _NOT_DRAWN}
+        return {str(key): _recorded(entry) for key, entry in value.items() if key not in _NOT_DRAWN}
     if isinstance(value, np.ndarray) and value.size > _LARGEST_LISTED:
-        return {"mean": _said(value.mean()), "std": _said(value.std())}
+        return {"mean": _recorded(value.mean()), "std": _recorded(value.std())}
     if isinstance(value, np.ndarray | list | tuple):
-        return [_said(entry) for entry in value]
+        return [_recorded(entry) for entry in value]
     if isinstance(value, float | np.floating):
         return float(f"{value:.6g}")
     return value if isinstance(value, int | str | None) else int(value)

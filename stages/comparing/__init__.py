@@ -1,1 +1,1 @@
-"""Scores as people read them, and how sure a comparison is: what the report marks, what a promotion rests on."""
+"""Scores with their labels and units, and confidence intervals: used by the report and by promotion."""

@@ -1,13 +1,14 @@
-"""Means with 95 % intervals, by drawing photos with replacement: the cluster bootstrap.
+"""Means with 95 % intervals by the cluster bootstrap, which draws photos with replacement.
 
-Pairs of one photo are alike, so photos are drawn, not pairs. All that is estimated from one `Resamples` uses the same
-draws, and methods are scored on the same pairs, so an interval of differences is a paired one.
+Pairs of one photo are correlated, so photos are drawn, not pairs. All estimates from one `Resamples` use the same
+draws, and methods are scored on the same pairs, so intervals of differences are paired.
 
     resamples = Resamples(scores["photo"], np.random.default_rng(seed))
     gain = resamples.estimate(challenger["hole_psnr"] - champion["hole_psnr"])
-    gain.side            # 1: surely more than 0, -1: surely less, 0: this test cannot tell
+    gain.side            # 1: significantly above 0, -1: below 0, 0: not significant
 
-Percentile intervals (Efron and Tibshirani 1993, chapter 13). With fewer than about twenty photos they are too narrow.
+Intervals are percentiles (Efron and Tibshirani 1993, chapter 13); with fewer than about twenty photos they are too
+narrow.
 """
 
 from dataclasses import dataclass
@@ -18,14 +19,14 @@ import numpy.typing as npt
 import pandas as pd
 
 RESAMPLES = 2000
-FEW_PHOTOS = 20  # below, percentile intervals are clearly too narrow
+FEW_PHOTOS = 20  # with fewer, percentile intervals are too narrow
 
 Values = npt.NDArray[np.float64] | pd.Series
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean and its 95 % interval; all three NaN where there is nothing to average."""
+    """A mean and its 95 % interval; NaN if there is nothing to average."""
 
     mean: float
     low: float
@@ -33,19 +34,19 @@ class Estimate:
 
     @property
     def side(self) -> int:
-        """Return 1 or -1 where the whole interval is above or below 0, and 0 where it is not."""
+        """Return 1 or -1 if the whole interval is above or below 0, else 0."""
         return int(self.low > 0) - int(self.high < 0)
 
 
 class Resamples:
-    """Draws of the test photos, the same for whatever is estimated from them.
+    """Bootstrap draws of the test photos, shared by all estimates.
 
     Args:
         photos: the photo of each pair.
-        rng: what draws.
+        rng: source of the random numbers.
 
     Attributes:
-        photos: how many different ones there are.
+        photos: number of different photos.
     """
 
     def __init__(self, photos: pd.Series, rng: np.random.Generator) -> None:
@@ -54,11 +55,11 @@ class Resamples:
         self._draws = rng.multinomial(self.photos, np.full(self.photos, 1 / self.photos), size=RESAMPLES)
 
     def estimate(self, values: Values, among: npt.NDArray[np.bool_] | pd.Series | None = None) -> Estimate:
-        """Return the mean over pairs, and between which bounds 95 % of the resampled means lie.
+        """Estimate the mean over pairs with its 95 % interval.
 
         Args:
-            values: one a pair: a score, or the difference between two methods.
-            among: of which pairs; of all, if None.
+            values: a score per pair, or the difference between two methods.
+            among: the pairs to include; all if None.
         """
         numbers: npt.NDArray[Any] = np.asarray(values, np.float64)
         chosen = np.isfinite(numbers) if among is None else np.asarray(among, bool) & np.isfinite(numbers)

@@ -1,4 +1,4 @@
-"""The scores of a method as people read them, in the report and in MLflow."""
+"""The scores of a method, as shown in the report and in MLflow."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -15,11 +15,11 @@ class Score:
     """A column of the table.
 
     Attributes:
-        name: in the scores.
-        label: for people.
+        name: of the column.
+        label: shown to users.
         unit: "" if it has none.
-        decimals: as printed.
-        best: what is best: "more", "less", or "1".
+        decimals: to print.
+        best: "more", "less", or "1" if the ideal value is 1.
     """
 
     name: str
@@ -29,7 +29,7 @@ class Score:
     best: str
 
     def goodness(self, values: "pd.Series") -> npt.NDArray[np.float64]:
-        """Turn values so that more is better."""
+        """Transform values so that more is better."""
         numbers = values.to_numpy(np.float64)
         turned: npt.NDArray[np.float64] = {"more": numbers, "less": -numbers, "1": -np.abs(numbers - 1)}[self.best]
         return turned
@@ -60,12 +60,12 @@ PHOTOGRAPH_SCORES = (
 
 
 def by_default(photographs: "pd.DataFrame") -> "pd.DataFrame":
-    """Return the answers to photographs that a method gives by default: with copied texture, where it copies any."""
+    """Return the rows of a method's default: with copied texture, if it copies any."""
     has_detail = photographs["detail"].astype(bool)
     return photographs[has_detail == has_detail.any()].reset_index(drop=True)
 
 
 def plain(photographs: "pd.DataFrame") -> "pd.DataFrame":
-    """Return the answers without copied texture of a method that answered with it, too; none of another."""
+    """Return the rows without copied texture, if the method also has rows with it; else none."""
     has_detail = photographs["detail"].astype(bool)
     return photographs[~has_detail & bool(has_detail.any())].reset_index(drop=True)

@@ -50,7 +50,16 @@ usage: python -m stages.evaluate KEY                        KEY is one of `metho
 
 
 class EvaluateParams(Settings):
-    """The section `evaluate` of params.yaml."""
+    """The section `evaluate` of params.yaml.
+
+    Attributes:
+        perceptual: whether to compute the perceptual distance (features of EfficientNet-Lite0).
+        critic: pairs to train and test a critic on, from 0 (none).
+        lpips: whether to compute LPIPS, whose weights are downloaded.
+        fid: whether to compute FID, whose weights are downloaded.
+        photographs: whether to fill and score whole photographs, too.
+        worst: worst predictions per method for the report, 0 to 1000.
+    """
 
     perceptual: bool
     critic: int = Field(ge=0)
@@ -61,7 +70,7 @@ class EvaluateParams(Settings):
 
 
 class MethodParams(Settings):
-    """One row of `methods` in params.yaml."""
+    """One row of `methods` in params.yaml; `filled_by` is a model, `classical.py` or a folder of predictions."""
 
     filled_by: str
 

@@ -8,12 +8,12 @@ import numpy.typing as npt
 import pandas as pd
 
 from stages.evaluate.critic import told_apart
-from stages.evaluate.filling import AT_HOME_S, Filler, Questions
+from stages.evaluate.filling import LOCAL_S, Filler, Questions
 from stages.evaluate.perceptual import Distance, Fid, Lpips
 from stages.evaluate.scores import Answer, composite, score, to_floats
 from stages.imaging.holes import MaskSet
 from stages.imaging.shards import Tiles
-from stages.runtime.parallel import AtHome, map_ordered
+from stages.runtime.parallel import LocalBudget, map_ordered
 
 CHUNK_BYTES = 64 * 2**20  # of answers held in memory at once, however many pairs there are
 
@@ -67,7 +67,7 @@ def evaluate(
     rows: list[dict[str, float]] = []
     shown: dict[int, Pixels] = {}
     worst: list[tuple[float, int, Pixels]] = []  # a heap, the best of them first
-    at_home = AtHome(AT_HOME_S)
+    local = LocalBudget(LOCAL_S)
     composites: dict[int, Pixels] = {}
     step = max(1, CHUNK_BYTES // (4 * 3 * tiles.size**2))
     for start in range(0, len(pairs), step):
@@ -76,7 +76,7 @@ def evaluate(
         images = targets * (1 - holes[..., None])
         filled, milliseconds = filler(Questions(chunk["pair"].to_list(), images, holes))
         answers = [Answer(*answer) for answer in zip(targets, holes, filled, strict=True)]
-        scored = [*map_ordered(score, answers, "scores", "pair", at_home)]
+        scored = [*map_ordered(score, answers, "scores", "pair", local)]
         for row, is_shown, answer, found in zip(chunk.index, chunk["shown"], answers, scored, strict=True):
             if is_shown or row < measures.critic:
                 composites[row] = _as_picture(answer)

@@ -16,12 +16,12 @@ from stages.evaluate import exchange
 from stages.inpainting import classical, inpainter, onnx_model
 from stages.runtime import machine
 from stages.runtime.errors import InputError, ParamsError
-from stages.runtime.parallel import AtHome, map_ordered
+from stages.runtime.parallel import LocalBudget, map_ordered
 
 if TYPE_CHECKING:
     from stages.inpainting.exported import ExportedModel
 
-AT_HOME_S = 2.0  # of work before other processes are started, which takes longer
+LOCAL_S = 2.0  # of work before other processes are started, which takes longer
 MODELS = (".onnx", ".pt2")
 BATCH_SIZE = 32  # pictures that a model answers at once; changes the time, not the answers
 
@@ -78,7 +78,7 @@ def choose_filler(key: str, filled_by: str, side_px: int) -> Filler:
             f"methods.{key}: filled_by should be a model (.onnx, .pt2), a folder of answers, or {key} a classical "
             f"method ({', '.join(classical.METHODS)}), but filled_by is {filled_by}"
         )
-    return partial(_by_method, key, AtHome(AT_HOME_S))
+    return partial(_by_method, key, LocalBudget(LOCAL_S))
 
 
 def lacking(key: str, filled_by: str) -> str:
@@ -97,9 +97,9 @@ def lacking(key: str, filled_by: str) -> str:
     return ""
 
 
-def _by_method(method: str, at_home: AtHome, questions: Questions) -> Filled:
+def _by_method(method: str, local: LocalBudget, questions: Questions) -> Filled:
     pairs = list(zip(questions.images, questions.holes, strict=True))
-    answers = list(map_ordered(partial(_timed_fill, method), pairs, method, "picture", at_home))
+    answers = list(map_ordered(partial(_timed_fill, method), pairs, method, "picture", local))
     return np.stack([filled for filled, _ in answers]), np.array([ms for _, ms in answers])
 
 

@@ -21,14 +21,14 @@ import pandas as pd
 from stages.comparing.scores import by_default, plain
 from stages.evaluate.evaluation import Measures
 from stages.evaluate.exchange import read_answer, read_question
-from stages.evaluate.filling import AT_HOME_S, MODELS
+from stages.evaluate.filling import LOCAL_S, MODELS
 from stages.evaluate.scores import Answer, score, to_floats
 from stages.inpainting import inpainter
 from stages.inpainting.cropping import Settings
 from stages.inpainting.cropping.detail import problem
 from stages.inpainting.inpainter import Inpainter
 from stages.runtime.errors import InputError
-from stages.runtime.parallel import AtHome, map_ordered
+from stages.runtime.parallel import LocalBudget, map_ordered
 
 FOLDER = Path("data/photographs")
 _BOTH = ((True, Settings()), (False, Settings(detail=False)))
@@ -112,8 +112,8 @@ def restore_by_default(model: str, folder: Path, names: Sequence[str]) -> Iterab
 
 
 def _by_method(method: str, folder: Path, names: Sequence[str]) -> Iterable[list[Restored]]:
-    at_home = AtHome(AT_HOME_S)
-    return map_ordered(partial(_restore_by_method, method, folder), names, method, "photograph", at_home)
+    local = LocalBudget(LOCAL_S)
+    return map_ordered(partial(_restore_by_method, method, folder), names, method, "photograph", local)
 
 
 def _restore_by_method(method: str, folder: Path, name: str) -> list[Restored]:

@@ -1,1 +1,1 @@
-"""Pixels on disk and in memory: images, holes, shards, splits, features."""
+"""Pixels on disk and in memory: decoding, photos, masks, shards, splits, classifier features."""

@@ -1,4 +1,4 @@
-"""How a stored picture is meant to look, by what its file says beside the pixels: what is up, and which red is red."""
+"""Orientation and colour profile: how the pixels of a file are meant to be shown."""
 
 from contextlib import suppress
 from functools import cache
@@ -17,37 +17,37 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_ROUNDING = 2  # of 255; what one sRGB profile makes of another
+_ROUNDING = 2  # levels of 255 by which two sRGB profiles may differ
 
 
 def orientation(picture: Image.Image) -> int:
-    """Return the EXIF orientation, 1 ... 8; 1, upright, where the file says nothing that can be understood.
+    """Return the EXIF orientation, 1 to 8; 1 (upright) if there is none or it is invalid.
 
-    From 5 on, the upright picture is as wide as the stored one is high.
+    From 5 on, width and height of the upright picture are swapped.
     """
-    said = None
-    with suppress(Exception):  # damaged EXIF data says nothing of the pixels, which are whole
-        said = picture.getexif().get(ExifTags.Base.Orientation)
-    return int(said) if said in _UPRIGHT else 1
+    value = None
+    with suppress(Exception):  # damaged EXIF data; the pixels are intact
+        value = picture.getexif().get(ExifTags.Base.Orientation)
+    return int(value) if value in _UPRIGHT else 1
 
 
 def turn(picture: Image.Image, by: int) -> Image.Image:
-    """Turn a picture upright that has the given orientation."""
+    """Turn a picture of the given orientation upright."""
     return picture.transpose(_UPRIGHT[by]) if by in _UPRIGHT else picture
 
 
 def to_srgb(picture: Image.Image, profile: bytes | None) -> tuple[Image.Image, bool]:
-    """Convert colours to sRGB by the profile, where there is one and it can be used.
+    """Convert a picture to sRGB by its ICC profile, if it has a valid one.
 
     Returns:
         the picture, RGB, and whether the profile changed it visibly.
     """
     plain = picture.convert("RGB")
     if profile:
-        with suppress(ImageCms.PyCMSError, OSError, ValueError):  # a broken or foreign one says nothing
+        with suppress(ImageCms.PyCMSError, OSError, ValueError):  # broken, or for another colour space
             source = ImageCms.ImageCmsProfile(BytesIO(profile))
-            told = plain if source.profile.xcolor_space.strip() == "RGB" else picture  # of a palette or YCbCr, too
-            converted = ImageCms.profileToProfile(told, source, _srgb(), outputMode="RGB")
+            given = plain if source.profile.xcolor_space.strip() == "RGB" else picture  # palettes and YCbCr, too
+            converted = ImageCms.profileToProfile(given, source, _srgb(), outputMode="RGB")
             if converted is not None:
                 most = np.asarray(ImageChops.difference(converted, plain)).max(initial=0)
                 return converted, bool(most > _ROUNDING)

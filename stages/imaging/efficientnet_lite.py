@@ -1,7 +1,7 @@
 """The first stages of EfficientNet-Lite0 and -Lite1 (Tan and Le 2019; Lite: ReLU6, no squeeze-and-excitation).
 
-A test holds them equal to timm's. timm itself is not used: importing it takes longer than scoring a method does. Batch
-norms are folded into the convolutions before them, which they only scale and shift here: a sixth of the time.
+A test compares them with timm's. timm itself is not used, since importing it takes longer than scoring a method. Batch
+norms are folded into the convolutions before them, which saves a sixth of the time.
 """
 
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ _EPSILON = 1e-3  # of TensorFlow's batch norm
 
 
 class SameConv(nn.Conv2d):
-    """A convolution padded as TensorFlow does: an odd rest goes to the right and the bottom."""
+    """A convolution padded like TensorFlow's: an odd remainder goes to the right and the bottom."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve (N, C, H, W) to (N, channels, ceil(H / stride), ceil(W / stride))."""
@@ -35,7 +35,7 @@ class SameConv(nn.Conv2d):
 
 
 class Block(nn.Module):
-    """An inverted residual: widen, convolve each channel alone, narrow; the input is added where the shapes agree."""
+    """An inverted residual: expand, depthwise convolution, project; the input is added if the shapes agree."""
 
     def __init__(self, channels_in: int, kernel: int, stride: int, expansion: int, channels: int) -> None:
         super().__init__()
@@ -46,7 +46,7 @@ class Block(nn.Module):
         self._adds = stride == 1 and channels_in == channels
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the block's map."""
+        """Return the block's feature map."""
         wide = F.relu6(self.widen(x)) if self.widen is not None else x
         narrow: Tensor = self.narrow(F.relu6(self.each(wide)))
         return narrow + x if self._adds else narrow
@@ -85,7 +85,7 @@ def layers(name: str, weights: Mapping[str, Tensor]) -> list[nn.Sequential]:
 
 
 def _fill(conv: SameConv, weights: Mapping[str, Tensor], conv_name: str, norm_name: str) -> None:
-    """Load a convolution and the batch norm after it as one convolution."""
+    """Load a convolution and the batch norm that follows it as one convolution."""
     gain, shift, mean, variance = (
         weights[f"{norm_name}.{name}"] for name in ("weight", "bias", "running_mean", "running_var")
     )

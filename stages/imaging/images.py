@@ -1,10 +1,10 @@
-"""The one place where pictures are decoded: a file in, upright sRGB out, or a refusal that says why.
+"""Decoding: a picture file becomes upright sRGB, or is refused with a reason.
 
     pixels = load_image("holiday/0001.jpg", max_megapixels=100)    # uint8 (H, W, 3)
 
-Outside the pipeline a picture is RGB uint8 (H, W, 3); inside float32 (N, 3, H, W) in [0, 1]. Pillow decodes, because it
-is the only common decoder that refuses a truncated file; what it would get wrong (rotation, colour profiles, 16 bits,
-transparency, damaged JPEG data) is put right here.
+On disk a picture is RGB uint8 (H, W, 3); in the pipeline it is float32 (N, 3, H, W) in [0, 1]. Pillow decodes, because
+it is the only common decoder that refuses truncated files; this module adds what Pillow leaves out (rotation, colour
+profiles, 16 bits, transparency, damaged JPEG data).
 """
 
 import os
@@ -22,15 +22,15 @@ import numpy.typing as npt
 from PIL import Image
 from PIL.ImageFile import ImageFile
 
+from stages.imaging import jpeg
 from stages.imaging.appearance import orientation, to_srgb, turn
 from stages.imaging.formats import NO_TONES, FormatError, identify
-from stages.imaging.jpeg import complaint
 from stages.runtime.errors import InputError
 from stages.runtime.files import atomic_write
 
-MOST_MEGAPIXELS = 178  # beyond, Pillow itself refuses
+MOST_MEGAPIXELS = 178  # Pillow refuses larger pictures
 
-_DRAFT_GAP = 2  # a JPEG decoded at 1/2, 1/4 or 1/8 keeps so many times the side that is needed, as in thumbnails
+_DRAFT_GAP = 2  # a JPEG decoded at 1/2, 1/4 or 1/8 keeps at least this many times the side that is needed
 _MODES = {"1": "one_bit", "L": "grey", "LA": "grey", "La": "grey", "P": "palette", "PA": "palette"}
 _UNCHANGED = ("RGB", "RGBA", "RGBX", "RGBa")
 
@@ -41,11 +41,11 @@ class BadImageError(InputError):
     """A picture that cannot be used.
 
     Attributes:
-        code: the reason, a word that does not change: `not_a_file`, `unreadable`, `changed`, `not_an_image`,
+        code: the reason as a stable word: `not_a_file`, `unreadable`, `changed`, `not_an_image`,
             `needs_extra`, `truncated`, `corrupt`, `too_many_pixels`, `float_image`, `bit_depth`, `mostly_transparent`,
             `size_mismatch`, `too_large_for_format`.
-        detail: the same in words.
-        name: of the file, where it has one.
+        detail: the reason in words.
+        name: of the file, "" if the picture is not from a file.
     """
 
     def __init__(self, code: str, detail: str, name: str = "") -> None:
@@ -58,15 +58,15 @@ class BadImageError(InputError):
 
 @dataclass(frozen=True)
 class Decoded:
-    """A picture and what the loader saw and did.
+    """A decoded picture and the conversions that were applied.
 
     Attributes:
-        pixels: uint8 (h, w, 3), sRGB, upright; smaller than the file's where that was allowed.
+        pixels: uint8 (h, w, 3), sRGB, upright; smaller than in the file if `short_side` allowed it.
         shape: (height, width) of the upright picture in the file.
-        kind: the format, one of `formats.FORMATS`, MPO, HEIF or RAW.
-        changes: what makes the pixels other than those in the file, in this order: `sixteen_bit`, `turned` (by EXIF),
-            `one_bit`, `grey`, `palette` or another colour space's name such as `cmyk`, `transparency` (laid on white),
-            `profile` (colours by the embedded ICC profile), `first_frame` (of several); empty for plain RGB.
+        kind: the format: one of `formats.FORMATS`, MPO, HEIF or RAW.
+        changes: the conversions, in this order: `sixteen_bit`, `turned` (by EXIF), `one_bit`, `grey`, `palette` or
+            another colour space such as `cmyk`, `transparency` (laid on white), `profile` (by the embedded ICC
+            profile), `first_frame` (of several); empty for plain RGB.
     """
 
     pixels: Pixels
@@ -76,13 +76,12 @@ class Decoded:
 
 
 def load_image(path: str | Path, max_megapixels: float) -> Pixels:
-    """Decode a picture file whole, turn it upright and convert it to sRGB.
+    """Decode a picture file, turn it upright and convert it to sRGB.
 
     Args:
-        path: a regular file (or a link to one) of any format of `stages.imaging.formats`, whatever its suffix; of
-            several frames, the first.
-        max_megapixels: above this the picture is refused from its header, before anything is decoded; at most
-            `MOST_MEGAPIXELS`.
+        path: a regular file, or a link to one, in any format of `stages.imaging.formats`; the suffix is ignored. Of
+            several frames the first is decoded.
+        max_megapixels: a larger picture is refused by its header, before it is decoded; at most `MOST_MEGAPIXELS`.
 
     Returns:
         uint8 (H, W, 3). Grey is repeated in all channels, 16-bit grey divided by 257, transparency laid on white.
@@ -98,7 +97,7 @@ def save_png(path: str | Path, pixels: Pixels) -> None:
     """Write a picture as PNG, atomically.
 
     Args:
-        path: where it is to stand.
+        path: of the file.
         pixels: uint8 (H, W, 3), RGB.
 
     Raises:
@@ -106,41 +105,41 @@ def save_png(path: str | Path, pixels: Pixels) -> None:
     """
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
         raise ValueError(f"`pixels` should be uint8 (H, W, 3), but is {pixels.dtype} {pixels.shape}")
-    Image.fromarray(pixels).save(encoded := BytesIO(), "PNG")  # into a file, Pillow would hide that the disk is full
+    Image.fromarray(pixels).save(encoded := BytesIO(), "PNG")  # to a file, Pillow would not report a full disk
     with atomic_write(path) as file:
         file.write(encoded.getbuffer())
 
 
 def printable_name(path: str | Path) -> str:
-    r"""Return a path as text that every file can hold: bytes that are not UTF-8 become `\xff` and the like."""
+    r"""Return a path as valid text: bytes that are not UTF-8 become `\xff` and the like."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 @contextmanager
 def open_picture(path: str | Path) -> Iterator[BufferedReader]:
-    """Open a regular file for reading; what fails inside the block becomes a `BadImageError` that names the file.
+    """Open a regular file for reading; any failure inside the block becomes a `BadImageError` that names the file.
 
-    That holds, too, for a file that is written to while the block reads it.
+    A file that is modified while the block reads it fails, too.
     """
     with refusing(printable_name(path)):
-        if not stat.S_ISREG(Path(path).stat().st_mode):  # to open a pipe would wait for ever
-            raise BadImageError("not_a_file", "a folder, pipe, socket or device, where a picture file was wanted")
+        if not stat.S_ISREG(Path(path).stat().st_mode):  # opening a pipe would block
+            raise BadImageError("not_a_file", "a folder, pipe, socket or device instead of a picture file")
         with Path(path).open("rb") as file:
             before = os.fstat(file.fileno())
             yield file
             after = os.fstat(file.fileno())
         if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
-            raise BadImageError("changed", "the file was written to while it was read")
+            raise BadImageError("changed", "the file was modified while it was read")
 
 
 def decode(file: BinaryIO, max_megapixels: float, short_side: int | None = None) -> Decoded:
-    """Decode a picture from an open file or `BytesIO`, and say what was done to it.
+    """Decode a picture from an open file or `BytesIO`, and list the conversions.
 
     Args:
         file: at the picture's first byte.
         max_megapixels: as for `load_image`.
-        short_side: pixels of the short side that are enough. A JPEG is then decoded at 1/2, 1/4 or 1/8 where that
-            leaves twice as many: in a fraction of the time and memory, and read to its end all the same.
+        short_side: pixels that are needed along the short side. If a JPEG has twice as many at 1/2, 1/4 or 1/8 of its
+            size, it is decoded at that size, in a fraction of the time and memory; the file is still read to its end.
 
     Raises:
         BadImageError: the file cannot be read or used.
@@ -157,15 +156,15 @@ def decode(file: BinaryIO, max_megapixels: float, short_side: int | None = None)
 
 @dataclass(frozen=True)
 class Opened:
-    """A picture as Pillow decodes it, and what Pillow does not say of it.
+    """A picture decoded by Pillow, and what Pillow does not report.
 
     Attributes:
         picture: decoded, in the file's own mode.
-        orientation: by which `turn` makes it upright; 1 for TIFF, which Pillow turns.
+        orientation: for `turn`; 1 for TIFF, which Pillow turns upright itself.
         shape: (height, width) of the upright picture in the file.
-        is_turned: whether it is stored otherwise than upright.
-        is_deep: whether a channel has 16 bits, of which Pillow keeps 8 in colour.
-        damage: what is wrong with a JPEG's data, "" where nothing is known to be.
+        is_turned: whether the file stores it in another orientation.
+        is_deep: whether a channel has 16 bits, of which Pillow keeps 8 in colour pictures.
+        damage: what is wrong with a JPEG's data, "" if no damage is known.
     """
 
     picture: Image.Image
@@ -176,45 +175,45 @@ class Opened:
     damage: str
 
     def is_animated(self) -> bool:
-        """Tell whether other frames follow; asked last, since Pillow may leave the first one for that."""
-        with suppress(Exception):  # what follows may be damaged; the first frame is all that is wanted
+        """Return whether other frames follow; call it last, since Pillow may seek away from the first one."""
+        with suppress(Exception):  # the next frame may be damaged; only the first one matters
             return bool(getattr(self.picture, "is_animated", False))
         return False
 
 
 @contextmanager
 def opened(file: BinaryIO, max_megapixels: float, short_side: int | None = None) -> Iterator[Opened]:
-    """Open a picture of any format and decode it; the arguments and errors are those of `decode`."""
+    """Open and decode a picture of any format; arguments and errors as for `decode`."""
     with refusing(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what Pillow warns of is refused, or harmless, such as odd metadata
+        warnings.simplefilter("ignore")  # what Pillow warns about is refused here, or harmless
         with identify(file, max_megapixels) as picture:
             check_size(picture, max_megapixels)
             size, damage = picture.size, ""
-            said = orientation(picture) if picture.format == "TIFF" else 1  # Pillow turns TIFF itself
+            stored = orientation(picture) if picture.format == "TIFF" else 1  # Pillow turns TIFF itself
             is_deep = ";16" in f"{picture.mode} {getattr(picture, 'tile', '')}"
             if short_side and isinstance(picture, ImageFile):
                 picture.draft(picture.mode, (short_side * _DRAFT_GAP,) * 2)
-            picture.load()  # before all that swallows errors: a second attempt can succeed with half a picture
+            picture.load()  # first: a later attempt could succeed with half a picture
             if picture.format in ("JPEG", "MPO"):
-                damage = complaint(file, size[0] * size[1])
+                damage = jpeg.damage(file, size[0] * size[1])
             still = orientation(picture)
             shape = size if still >= 5 else size[::-1]
-            yield Opened(picture, still, shape, max(said, still) > 1, is_deep, damage)
+            yield Opened(picture, still, shape, max(stored, still) > 1, is_deep, damage)
 
 
 def decode_image(file: BinaryIO, max_megapixels: float) -> Pixels:
-    """Decode a picture from an open file or `BytesIO`; the rest as `load_image`."""
+    """Decode a picture from an open file or `BytesIO`; otherwise like `load_image`."""
     return decode(file, max_megapixels).pixels
 
 
 @contextmanager
 def refusing(name: str = "") -> Iterator[None]:
-    """Turn whatever a damaged picture makes Pillow raise into a `BadImageError`, which names the file, if given."""
+    """Turn any exception of the block into a `BadImageError` that names the file, if a name is given."""
     try:
         yield
     except BadImageError as bad:
         raise BadImageError(bad.code, bad.detail, name or bad.name) from bad.__cause__
-    except Exception as error:  # damaged files make Pillow raise almost anything
+    except Exception as error:  # Pillow may raise almost anything for a damaged file
         raise BadImageError(*_reason(error), name) from error
 
 
@@ -232,7 +231,7 @@ def _reason(error: Exception) -> tuple[str, str]:
 
 
 def check_size(picture: Image.Image, max_megapixels: float) -> None:
-    """Refuse a picture by its header.
+    """Refuse a picture that is too large, by its header.
 
     Raises:
         BadImageError: it has more than `max_megapixels`.

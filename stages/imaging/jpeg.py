@@ -1,7 +1,7 @@
-"""What Pillow does not say of a JPEG: that its data are damaged, where libjpeg goes on with a guess and a warning.
+"""Damage in JPEG data, which Pillow does not report: libjpeg guesses and goes on with a warning.
 
-Of 133 JPEGs with 20 flipped bits Pillow refuses 16, and libjpeg warns of 113 more; of 900 sound photographs of none.
-Where every code is still a valid one, nothing can be known.
+Of 133 JPEGs with 20 flipped bits Pillow refuses 16, and libjpeg warns about 113 more; it warns about none of 900 intact
+photographs. Damage that leaves every code valid cannot be detected.
 """
 
 import re
@@ -9,17 +9,17 @@ from typing import BinaryIO
 
 import simplejpeg
 
-_PADDING = re.compile(r"Corrupt JPEG data: [1-8] extraneous bytes")  # that some programs leave between two parts
-_BYTES_A_PIXEL = 8  # which no JPEG needs
+_PADDING = re.compile(r"Corrupt JPEG data: [1-8] extraneous bytes")  # which some programs leave between two parts
+_BYTES_A_PIXEL = 8  # more than any JPEG needs
 _MOST_METADATA = 2**24  # bytes
 
 
-def complaint(file: BinaryIO, num_pixels: int) -> str:
-    """Return what libjpeg says of damaged data, "" where it says nothing.
+def damage(file: BinaryIO, num_pixels: int) -> str:
+    """Return libjpeg's warning about damaged data, "" if there is none.
 
     Args:
-        file: a JPEG that Pillow decodes, at any place; the same place afterwards.
-        num_pixels: as many as its header says.
+        file: a JPEG that Pillow can decode; its position is kept.
+        num_pixels: according to its header.
     """
     place = file.tell()
     file.seek(0)
@@ -28,6 +28,6 @@ def complaint(file: BinaryIO, num_pixels: int) -> str:
     try:
         simplejpeg.decode_jpeg(content, colorspace="GRAY", min_height=1, min_width=1, min_factor=8, strict=True)
     except ValueError as error:
-        said = str(error)
-        return said if said.startswith("Corrupt JPEG data") and not _PADDING.match(said) else ""
+        warning = str(error)
+        return warning if warning.startswith("Corrupt JPEG data") and not _PADDING.match(warning) else ""
     return ""

@@ -1,11 +1,11 @@
-"""What a photo's file says beside its pixels: colour profile and density, which stay, and what is private.
+"""Metadata of a photo: colour profile and density, which are kept, and private data, which are not by default.
 
-    said = read(picture)                       # an opened Pillow picture
-    options = said.save_options("JPEG", private=True)
+    metadata = read(picture)                   # an opened Pillow image
+    options = metadata.save_options("JPEG", private=True)
 
-Camera, time, place, XMP, IPTC and comments are written only on request. EXIF is copied by a list of tags that describe
-the photograph: a TIFF keeps in the same place how its pixels are stored, which is true of no other file, and a
-thumbnail would show what was filled.
+Camera, time, place, XMP, IPTC and comments are written only on request. Only EXIF tags that describe the photograph are
+copied: a TIFF also stores its pixel layout there, which would be wrong in another file, and a thumbnail would show what
+was filled.
 """
 
 import math
@@ -34,15 +34,15 @@ _LAYOUT = (_Tag.ExifImageWidth, _Tag.ExifImageHeight, _Tag.ExifInteroperabilityO
 
 @dataclass(frozen=True)
 class Metadata:
-    """What a file says beside the pixels of its picture.
+    """Metadata of a picture file.
 
     Attributes:
         profile: the ICC profile, or None.
         dpi: pixels per inch across and down, or None.
         exif: descriptive tags, camera and place, as bytes; never an orientation or a thumbnail.
         xmp: Adobe's XML.
-        iptc: IPTC-IIM as news agencies use it.
-        text: comments by their keyword, such as "Comment".
+        iptc: IPTC-IIM, as news agencies use it.
+        text: comments by keyword, such as "Comment".
     """
 
     profile: bytes | None = None
@@ -53,11 +53,11 @@ class Metadata:
     text: Mapping[str, str] = field(default_factory=dict)
 
     def save_options(self, kind: str, private: bool) -> dict[str, Any]:
-        """Return options for Pillow's `save` in a format.
+        """Return the options of Pillow's `save` for a format.
 
         Args:
             kind: Pillow's name of the format.
-            private: whether camera, place and comments are written, too.
+            private: whether to write camera, place and comments, too.
         """
         if kind == "BMP":
             return {"dpi": self.dpi} if self.dpi else {}
@@ -67,7 +67,7 @@ class Metadata:
         return options | getattr(self, f"_{kind.lower()}", self._others)() if private else options
 
     def lost(self, kind: str) -> list[str]:
-        """Name what was asked to be kept and does not fit into a format."""
+        """Name the metadata that a format cannot hold."""
         parts = {"EXIF": self.exif, "XMP": self.xmp, "IPTC": self.iptc, "comments": self.text}
         holds = {"JPEG": ("EXIF", "XMP", "IPTC", "comments"), "TIFF": ("EXIF", "XMP", "IPTC")}
         held = {"PNG": ("EXIF", "XMP", "comments"), "BMP": ()} | holds
@@ -104,14 +104,14 @@ class Metadata:
         if self.exif:
             tags.load(self.exif)
         tags.update({tag: part for tag, part in ((_XMP_TAG, self.xmp), (_IPTC_TAG, self.iptc)) if part})
-        return {"tiffinfo": tags, "compression": "raw"}  # libtiff, which compresses, does not write nested tags
+        return {"tiffinfo": tags, "compression": "raw"}  # libtiff, needed for compression, cannot write nested tags
 
 
 def read(picture: Image.Image) -> Metadata:
-    """Read what a picture's file says beside its pixels; what is damaged there is left out.
+    """Read the metadata of a picture; damaged parts are left out.
 
     Args:
-        picture: as Pillow opened it.
+        picture: as opened by Pillow.
     """
     info = picture.info
     texts = {
@@ -119,7 +119,7 @@ def read(picture: Image.Image) -> Metadata:
         "Comment": info.get("comment", getattr(picture, "text", {}).get("Comment")),
     }
     exif, xmp, iptc = b"", b"", b""
-    with suppress(Exception):  # damaged data says nothing of the pixels, which are whole
+    with suppress(Exception):  # damaged metadata; the pixels are intact
         exif = _described(picture.getexif())
     with suppress(Exception):
         xmp = _TURNED.sub(rb"\g<1>1", _bytes(info.get("xmp")))
@@ -132,13 +132,13 @@ def read(picture: Image.Image) -> Metadata:
     return Metadata(info.get("icc_profile") or None, _density(info.get("dpi")), exif, xmp, iptc, comments)
 
 
-def _bytes(said: Any) -> bytes:
-    return bytes(said) if isinstance(said, (bytes, tuple)) else b""
+def _bytes(value: Any) -> bytes:
+    return bytes(value) if isinstance(value, (bytes, tuple)) else b""
 
 
-def _density(said: Any) -> tuple[float, float] | None:
+def _density(dpi: Any) -> tuple[float, float] | None:
     with suppress(Exception):  # as above
-        across, down = (float(each) for each in said)
+        across, down = (float(each) for each in dpi)
         if math.isfinite(across + down) and min(across, down) > 0:
             return across, down
     return None

@@ -1,16 +1,16 @@
-"""Which pictures look nearly the same: perceptual hashes, and all that are close among millions of them.
+"""Near duplicates: perceptual hashes, and the search for close ones among millions.
 
-    looks = np.stack([look_of(pixels, turned=False) for pixels in pictures])     # uint64 (n, 1, 2)
-    groups, pairs = near_duplicates(looks, bits=6)
+    hashes = np.stack([perceptual_hash(pixels, turned=False) for pixels in pictures])     # uint64 (n, 1, 2)
+    groups, pairs = near_duplicates(hashes, bits=6)
 
-Two pictures are near duplicates when one of two hashes differs in at most `bits` of its 64 bits. Of 900 photographs
-each hash alone missed 1 to 2 % of copies that were a fifth brighter and 7 to 9 % of those that had lost a fiftieth at
-every edge; either of them missed none and 1 %, and joined no two of the 900 wrongly, nor did 10 bits with both.
+Two pictures are near duplicates if one of two hashes differs in at most `bits` of its 64 bits. With 6 bits and 900
+photographs, each hash alone missed 1 to 2 % of copies that were 20 % brighter and 7 to 9 % of copies cropped by 2 % at
+every edge; together they missed 0 and 1 %, and joined no two different photographs (nor did 10 bits).
 
-The search is exact and compares few pairs: cut 64 bits into b bands, then hashes that differ in d bits agree in b - d
-bands at least, so sorting by every choice of b - d bands brings each such pair together once (the pigeonhole principle;
-Manku et al., "Detecting near-duplicates for web crawling", 2007). More bands make more sortings of fewer collisions;
-the number is chosen by how many hashes there are.
+The search is exact and compares few pairs. If 64 bits are cut into b bands, hashes that differ in d bits agree in at
+least b - d bands, so sorting by every choice of b - d bands brings each such pair together (Manku et al., "Detecting
+near-duplicates for web crawling", 2007). More bands mean more sorting and fewer chance collisions; the number of bands
+is chosen by the number of hashes.
 """
 
 from collections.abc import Iterator, Sequence
@@ -26,24 +26,24 @@ from scipy.sparse.csgraph import connected_components
 
 BITS = 64
 
-_HASHED_SIDE = 128  # pixels; a picture is first brought to this size, for hashes see nothing finer
-_MOST_BANDS_MORE = 5  # than differing bits
-_SORTING = 20  # what it costs to sort one hash, in units of a comparison
-_MOST_PENDING = 2**20  # pairs, before they are joined into groups
+_HASHED_SIDE = 128  # pixels; a picture is first scaled to this size, since the hashes ignore finer detail
+_MOST_EXTRA_BANDS = 5  # beyond the number of differing bits
+_SORTING = 20  # cost of sorting one hash, in comparisons
+_MOST_PENDING = 2**20  # pairs before they are joined into groups
 
-Looks = npt.NDArray[np.uint64]
+Hashes = npt.NDArray[np.uint64]
 Ints = npt.NDArray[np.intp]
 
 
-def look_of(pixels: npt.NDArray[np.uint8], turned: bool) -> Looks:
-    """Hash a picture by what stays nearly the same when it is resized, compressed or made a little brighter.
+def perceptual_hash(pixels: npt.NDArray[np.uint8], turned: bool) -> Hashes:
+    """Hash a picture so that resizing, compression or a little more brightness hardly change the hash.
 
     Args:
         pixels: uint8 (H, W, 3).
         turned: whether to hash its flips and rotations as well.
 
     Returns:
-        uint64 (1, 2), or (8, 2) with the flips and rotations: pHash (the lowest 8 x 8 frequencies, each above or below
+        uint64 (1, 2), or (8, 2) with flips and rotations: pHash (the lowest 8 x 8 frequencies, each above or below
         their median; Zauner, "Implementation and benchmarking of perceptual image hash functions", 2010) and dHash
         (whether brightness rises from each of 9 x 8 fields to the next).
     """
@@ -53,17 +53,17 @@ def look_of(pixels: npt.NDArray[np.uint8], turned: bool) -> Looks:
     return np.array([[_as_number(phash(way).hash), _as_number(dhash(way).hash)] for way in ways], np.uint64)
 
 
-def as_text(look: Sequence[int]) -> str:
+def as_text(hashes: Sequence[int]) -> str:
     """Write the two hashes of an upright picture as 32 hexadecimal digits.
 
     Args:
-        look: of `look_of`, flat; flips and rotations are left out.
+        hashes: of `perceptual_hash`, flat; flips and rotations are left out.
     """
-    return "".join(f"{kind:016x}" for kind in look[:2])
+    return "".join(f"{kind:016x}" for kind in hashes[:2])
 
 
-def from_text(texts: Sequence[str]) -> Looks:
-    """Read what `as_text` wrote: uint64 (n, 1, 2)."""
+def from_text(texts: Sequence[str]) -> Hashes:
+    """Parse the output of `as_text`: uint64 (n, 1, 2)."""
     digits = [int(text[start : start + 16], 16) for text in texts for start in (0, 16)]
     return np.array(digits, np.uint64).reshape(-1, 1, 2)
 
@@ -72,22 +72,22 @@ def _as_number(bits: npt.NDArray[np.bool_]) -> int:
     return int.from_bytes(np.packbits(bits).tobytes())
 
 
-def near_duplicates(looks: Looks, bits: int) -> tuple[Ints, Ints]:
-    """Join the pictures that are near duplicates, directly or through others.
+def near_duplicates(hashes: Hashes, bits: int) -> tuple[Ints, Ints]:
+    """Group pictures that are near duplicates, directly or through others.
 
     Args:
-        looks: uint64 (n, ways, kinds), as `look_of` makes for each picture; kinds are compared among themselves.
+        hashes: uint64 (n, ways, kinds), one `perceptual_hash` a picture; kinds are compared among themselves.
         bits: largest Hamming distance of near duplicates, in 0 ... 64.
 
     Returns:
-        (n,), for each picture the position of the first of its group; and (m, 2), ascending, near duplicates that make
-        up the groups: of the pairs of a large group not all, but enough to join it.
+        (n,), for each picture the position of the first one in its group; and (m, 2), ascending, pairs of near
+        duplicates: not all pairs of a large group, but enough to connect it.
     """
-    count, ways, kinds = looks.shape
+    count, ways, kinds = hashes.shape
     owners = np.repeat(np.arange(count), ways)
     groups, kept = np.arange(count), [np.empty((0, 2), np.intp)]
     for kind in range(kinds):
-        for positions in _close(looks[:, :, kind].ravel(), bits):
+        for positions in _close(hashes[:, :, kind].ravel(), bits):
             pairs = np.sort(owners[positions], axis=1)
             pairs = pairs[groups[pairs[:, 0]] != groups[pairs[:, 1]]]
             if len(pairs):
@@ -104,7 +104,7 @@ def _components(pairs: Ints, count: int) -> Ints:
 
 
 def _close(hashes: npt.NDArray[np.uint64], bits: int) -> Iterator[Ints]:
-    """Yield positions (m, 2) of close hashes in pieces, some more than once."""
+    """Yield positions (m, 2) of close hashes, some of them repeatedly."""
     unique, first, which = np.unique(hashes, return_index=True, return_inverse=True)
     yield np.column_stack([first[which], np.arange(len(hashes))])
     for mask in _masks(bits, len(unique)):
@@ -113,7 +113,7 @@ def _close(hashes: npt.NDArray[np.uint64], bits: int) -> Iterator[Ints]:
 
 
 def _masks(bits: int, count: int) -> list[np.uint64]:
-    """Choose into how many bands to cut, and return the bits of every choice of bands that close hashes agree in."""
+    """Choose the number of bands, and return a bit mask for every choice of bands in which close hashes agree."""
     if bits == 0:
         return []
     if bits >= BITS:
@@ -123,7 +123,7 @@ def _masks(bits: int, count: int) -> list[np.uint64]:
         pairs = count**2 / 2 ** (1 + BITS * more / (bits + more))  # that agree by chance
         return float(comb(bits + more, more) * (_SORTING * count + pairs))
 
-    more = min(range(1, min(_MOST_BANDS_MORE, BITS - bits) + 1), key=cost)
+    more = min(range(1, min(_MOST_EXTRA_BANDS, BITS - bits) + 1), key=cost)
     edges = np.linspace(0, BITS, bits + more + 1).round().astype(int).tolist()
     bands = [(1 << end) - (1 << start) for start, end in pairwise(edges)]
     return [np.uint64(sum(chosen)) for chosen in combinations(bands, more)]
@@ -137,7 +137,7 @@ def _agreeing(hashes: npt.NDArray[np.uint64], mask: np.uint64, bits: int) -> Ite
     starts = np.arange(len(keys) - 1)
     for shift in range(1, len(keys)):
         starts = starts[starts + shift < len(keys)]
-        starts = starts[keys[starts] == keys[starts + shift]]  # runs of equal keys grow shorter from shift to shift
+        starts = starts[keys[starts] == keys[starts + shift]]  # runs of equal keys get shorter with every shift
         if not len(starts):
             break
         one, other = order[starts], order[starts + shift]

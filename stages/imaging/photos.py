@@ -1,10 +1,10 @@
-"""A person's photo, kept as it is but for its holes: upright, in its own colours, depth and quality.
+"""A user's photo: read and written without changing anything outside its holes.
 
     photo = open_photo(path, max_megapixels=100)      # or read_photo(bytes, ...)
-    photo.pixels                                      # uint8 (H, W, 3), the numbers of the file, not converted to sRGB
+    photo.pixels                                      # uint8 (H, W, 3), as in the file, not converted to sRGB
     content = encode(photo, "PNG")
 
-`images` makes what networks train on, all alike in sRGB; here no pixel that is not missing may change.
+`images` decodes to sRGB for training; here known pixels keep their values, colour space, bit depth and quality.
 """
 
 from collections.abc import Mapping
@@ -37,7 +37,7 @@ MEDIA_TYPES = {
     "TIFF": "image/tiff",
     "AVIF": "image/avif",
 }
-CAMERA = ("HEIF", "JXL", "RAW")  # formats that are written back as JPEG
+CAMERA = ("HEIF", "JXL", "RAW")  # written as JPEG
 WRITTEN = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "AVIF")
 _OPTIONS: dict[str, dict[str, Any]] = {
     "JPEG": {"quality": 95, "subsampling": 0},
@@ -47,27 +47,27 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "AVIF": {"quality": 90},
 }
 _LOSSY_WEBP = {"quality": 90, "exact": True}
-_HEAD_BYTES = 2**20  # in which a WebP says how it is stored
+_HEAD_BYTES = 2**20  # that contain a WebP's chunk headers
 _WITHOUT_TRANSPARENCY = ("JPEG", "BMP")
 _MOST_SIDE = {"JPEG": 65_500, "WEBP": 16_383}
-_DEEP = ("PNG", "TIFF")  # formats that hold 16 bits
+_DEEP = ("PNG", "TIFF")  # that can hold 16 bits per channel
 
 Pixels = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
 class Photo:
-    """A decoded photo and what its file said beside the pixels.
+    """A decoded photo.
 
     Attributes:
         pixels: uint8 (H, W, 3), upright, in the colour space of its profile.
         alpha: uint8 (H, W), 255 = opaque, or None.
         format: Pillow's name of the file's format.
-        metadata: what the file says beside the pixels.
+        metadata: of the file.
         grey: whether the file has one channel.
-        deep: uint16 (H, W), the pixels of a grey picture of 16 bits, or None.
-        encoding: options of Pillow's `save` by which the format keeps the file's own quality.
-        notes: what was changed in decoding, for a person.
+        deep: uint16 (H, W), the pixels of a 16-bit grey picture, or None.
+        encoding: options of Pillow's `save` that keep the quality of the file.
+        notes: what decoding changed, for the user.
     """
 
     pixels: Pixels
@@ -81,7 +81,7 @@ class Photo:
 
 
 def open_photo(path: str | Path, max_megapixels: float) -> Photo:
-    """Decode a photo file whole.
+    """Decode a photo file.
 
     Raises:
         BadImageError: the file cannot be read or used.
@@ -91,7 +91,7 @@ def open_photo(path: str | Path, max_megapixels: float) -> Photo:
 
 
 def read_photo(content: bytes, max_megapixels: float) -> Photo:
-    """Decode a photo from memory; the rest as `open_photo`."""
+    """Decode a photo from memory; otherwise like `open_photo`."""
     with refusing():
         return _decode(BytesIO(content), max_megapixels)
 
@@ -99,31 +99,31 @@ def read_photo(content: bytes, max_megapixels: float) -> Photo:
 def _decode(file: BinaryIO, max_megapixels: float) -> Photo:
     with opened(file, max_megapixels) as found:
         picture, kind = found.picture, str(found.picture.format)
-        notes = [f"the file is damaged, and so may be part of the picture: {found.damage}"] if found.damage else []
-        said = metadata.read(picture)
+        notes = [f"the file is damaged, and part of the picture may be, too: {found.damage}"] if found.damage else []
+        stored = metadata.read(picture)
         if picture.mode not in ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "YCbCr", "I;16", "I;16B"):  # CMYK, Lab
             file.seek(0)
-            notes.append(f"{picture.mode} pixels converted to sRGB of 8 bits")
+            notes.append(f"{picture.mode} pixels converted to 8-bit sRGB")
             pixels = decode_image(file, max_megapixels)
-            return Photo(pixels, None, kind, replace(said, profile=None), notes=tuple(notes))
+            return Photo(pixels, None, kind, replace(stored, profile=None), notes=tuple(notes))
         encoding, upright = _own_encoding(found, file), turn(picture, found.orientation)
         grey, is_deep_grey = picture.mode in ("1", "L", "LA", "I;16", "I;16B"), picture.mode in ("I;16", "I;16B")
         deep = np.asarray(upright).astype(np.uint16) if is_deep_grey else None
         if found.is_deep and deep is None:
-            notes.append("16 bits a channel become 8, in known pixels, too")
+            notes.append("16 bits per channel become 8, also in known pixels")
         if deep is not None:
             upright = Image.fromarray(((deep.astype(np.uint32) + 128) // 257).astype(np.uint8))
         transparent = upright.has_transparency_data
         array = np.asarray(upright.convert("RGBA" if transparent else "RGB"))
-        if kind != "MPO" and found.is_animated():  # whose other frames are previews
-            notes.append("the first of several frames")
+        if kind != "MPO" and found.is_animated():  # in MPO they are previews
+            notes.append("only the first of several frames is used")
     alpha = np.ascontiguousarray(array[..., 3]) if transparent else None
     pixels = np.ascontiguousarray(array[..., :3])
-    return Photo(pixels, alpha, "JPEG" if kind == "MPO" else kind, said, grey, deep, encoding, tuple(notes))
+    return Photo(pixels, alpha, "JPEG" if kind == "MPO" else kind, stored, grey, deep, encoding, tuple(notes))
 
 
 def _own_encoding(found: Opened, file: BinaryIO) -> dict[str, Any]:
-    """Return how a lossy file was stored: a second loss by other tables costs more, in quality and in bytes."""
+    """Return the encoding of a lossy file: to re-encode with other tables costs more quality and bytes."""
     picture = found.picture
     if picture.format in ("JPEG", "MPO"):
         tables = {"qtables": picture.quantization, "subsampling": max(0, get_sampling(picture))}  # type: ignore[attr-defined]
@@ -136,17 +136,17 @@ def _own_encoding(found: Opened, file: BinaryIO) -> dict[str, Any]:
 
 
 def kind_of(path: Path) -> str:
-    """Return the format that a file's name promises, Pillow's name; "" where it promises none that is read."""
+    """Return Pillow's name of the format that a file's suffix stands for, "" for an unknown suffix."""
     return SUFFIXES.get(path.suffix.lower(), "")
 
 
 def target(photo: Photo, wanted: Format, suffix: str = "") -> str:
-    """Return the format in which a photo is written: Pillow's name.
+    """Return Pillow's name of the format in which to write a photo.
 
     Args:
-        photo: the one that was read.
-        wanted: "keep" for that of `suffix`, where it has one, else the photo's own.
-        suffix: of the file to be written, ".png" and the like.
+        photo: the photo that was read.
+        wanted: "keep" for the format of `suffix` or, without one, that of the photo.
+        suffix: of the file to write, such as ".png".
     """
     if wanted != "keep":
         return {"png": "PNG", "jpg": "JPEG"}[wanted]
@@ -155,20 +155,20 @@ def target(photo: Photo, wanted: Format, suffix: str = "") -> str:
 
 
 def encode(photo: Photo, kind: str, quality: int | None = None, keep_exif: bool = False) -> bytes:
-    """Write a photo in a format: with profile, density and transparency, in one channel or 16 bits where it has them.
+    """Encode a photo with its profile, density, transparency, single channel and 16 bits, as far as the format allows.
 
     Args:
         photo: upright.
-        kind: Pillow's name of the format; see `target`, and `lost` for what it cannot hold.
-        quality: of JPEG, 1 to 100. None: the file's own tables, where it was a JPEG, else 95.
-        keep_exif: all but the orientation, which is always upright: camera, time, often the place, and comments.
+        kind: Pillow's name of the format, from `target`; `lost` lists what it cannot hold.
+        quality: of JPEG, 1 to 100. None: that of the original JPEG, or 95.
+        keep_exif: whether to keep camera, time, place and comments. The orientation is always upright.
 
     Raises:
-        BadImageError: the photo has more pixels a side than the format can hold.
+        BadImageError: the photo is too large for the format.
     """
     side, most = max(photo.pixels.shape[:2]), _MOST_SIDE.get(kind, 2**31)
     if side > most:
-        detail = f"{kind} holds at most {most} pixels a side, and the photo has {side}; write it as PNG or TIFF"
+        detail = f"{kind} allows at most {most} pixels per side, but the photo has {side}; use PNG or TIFF"
         raise BadImageError("too_large_for_format", detail)
     options = dict((kind == photo.format and photo.encoding) or _OPTIONS.get(kind, {}))
     if kind == "JPEG" and quality is not None:
@@ -184,7 +184,7 @@ def encode(photo: Photo, kind: str, quality: int | None = None, keep_exif: bool 
 
 
 def as_pillow(photo: Photo) -> Image.Image:
-    """Return a photo as a Pillow picture of its mode: L, LA, RGB, RGBA or I;16."""
+    """Return a photo as a Pillow image of mode L, LA, RGB, RGBA or I;16."""
     picture = Image.fromarray(photo.pixels if photo.deep is None else photo.deep)
     if photo.grey and picture.mode == "RGB":
         picture = picture.convert("L")
@@ -196,10 +196,10 @@ def as_pillow(photo: Photo) -> Image.Image:
 
 
 def lost(photo: Photo, kind: str, keep_exif: bool = False) -> list[str]:
-    """Say what a format cannot hold of a photo; the arguments are those of `encode`."""
-    said = [f"{kind} holds no {name}: not kept" for name in photo.metadata.lost(kind)] if keep_exif else []
+    """List what a format cannot hold of a photo; arguments as for `encode`."""
+    said = [f"{kind} cannot hold {name}, which is dropped" for name in photo.metadata.lost(kind)] if keep_exif else []
     if photo.deep is not None and kind not in _DEEP:
-        said.append(f"{kind} holds 8 bits a channel: 16 become 8")
+        said.append(f"{kind} holds 8 bits per channel, so 16 become 8")
     if photo.alpha is not None and kind in _WITHOUT_TRANSPARENCY and photo.alpha.min() < 255:
-        said.append(f"{kind} holds no transparency: it is lost")
+        said.append(f"{kind} cannot hold transparency, which is dropped")
     return said

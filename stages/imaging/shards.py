@@ -1,10 +1,10 @@
-"""Tiles on disk: `.npy` files of uint8 (N, H, W, 3), read by memory map.
+"""Tiles on disk: `.npy` files of uint8 (N, H, W, 3), memory-mapped.
 
-    write_tiles(folder, tiles)             # 00000.npy, 00001.npy, ... and shards.json, the closing record
+    write_tiles(folder, tiles)             # 00000.npy, 00001.npy, ... and shards.json, the index
     tiles = Tiles(["data/prepared/train", "data/augmented/train"])
     tiles.gather(np.array([5, 0, 9]))      # uint8 (3, H, W, 3)
 
-A few files of many tiles, not a file a tile: DVC pays for every file (tenfold in a checkout of ten thousand).
+A shard holds many tiles, since DVC is slow with many files: a checkout of ten thousand takes ten times as long.
 """
 
 import hashlib
@@ -21,22 +21,22 @@ from stages.runtime.errors import InputError
 from stages.runtime.files import inside, sha256, write_array, write_json
 
 SHARD_BYTES = 32 * 2**20
-MOST_OPEN = 256  # shards at once, as each holds a file open, of which systems allow a process 1,024
-_RECORD = "shards.json"
+MOST_OPEN = 256  # shards at once; each is an open file, of which a process may have 1,024
+_INDEX = "shards.json"
 
 Pixels = npt.NDArray[np.uint8]
 
 
 def write_tiles(folder: str | Path, tiles: Iterable[Pixels], shard_bytes: int = SHARD_BYTES) -> int:
-    """Write tiles in the order given, as many to a shard as fit, then the record that closes the folder.
+    """Write tiles in order, as many per shard as fit, then the index.
 
     Args:
-        folder: where the shards go.
+        folder: for the shards.
         tiles: uint8 (H, W, 3) each, all of one size.
-        shard_bytes: size that no shard exceeds (but by its first tile).
+        shard_bytes: size limit of a shard, which holds at least one tile.
 
     Returns:
-        how many tiles were written.
+        the number of tiles.
     """
     folder = Path(folder)
     shards: list[dict[str, Any]] = []
@@ -48,17 +48,17 @@ def write_tiles(folder: str | Path, tiles: Iterable[Pixels], shard_bytes: int = 
 
 
 def close_folder(folder: str | Path, shards: Sequence[Mapping[str, Any]]) -> int:
-    """Write the record that closes a folder of shards.
+    """Write the index of a folder of shards, last, so that a folder without one is known to be incomplete.
 
     Args:
-        folder: where the shards are.
-        shards: of each, in the order in which its tiles count, `file` (its name), `tiles` (how many) and `sha256`.
+        folder: of the shards.
+        shards: the shards in order; `file` (name), `tiles` (how many) and `sha256` of each.
 
     Returns:
-        how many tiles there are in all.
+        the number of tiles.
     """
     total: int = sum(shard["tiles"] for shard in shards)
-    write_json(Path(folder) / _RECORD, {"tiles": total, "shards": list(shards)})
+    write_json(Path(folder) / _INDEX, {"tiles": total, "shards": list(shards)})
     return total
 
 
@@ -77,23 +77,23 @@ class Tiles:
     """The tiles of one or more folders as one sequence.
 
     Args:
-        folders: folders that `write_tiles` closed, in the order in which their tiles count.
+        folders: folders with an index, in order.
 
     Raises:
-        InputError: a folder, its record or a shard is missing, a shard has another number of tiles than recorded, the
-            folders hold tiles of different sizes, or there are no tiles at all.
+        InputError: a folder, its index or a shard is missing, a shard does not match the index, the tiles differ in
+            size, or there are none.
     """
 
     def __init__(self, folders: Sequence[str | Path]) -> None:
-        self._files = [(Path(folder), entry) for folder in folders for entry in _read_record(Path(folder))["shards"]]
+        self._files = [(Path(folder), entry) for folder in folders for entry in _read_index(Path(folder))["shards"]]
         if not self._files:
-            raise InputError(f"no tiles in {', '.join(map(str, folders))}; the stage that makes them found no photos")
-        self._open: dict[int, Pixels] = {}  # by number, the one longest not read first
+            raise InputError(f"no tiles in {', '.join(map(str, folders))}; the stage that writes them found no photos")
+        self._open: dict[int, Pixels] = {}  # by number, least recently used first
         shapes = [self._shard(number).shape for number in range(len(self._files))]
         sizes = {shape[1:] for shape in shapes}
         if len(sizes) > 1:
             raise InputError(
-                f"{', '.join(map(str, folders))} hold tiles of different sizes: {sorted(sizes)}; run dvc repro"
+                f"{', '.join(map(str, folders))} contain tiles of different sizes: {sorted(sizes)}; run dvc repro"
             )
         (self._shape,) = sizes
         self._ends = np.cumsum([shape[0] for shape in shapes])
@@ -120,7 +120,7 @@ class Tiles:
         shard_of = np.searchsorted(self._ends, indices, side="right")
         out = np.empty((len(indices), *self._shape), np.uint8)
         for position, (index, shard) in enumerate(zip(indices, shard_of.tolist(), strict=True)):
-            out[position] = self._shard(shard)[index - self._ends[shard]]  # negative: counted from the shard's end
+            out[position] = self._shard(shard)[index - self._ends[shard]]  # a negative index, from the shard's end
         return out
 
     def _shard(self, number: int) -> Pixels:
@@ -133,33 +133,33 @@ class Tiles:
         return shard
 
     def release(self) -> None:
-        """Give back the memory of pages that were read, where the system can; the next `gather` reads them again."""
+        """Release the memory of pages that were read, if the system supports it; `gather` reads them again."""
         for shard in self._open.values():
             if hasattr(mmap, "MADV_DONTNEED") and isinstance(shard.base, mmap.mmap):
                 shard.base.madvise(mmap.MADV_DONTNEED)
 
 
 def entries(folder: str | Path) -> list[dict[str, Any]]:
-    """Return of each shard of the folder, in order, its `file` name, its number of `tiles` and its `sha256`."""
-    shards: list[dict[str, Any]] = _read_record(Path(folder))["shards"]
+    """Return the index of a folder: `file` name, number of `tiles` and `sha256` of each shard, in order."""
+    shards: list[dict[str, Any]] = _read_index(Path(folder))["shards"]
     return shards
 
 
 def summary(folder: str | Path) -> dict[str, Any]:
-    """Return `tiles`, how many the folder has, and `digest`, a hash of them all, from its closing record."""
-    record = _read_record(Path(folder))
-    hashes = "".join(shard["sha256"] for shard in record["shards"])
-    return {"tiles": record["tiles"], "digest": hashlib.sha256(hashes.encode()).hexdigest()}
+    """Return the number of `tiles` in a folder and `digest`, a hash of all of them, from the index."""
+    index = _read_index(Path(folder))
+    hashes = "".join(shard["sha256"] for shard in index["shards"])
+    return {"tiles": index["tiles"], "digest": hashlib.sha256(hashes.encode()).hexdigest()}
 
 
-def _read_record(folder: Path) -> dict[str, Any]:
+def _read_index(folder: Path) -> dict[str, Any]:
     try:
-        record: dict[str, Any] = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
+        index: dict[str, Any] = json.loads((folder / _INDEX).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise InputError(f"{folder / _RECORD} is missing, so the tiles there are not complete; run dvc repro") from None
+        raise InputError(f"{folder / _INDEX} is missing, so its folder is incomplete; run dvc repro") from None
     except ValueError as error:
-        raise InputError(f"{folder / _RECORD} is damaged ({error}); run dvc repro or dvc checkout") from None
-    return record
+        raise InputError(f"{folder / _INDEX} is damaged ({error}); run dvc repro or dvc checkout") from None
+    return index
 
 
 def _open_shard(folder: Path, entry: dict[str, Any]) -> Pixels:
@@ -169,5 +169,5 @@ def _open_shard(folder: Path, entry: dict[str, Any]) -> Pixels:
     except (FileNotFoundError, EOFError, ValueError) as error:
         raise InputError(f"{path} is missing or damaged ({error}); run dvc repro or dvc checkout") from None
     if len(shard) != entry["tiles"]:
-        raise InputError(f"{path} holds {len(shard)} tiles, its record says {entry['tiles']}; run dvc repro")
+        raise InputError(f"{path} contains {len(shard)} tiles, but the index says {entry['tiles']}; run dvc repro")
     return shard

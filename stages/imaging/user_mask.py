@@ -1,11 +1,11 @@
-"""The mask that a person gives: a picture of either polarity, the photo's own transparency, or boxes.
+"""A user's mask: a picture of either polarity, the photo's own transparency, or boxes.
 
     given = read_hole(content, hole_is="white")       # or open_hole(path, ...)
     given = transparent(photo)
     given = boxed([(10, 20, 200, 120)], 480, 640)     # left, top, right, bottom
 
-One rule for all pictures of holes: white is missing, or black where that is said, white from 128 on. A picture whose
-transparency varies is read by it alone: opaque, as painted on a layer, counts as white, transparent as black.
+In a mask picture white means missing, or black on request; values from 128 are white. If the transparency of the
+picture varies, only that counts: opaque, as if painted on a layer, is white, and transparent is black.
 """
 
 from collections.abc import Sequence
@@ -25,10 +25,10 @@ from stages.runtime.errors import InputError
 
 HoleIs = Literal["white", "black"]
 WHITE_FROM = 128
-SHARE_TO_DOUBT = 0.6  # beyond, the polarity may be the wrong one
-NEARLY_ALL = 0.98  # beyond, hardly anything is known to continue from
+LARGEST_USUAL_SHARE = 0.6  # of missing pixels; above, the polarity may be wrong
+NEARLY_ALL = 0.98  # above, there is hardly anything to fill from
 OF_THE_PHOTO = "transparency of the photo"
-GREY_TO_DOUBT = 0.01  # more mid-grey than this: not a picture of a hole
+MOST_GREY = 0.01  # share of mid-grey pixels; above, it is probably not a mask
 _GREYS = (64, 192)
 
 Missing = npt.NDArray[np.bool_]
@@ -37,12 +37,12 @@ BoxPixels = tuple[int, int, int, int]
 
 @dataclass(frozen=True)
 class UserMask:
-    """A hole, upright like its photo.
+    """A mask, upright like its photo.
 
     Attributes:
         missing: bool (H, W), True where pixels are missing.
-        source: what it was read by, such as "brightness (white is missing)" or "boxes".
-        warnings: what a person should look at.
+        source: how it was read, such as "brightness (white is missing)" or "boxes".
+        warnings: for the user.
     """
 
     missing: Missing
@@ -51,7 +51,7 @@ class UserMask:
 
 
 def open_hole(path: str | Path, hole_is: HoleIs, max_megapixels: float) -> UserMask:
-    """Decode a picture of a hole.
+    """Decode a mask picture.
 
     Raises:
         BadImageError: the file cannot be read or used.
@@ -61,27 +61,27 @@ def open_hole(path: str | Path, hole_is: HoleIs, max_megapixels: float) -> UserM
 
 
 def read_hole(content: bytes, hole_is: HoleIs, max_megapixels: float) -> UserMask:
-    """Decode a picture of a hole from memory; the rest as `open_hole`."""
+    """Decode a mask picture from memory; otherwise like `open_hole`."""
     with refusing():
         return _from_picture(BytesIO(content), hole_is, max_megapixels)
 
 
 def transparent(photo: Photo) -> UserMask:
-    """Take what is transparent in the photo itself.
+    """Use the transparent pixels of the photo as the mask.
 
     Raises:
         InputError: the photo has no transparency.
     """
     if photo.alpha is None:
-        raise InputError("the photo has no transparency to take the hole from; give a picture of the hole")
-    return doubted(photo.alpha < WHITE_FROM, OF_THE_PHOTO)
+        raise InputError("the photo has no transparency to use as a mask; give a mask picture")
+    return with_warnings(photo.alpha < WHITE_FROM, OF_THE_PHOTO)
 
 
 def boxed(boxes: Sequence[BoxPixels], h: int, w: int) -> UserMask:
-    """Make a hole of boxes (left, top, right, bottom) in pixels, right and bottom not included.
+    """Make a mask of boxes (left, top, right, bottom) in pixels; right and bottom are excluded.
 
     Raises:
-        InputError: a box has no area, or reaches beyond a picture of `h` x `w` pixels.
+        InputError: a box is empty, or extends beyond a picture of `h` x `w` pixels.
     """
     missing = np.zeros((h, w), bool)
     for left, top, right, bottom in boxes:
@@ -91,39 +91,39 @@ def boxed(boxes: Sequence[BoxPixels], h: int, w: int) -> UserMask:
                 f"but is {left},{top},{right},{bottom}"
             )
         missing[top:bottom, left:right] = True
-    return doubted(missing, "boxes")
+    return with_warnings(missing, "boxes")
 
 
 def parse_boxes(text: str) -> list[BoxPixels]:
-    """Read "10,20,200,120 300,20,340,60".
+    """Parse boxes such as "10,20,200,120 300,20,340,60".
 
     Raises:
-        InputError: that is not four whole numbers a box.
+        InputError: a box is not four integers.
     """
     boxes = []
     for part in text.split():
         numbers = part.split(",")
         if len(numbers) != 4 or not all(number.strip().isdecimal() and len(number) < 8 for number in numbers):
-            raise InputError(f"boxes should be left,top,right,bottom in pixels, separated by blanks, but are {text!r}")
+            raise InputError(f"boxes should be left,top,right,bottom in pixels, separated by spaces, but are {text!r}")
         left, top, right, bottom = (int(number) for number in numbers)
         boxes.append((left, top, right, bottom))
     return boxes
 
 
 def check_size(hole: UserMask, photo: Photo) -> None:
-    """Refuse a hole of another size than the photo's.
+    """Require that mask and photo have the same size.
 
     Raises:
         BadImageError: `size_mismatch`.
     """
     (h, w), (hole_h, hole_w) = photo.pixels.shape[:2], hole.missing.shape
     if (h, w) != (hole_h, hole_w):
-        said = f"the photo is {w} x {h} pixels, but the hole {hole_w} x {hole_h}, both turned upright"
-        raise BadImageError("size_mismatch", said)
+        detail = f"the photo is {w} x {h} pixels, but the mask {hole_w} x {hole_h}, both turned upright"
+        raise BadImageError("size_mismatch", detail)
 
 
 def _from_picture(file: BinaryIO, hole_is: HoleIs, max_megapixels: float) -> UserMask:
-    """Read a picture of a hole in few bytes a pixel: one channel of it."""
+    """Read one channel of a mask picture, which takes few bytes per pixel."""
     with opened(file, max_megapixels) as found:
         picture, damage = turn(found.picture, found.orientation), found.damage
         alpha = picture.convert("RGBA").getchannel("A") if picture.has_transparency_data else None
@@ -133,12 +133,12 @@ def _from_picture(file: BinaryIO, hole_is: HoleIs, max_megapixels: float) -> Use
     said = {"white": "opaque", "black": "transparent"}[hole_is] if by_alpha else hole_is
     source = f"{'transparency' if by_alpha else 'brightness'} ({said} is missing)"
     shade = np.asarray(channel)
-    given = doubted(shade >= WHITE_FROM if hole_is == "white" else shade < WHITE_FROM, source)
+    given = with_warnings(shade >= WHITE_FROM if hole_is == "white" else shade < WHITE_FROM, source)
     counts = channel.histogram()
     grey = sum(counts[_GREYS[0] + 1 : _GREYS[1]]) / max(1, shade.size) if not by_alpha else 0
-    extra = [f"{grey:.0%} of the hole picture is neither black nor white; is it a picture of a hole?"]
-    damaged = [f"the file is damaged, and so may be part of the hole: {damage}"] if damage else []
-    return UserMask(given.missing, source, (*given.warnings, *(extra if grey > GREY_TO_DOUBT else ()), *damaged))
+    extra = [f"{grey:.0%} of the mask picture is neither black nor white; is it a mask?"]
+    damaged = [f"the file is damaged, and part of the mask may be, too: {damage}"] if damage else []
+    return UserMask(given.missing, source, (*given.warnings, *(extra if grey > MOST_GREY else ()), *damaged))
 
 
 def _brightness(picture: Image.Image) -> Image.Image:
@@ -147,14 +147,13 @@ def _brightness(picture: Image.Image) -> Image.Image:
     return (picture if picture.mode in ("1", "L", "LA", "RGB", "RGBA") else picture.convert("RGB")).convert("L")
 
 
-def doubted(missing: Missing, source: str) -> UserMask:
-    """Take a hole with what a person should look at: an empty one, one that may be the wrong way round."""
+def with_warnings(missing: Missing, source: str) -> UserMask:
+    """Return a mask with warnings: if it is empty, nearly full, or its polarity may be wrong."""
     share = float(missing.mean()) if missing.size else 0.0
     if share == 0:
-        return UserMask(missing, source, ("nothing is missing: the hole is empty",))
+        return UserMask(missing, source, ("nothing is missing: the mask is empty",))
     if share > NEARLY_ALL:
-        said = f"{share:.1%} of the picture is missing: hardly anything is known to fill it from"
-        return UserMask(missing, source, (said,))
-    if share > SHARE_TO_DOUBT:
+        return UserMask(missing, source, (f"{share:.1%} of the picture is missing: hardly anything to fill it from",))
+    if share > LARGEST_USUAL_SHARE:
         return UserMask(missing, source, (f"{share:.0%} of the picture is missing; is white the hole, or black?",))
     return UserMask(missing, source)

@@ -1,1 +1,1 @@
-"""How a trained model is used: the contract of `model.pt2`, and the classical methods beside it."""
+"""Filling holes: model files, classical methods, and photographs of any size."""

@@ -1,13 +1,13 @@
-"""The files of the image-reconstruction challenge: pictures with two missing boxes in, a table of their pixels out.
+"""Files of the image-reconstruction challenge: pictures with two missing boxes in, a table of their pixels out.
 
     boxes = read_boxes("masked_info.csv")                  # {"7.jpg": ((12, 30), (140, 9)), ...}
     hole = hole_of(boxes["7.jpg"], (256, 256))              # uint8 (256, 256), 1 = missing
     write_submission("submission.csv", ((name, boxes[name], restored(name)) for name in boxes))
 
-`masked_info.csv` has a line of headings, then a line a picture: its file name, and row and column of the upper left
-corner of either box, 75 pixels wide and high; a column of line numbers before them, as pandas has it, is passed over.
-`submission.csv` has a line for every value, `7.jpg_box1_12_30_0,0.5019608`: box 1 then 2, row by row, column by
-column, channel by channel (red, green, blue), on the picture's own scale from 0 to 1, not stretched per channel.
+`masked_info.csv` has a header and a line per picture: file name, then row and column of the upper left corner of both
+boxes, which are 75 pixels wide and high; a leading column of line numbers, as pandas writes it, is ignored.
+`submission.csv` has a line per value, such as `7.jpg_box1_12_30_0,0.5019608`: box 1, then box 2, in the order of rows,
+columns and channels (red, green, blue), from 0 to 1, not stretched per channel.
 """
 
 import csv
@@ -28,7 +28,7 @@ Boxes = tuple[Corner, Corner]
 
 
 def read_boxes(path: str | Path) -> dict[str, Boxes]:
-    """Read where the boxes of each picture are.
+    """Read the boxes of each picture.
 
     Args:
         path: `masked_info.csv`.
@@ -37,7 +37,7 @@ def read_boxes(path: str | Path) -> dict[str, Boxes]:
         the corners by file name, in the order of the file.
 
     Raises:
-        InputError: the file is missing or empty, or a line of it cannot be used; the message names the line.
+        InputError: the file is missing or empty, or a line is invalid; the message names the line.
     """
     try:
         with Path(path).open(newline="", encoding="utf-8-sig") as file:
@@ -49,13 +49,13 @@ def read_boxes(path: str | Path) -> dict[str, Boxes]:
         name, corners = _read_line(line, f"{path}, line {number}")
         if "," in name or '"' in name:
             raise InputError(
-                f"{path}, line {number}: {name} has a comma or a quotation mark, which submission.csv cannot hold"
+                f"{path}, line {number}: {name} contains a comma or a quotation mark, which submission.csv cannot have"
             )
         if name in boxes:
-            raise InputError(f"{path}, line {number}: {name} stands there a second time; keep one line a picture")
+            raise InputError(f"{path}, line {number}: {name} is listed twice; keep one line per picture")
         boxes[name] = corners
     if not boxes:
-        raise InputError(f"{path} has no line after its headings; it should have one for every picture")
+        raise InputError(f"{path} has no line after its header; it should have one per picture")
     return boxes
 
 
@@ -67,33 +67,32 @@ def _read_line(line: list[str], where: str) -> tuple[str, Boxes]:
         rows_and_columns = [-1]
     if len(front) > 1 or not name.strip() or min(rows_and_columns) < 0:
         raise InputError(
-            f"{where}: should be a file name and four whole numbers, row and column of both boxes, but is "
-            f"{','.join(line)}"
+            f"{where}: should be a file name and four integers, row and column of both boxes, but is {','.join(line)}"
         )
     first_row, first_column, second_row, second_column = rows_and_columns
     return name.strip(), ((first_row, first_column), (second_row, second_column))
 
 
 def hole_of(boxes: Boxes, shape: tuple[int, int], name: str = "the picture") -> npt.NDArray[np.uint8]:
-    """Draw the two boxes as a hole.
+    """Make a hole of the two boxes.
 
     Args:
         boxes: their corners.
         shape: (H, W) of the picture.
-        name: of the picture, for the message.
+        name: of the picture, for the error message.
 
     Returns:
         uint8 (H, W), 1 where pixels are missing.
 
     Raises:
-        InputError: a box leaves the picture.
+        InputError: a box extends beyond the picture.
     """
     hole = np.zeros(shape, np.uint8)
     for number, (row, column) in enumerate(boxes, start=1):
         if row + BOX_PX > shape[0] or column + BOX_PX > shape[1]:
             raise InputError(
-                f"{name}: box {number} begins at row {row}, column {column} and is {BOX_PX} pixels wide and high, "
-                f"which leaves the picture of {shape[0]} rows and {shape[1]} columns"
+                f"{name}: box {number} starts at row {row}, column {column} and is {BOX_PX} pixels wide and high, "
+                f"which extends beyond the picture of {shape[0]} rows and {shape[1]} columns"
             )
         hole[row : row + BOX_PX, column : column + BOX_PX] = 1
     return hole
@@ -105,15 +104,14 @@ def write_submission(
     """Write the pixels of all boxes.
 
     Args:
-        path: `submission.csv`, which appears when all is written.
-        restored: file name, boxes, and the restored picture, (H, W, 3), uint8 or float in [0, 1];
-            one is held at a time.
+        path: `submission.csv`, written atomically.
+        restored: file name, boxes and filled picture, (H, W, 3), uint8 or float in [0, 1]; read one at a time.
 
     Returns:
-        the number of lines below the headings.
+        the number of lines below the header.
 
     Raises:
-        InputError: a box leaves its picture, or a value is outside [0, 1].
+        InputError: a box extends beyond its picture, or a value is outside [0, 1].
     """
     lines = 0
     with atomic_write(path) as file:
@@ -122,7 +120,7 @@ def write_submission(
             hole_of(boxes, (picture.shape[0], picture.shape[1]), name)
             values = np.asarray(picture / np.float32(255) if picture.dtype == np.uint8 else picture, np.float64)
             if not (np.min(values) >= 0 and np.max(values) <= 1):
-                raise InputError(f"{name}: values should be in [0, 1], but some are outside or no numbers")
+                raise InputError(f"{name}: values should be in [0, 1], but some are outside or NaN")
             for number, corner in enumerate(boxes, start=1):
                 file.write(_box_lines(f"{name}_box{number}", corner, values).encode())
                 lines += 3 * BOX_PX**2

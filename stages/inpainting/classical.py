@@ -1,14 +1,14 @@
-"""Methods that learn nothing: what a trained model has to beat.
+"""Classical methods, without training: the baseline for trained models.
 
-| name | fills a hole with |
+| name | method |
 |---|---|
 | `mean` | the mean colour of the known pixels |
-| `telea` | weighted means of the nearest known pixels, from the edge of the hole inwards (Telea 2004) |
-| `navier_stokes` | lines of equal brightness, prolonged into the hole as a fluid would flow (Bertalmio et al. 2001) |
-| `harmonic` | a membrane over the known pixels: each pixel the mean of its neighbours (Laplace's equation) |
-| `biharmonic` | the smoothest surface that meets the known pixels (Damelin and Hoang 2018) |
-| `patchmatch` | patches of the picture itself (Barnes et al. 2009), by the package pypatchmatch |
-| `fsr` | a model of frequencies, fitted block by block (Genser et al. 2018), by OpenCV's contributed modules |
+| `telea` | weighted means of the nearest known pixels, from the edge inwards (Telea 2004) |
+| `navier_stokes` | lines of equal brightness continued into the hole like a fluid flow (Bertalmio et al. 2001) |
+| `harmonic` | every missing pixel is the mean of its neighbours (Laplace's equation) |
+| `biharmonic` | the smoothest surface through the known pixels (Damelin and Hoang 2018) |
+| `patchmatch` | patches copied from the picture (Barnes et al. 2009), by the package pypatchmatch |
+| `fsr` | a frequency model fitted block by block (Genser et al. 2018), by OpenCV's contributed modules |
 
     filled = fill("telea", image, hole)
 """
@@ -24,8 +24,8 @@ from stages.inpainting.cropping import detail
 Pixels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
 
-RADIUS_PX = 3  # the neighbourhood that OpenCV's methods look at, as in OpenCV's own tutorial
-GREY = 0.5  # where no pixel is known, no colour is better than another
+RADIUS_PX = 3  # neighbourhood for OpenCV's methods, as in its tutorial
+GREY = 0.5  # if no pixel is known
 
 
 def fill(method: str, image: Pixels, hole: Pixels) -> Floats:
@@ -33,11 +33,11 @@ def fill(method: str, image: Pixels, hole: Pixels) -> Floats:
 
     Args:
         method: one of `METHODS`.
-        image: uint8 (H, W, 3); what stands in its holes is ignored.
+        image: uint8 (H, W, 3); its values in holes are ignored.
         hole: uint8 (H, W), 1 where `image` is missing, 0 elsewhere.
 
     Returns:
-        float32 (H, W, 3) in [0, 1]; the known pixels are those of `image`. Grey where nothing is known.
+        float32 (H, W, 3) in [0, 1]; known pixels are those of `image`. All grey if no pixel is known.
 
     Raises:
         ValueError: there is no such method, or `image` and `hole` differ in size.
@@ -51,23 +51,23 @@ def fill(method: str, image: Pixels, hole: Pixels) -> Floats:
         return np.full(image.shape, GREY, np.float32)
     if not missing.any():
         return image.astype(np.float32) / np.float32(255)
-    # Mean colour under the holes from the start: OpenCV's methods read a little of what stands there.
+    # Fill holes with the mean colour first, since OpenCV's methods read some of the values there.
     image = np.where(missing[..., None], _mean_colour(image, missing).round().astype(np.uint8), image)
     filled = METHODS[method](image, missing)
     return np.where(missing[..., None], filled, np.float32(image) / np.float32(255)).astype(np.float32)
 
 
 def problem(method: str) -> str:
-    """Say why a method cannot be used on this machine, and what to install; "" where it can."""
+    """Return why a method is not available on this machine and what to install, "" if it is available."""
     if method == "patchmatch" and (why := detail.problem()):
-        return f"patchmatch cannot be used: {why}"
+        return f"patchmatch is not available: {why}"
     if method == "fsr":
         import cv2
 
         if not hasattr(cv2, "xphoto"):
             return (
-                "fsr needs OpenCV's contributed modules: pip install opencv-contrib-python-headless, which takes the "
-                "place of opencv-python-headless"
+                "fsr needs OpenCV's contributed modules: pip install opencv-contrib-python-headless, which replaces "
+                "opencv-python-headless"
             )
     return ""
 
@@ -77,7 +77,7 @@ def _mean(image: Pixels, missing: npt.NDArray[np.bool_]) -> npt.NDArray[Any]:
 
 
 def _mean_colour(image: Pixels, missing: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
-    """Return the mean of the known pixels, (3,); by a product, 15 times as fast as picking them out."""
+    """Return the mean of the known pixels, (3,); a matrix product is 15 times as fast as indexing."""
     known = ~missing.ravel()
     colour: npt.NDArray[np.float64] = known.astype(np.float64) @ image.reshape(-1, 3) / known.sum()
     return colour
@@ -96,7 +96,7 @@ def _navier_stokes(image: Pixels, missing: npt.NDArray[np.bool_]) -> npt.NDArray
 
 
 def _harmonic(image: Pixels, missing: npt.NDArray[np.bool_]) -> npt.NDArray[Any]:
-    """Solve, for the missing pixels: neighbours within the picture x colour - missing neighbours = known neighbours."""
+    """Solve for each missing pixel: number of neighbours x colour - missing neighbours = known neighbours."""
     from scipy.sparse import csc_array
     from scipy.sparse.linalg import splu
 
@@ -113,14 +113,14 @@ def _harmonic(image: Pixels, missing: npt.NDArray[np.bool_]) -> npt.NDArray[Any]
         columns.append(unknown[other][both])
     values = [num_neighbours[missing], *(np.full(len(edges), -1.0) for edges in rows[1:])]
     equations = csc_array((np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))))
-    # Symmetric and positive definite, so without pivots; panels of one column suit such a sparse matrix: half the time.
+    # Symmetric positive definite, so no pivoting; panels of one column halve the time for such a sparse matrix.
     factors = splu(equations, "MMD_AT_PLUS_A", 0, relax=1, panel_size=1, options={"SymmetricMode": True})
     filled[missing] = factors.solve(known_sum[missing])
     return filled
 
 
 def _neighbours() -> Iterator[tuple[tuple[slice, slice], tuple[slice, slice]]]:
-    """Yield where pixels are and where their neighbours to one side, for each of the four sides."""
+    """Yield the slices of pixels and of their neighbours, for each of the four directions."""
     every, first, last = slice(None), slice(None, -1), slice(1, None)
     for one, other in ((first, last), (last, first)):
         yield (one, every), (other, every)

@@ -1,17 +1,17 @@
-"""Known pixels from the image, missing ones from the network's answer."""
+"""Composite of an image and a prediction."""
 
 from torch import Tensor
 
 
-def composite(image: Tensor, filled: Tensor, hole: Tensor) -> Tensor:
-    """Keep the known pixels of `image` and take the missing ones from `filled`.
+def composite(image: Tensor, prediction: Tensor, hole: Tensor) -> Tensor:
+    """Take known pixels from `image` and missing ones from `prediction`.
 
     Args:
-        image: (N, 3, H, W), float32 in [0, 1]; what stands in its holes is ignored, even if it is not finite.
-        filled: like `image`, an answer for every pixel.
+        image: (N, 3, H, W), float32 in [0, 1]; its values in holes are ignored, even if they are not finite.
+        prediction: like `image`, for every pixel.
         hole: (N, 1, H, W), float32, 1 where `image` is missing, 0 elsewhere.
 
     Returns:
-        (N, 3, H, W), to the bit equal to `image` where `hole` is 0 and to `filled` where it is 1.
+        (N, 3, H, W), bitwise equal to `image` where `hole` is 0 and to `prediction` where it is 1.
     """
-    return filled.where(hole > 0.5, image)
+    return prediction.where(hole > 0.5, image)

@@ -1,29 +1,28 @@
-"""Whether an object was left standing along a hole's border: where a mask is its core, feathering brings its edge back.
+"""Detection of masks that are too tight: the rim of an object is left along the border of the hole.
 
-Along each row and column that leaves the hole, the first known pixel is compared with the one where a mask with room
-around the object would end, and that with the next. Of 54 photographs with random ellipses, strokes and boxes as holes
-at most 39 % of the border had a strong edge; with masks that were the core of an object pasted in, 94 % of them had
-more than 40 %.
+Along each row and column that leaves the hole, the first known pixel is compared with the one where a mask with enough
+room would end, and that one with the next. With random ellipses, strokes and boxes in 54 photographs at most 39 % of
+the border had a strong edge; with masks that covered only the core of a pasted object, 94 % had more than 40 %.
 """
 
 import numpy as np
 
 from stages.inpainting.cropping import Missing, Pixels, crops
 
-ROOM_PX = 6  # that a mask should have around an object
+ROOM_PX = 6  # that a mask should leave around an object
 _BEYOND_PX = 2 * ROOM_PX
-_LEAST_LEVELS = 16  # of 255; less is no edge of an object
-_STEEPER = 2  # than what follows it
+_LEAST_LEVELS = 16  # of 255; a smaller step is not an edge
+_STEEPER = 2  # times the step that follows it
 _STRONG_SHARE = 0.4
 _LEAST_SEEN = 40  # places along the border
 
 
 def warning(image: Pixels, missing: Missing) -> str:
-    """Say that an object may be left standing, "" where nothing looks like it.
+    """Return a warning that part of an object may be left, "" if there is no sign of it.
 
     Args:
         image: uint8 (H, W, 3).
-        missing: bool (H, W), as it is filled: widened already.
+        missing: bool (H, W), already widened.
     """
     strong = seen = 0
     for box in crops(missing, 0):
@@ -37,13 +36,13 @@ def warning(image: Pixels, missing: Missing) -> str:
     if seen < _LEAST_SEEN or strong < _STRONG_SHARE * seen:
         return ""
     return (
-        f"a strong edge runs along {strong / seen:.0%} of the hole's border: if it is what should go, widen the hole, "
-        f"such as by a `grow` of {ROOM_PX}"
+        f"a strong edge runs along {strong / seen:.0%} of the mask's border: if it belongs to what you want to remove, "
+        f"widen the mask, for instance with a `grow` of {ROOM_PX}"
     )
 
 
 def _strong(image: Pixels, missing: Missing) -> tuple[int, int]:
-    """Count the strong edges where rows leave the hole rightwards, and the places looked at."""
+    """Count the strong edges where rows leave the hole to the right, and the positions examined."""
     width = missing.shape[1] - _BEYOND_PX
     rows, columns = np.nonzero(missing[:, : width - 1] & ~missing[:, 1:width])
     columns += 1

@@ -1,11 +1,11 @@
-"""The model contract: `model.pt2`, all that evaluation, registry, command line and page know of a model.
+"""`model.pt2`: the model format of evaluation, registry, command line and server.
 
-A `torch.export` program: float32 (N, 4, H, W) in [0, 1], channels RGB (holes zeroed) and hole (1 = missing), to float32
-(N, 3, H, W) in [0, 1], an answer for every pixel. N, H and W are free; H and W are multiples of `multiple` and at least
-twice that: callers pad.
+A `torch.export` program. Its input is float32 (N, 4, H, W) in [0, 1]: RGB with holes set to 0, and the hole (1 =
+missing). Its output is float32 (N, 3, H, W) in [0, 1], a prediction for every pixel. N, H and W are dynamic; H and W
+must be multiples of `multiple` and at least twice as large, so callers pad.
 
-    restorer = load("data/models/pconv/model.pt2", device="cpu")
-    filled = restorer(image, hole)
+    model = load("data/models/pconv/model.pt2", device="cpu")
+    prediction = model(image, hole)
 """
 
 import io
@@ -22,14 +22,16 @@ from stages.runtime import machine
 from stages.runtime.errors import InputError
 from stages.runtime.files import atomic_write
 
+SIZES = ((1, 2, 2), (3, 4, 3), (2, 2, 5))  # on which an export is checked: batch, and height and width in multiples
+TOLERANCE = 1e-4
 _FACTS = "facts.json"
 
 
 class Restorer(nn.Module):
-    """Any inpainting network behind the contract's one input; this is what is exported.
+    """Wraps an inpainting network for export, with a single input.
 
     Args:
-        network: called with (image, hole), (N, 3, H, W) with holes zeroed and (N, 1, H, W), returns (N, 3, H, W).
+        network: maps image (N, 3, H, W), 0 in holes, and hole (N, 1, H, W) to (N, 3, H, W).
     """
 
     def __init__(self, network: nn.Module) -> None:
@@ -40,28 +42,28 @@ class Restorer(nn.Module):
         """Map (N, 4, H, W) to (N, 3, H, W), both float32 in [0, 1]."""
         hole = holed[:, 3:]
         image = holed[:, :3] * (1 - hole)
-        filled: Tensor = self.network(image, hole)
-        return filled.clamp(0, 1)
+        prediction: Tensor = self.network(image, hole)
+        return prediction.clamp(0, 1)
 
 
 class Saved(NamedTuple):
-    """What was written: the program, and the facts with `multiple`."""
+    """The exported program, and its facts including `multiple`."""
 
     program: torch.export.ExportedProgram
     facts: dict[str, Any]
 
 
 def save(network: nn.Module, path: str | Path, levels: int, facts: dict[str, Any]) -> Saved:
-    """Export a network by the contract, check the export against it on three sizes, then write it.
+    """Export a network, compare the program with it on three sizes, and write the file.
 
     Args:
         network: as for `Restorer`; in evaluation mode, on the CPU, float32.
-        path: where `model.pt2` is to stand.
-        levels: halvings in the network: H and W must be multiples of 2^levels.
-        facts: what a reader of the file should know, JSON; `multiple` is added.
+        path: of `model.pt2`.
+        levels: number of halvings in the network; `multiple` is 2^levels.
+        facts: stored with the program (JSON), such as the model's key; `multiple` is added.
 
     Raises:
-        InputError: the exported program answers otherwise than the network, or not with finite numbers.
+        InputError: the exported program's prediction differs from the network's, or is not finite.
     """
     restorer = Restorer(network).eval()
     multiple = 2**levels
@@ -72,7 +74,7 @@ def save(network: nn.Module, path: str | Path, levels: int, facts: dict[str, Any
         _check(restorer, program.module(), multiple)
     _make_reproducible(program)
     facts = {**facts, "multiple": multiple}
-    memory = io.BytesIO()  # torch's own writer turns a full disk into an error that does not say so
+    memory = io.BytesIO()  # torch's own writer does not report a full disk
     torch.export.save(program, memory, extra_files={_FACTS: json.dumps(facts)})
     with atomic_write(path) as file:
         file.write(memory.getbuffer())
@@ -80,19 +82,19 @@ def save(network: nn.Module, path: str | Path, levels: int, facts: dict[str, Any
 
 
 def _make_reproducible(program: torch.export.ExportedProgram) -> None:
-    """Take out what would make the bytes depend on the folder of the project or on the process."""
+    """Remove what depends on the project's folder or the process, so that equal networks give equal bytes."""
     for module in program.graph_module.modules():
         if isinstance(module, torch.fx.GraphModule):
             for node in module.graph.nodes:
-                node.meta.pop("stack_trace", None)  # source lines with the paths of their files
-    ranges = program.range_constraints  # of the sizes; their order comes from a set
+                node.meta.pop("stack_trace", None)  # source lines with file paths
+    ranges = program.range_constraints  # in the random order of a set
     ordered = sorted(ranges.items(), key=lambda item: str(item[0]))
     ranges.clear()
     ranges.update(ordered)
 
 
 def example(n: int, h: int, w: int) -> Tensor:
-    """Draw an input (N, 4, H, W) to export and to check by, always the same."""
+    """Make a fixed random input (N, 4, H, W) for export and checks."""
     generator = torch.Generator().manual_seed(0)
     image = torch.rand(n, 3, h, w, generator=generator)
     hole = (torch.rand(n, 1, h // 8, w // 8, generator=generator) < 0.4).float()
@@ -101,50 +103,61 @@ def example(n: int, h: int, w: int) -> Tensor:
 
 
 def _check(restorer: nn.Module, exported: nn.Module, multiple: int) -> None:
-    for n, h, w in ((1, 2, 2), (3, 4, 3), (2, 2, 5)):
+    for n, h, w in SIZES:
         holed = example(n, h * multiple, w * multiple)
-        wanted, got = _answer(restorer, holed), _answer(exported, holed)
-        if not torch.isfinite(got).all():
-            raise InputError(f"the exported model answers {tuple(holed.shape)} with numbers that are not finite")
-        error = (wanted - got).abs().max().item()
-        if error > 1e-4:
-            raise InputError(f"the exported model differs from the network by {error:.2g} on {tuple(holed.shape)}")
+        require_equal(_predict(exported, holed), _predict(restorer, holed), "exported")
 
 
-def _answer(network: nn.Module, holed: Tensor) -> Tensor:
+def require_equal(got: Tensor, wanted: Tensor, kind: str) -> None:
+    """Compare an exported model's prediction with the network's.
+
+    Args:
+        got: (N, 3, H, W), the exported model's.
+        wanted: the network's.
+        kind: of the export, for the message.
+
+    Raises:
+        InputError: they differ by more than 1e-4, or `got` is not finite.
+    """
+    error = (wanted - got).abs().max().item()
+    if not error <= TOLERANCE:  # nor may it be NaN
+        raise InputError(f"the {kind} model differs from the network by {error:.2g} on {tuple(got.shape)}")
+
+
+def _predict(network: nn.Module, holed: Tensor) -> Tensor:
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)  # of a network that drops out at test time, as Pix2Pix may
-        answer: Tensor = network(holed)
-    return answer
+        torch.manual_seed(0)  # for networks with dropout at test time, such as Pix2Pix
+        prediction: Tensor = network(holed)
+    return prediction
 
 
 class ExportedModel:
     """A loaded `model.pt2`.
 
     Attributes:
-        facts: what was written beside the program: the model's key, its settings, `multiple`.
-        multiple: H and W are multiples of this, and at least twice it.
+        facts: stored with the program: the model's key, its settings, `multiple`.
+        multiple: H and W must be multiples of it, and at least twice as large.
     """
 
     def __init__(self, program: Any, facts: dict[str, Any], device: str) -> None:
-        # The program names the device it was exported on in its own checks, which moving the weights alone would fail.
+        # The program checks for the device on which it was exported, so moving the weights is not enough.
         self._module = move_to_device_pass(program, device).module()
         self._device = device
         self.facts = facts
         self.multiple: int = facts["multiple"]
 
     def __call__(self, image: Tensor, hole: Tensor) -> Tensor:
-        """Answer for every pixel.
+        """Predict every pixel.
 
         Args:
-            image: (N, 3, H, W), float32 in [0, 1]; what stands in its holes is ignored.
+            image: (N, 3, H, W), float32 in [0, 1]; its values in holes are ignored.
             hole: (N, 1, H, W), float32, 1 where `image` is missing.
 
         Returns:
             (N, 3, H, W), float32 in [0, 1], on the CPU.
 
         Raises:
-            ValueError: H or W is not a multiple of `multiple`, or less than twice it.
+            ValueError: H or W is not a multiple of `multiple`, or too small.
         """
         h, w = image.shape[-2:]
         if h % self.multiple or w % self.multiple or min(h, w) < 2 * self.multiple:
@@ -154,18 +167,18 @@ class ExportedModel:
             )
         holed = torch.cat([image.where(hole < 0.5, 0.0), hole], dim=1)
         with torch.inference_mode():
-            filled: Tensor = self._module(holed.to(self._device))
-        return filled.cpu()
+            prediction: Tensor = self._module(holed.to(self._device))
+        return prediction.cpu()
 
 
 def load(path: str | Path, device: str = "cpu") -> ExportedModel:
-    """Load a `model.pt2` without letting it run code of its own.
+    """Load a `model.pt2` without executing code from it.
 
-    `torch.export.load` falls back to a full unpickling, so a doctored file would run code; torch's own switch
+    `torch.export.load` falls back to unpickling, so a manipulated file could run code. An environment variable of torch
     turns that off for the whole process, and is set first.
 
     Raises:
-        InputError: the file is missing, no exported model, or tries to bring code along.
+        InputError: the file is missing, not an exported model, or contains code.
     """
     os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
     machine.keep_to_cores()
@@ -174,7 +187,7 @@ def load(path: str | Path, device: str = "cpu") -> ExportedModel:
         program = torch.export.load(path, extra_files=extra)
         facts = json.loads(extra[_FACTS])
     except FileNotFoundError:
-        raise InputError(f"{path} is missing; run dvc repro, or dvc pull where a remote holds it") from None
+        raise InputError(f"{path} is missing; run dvc repro, or dvc pull if a remote has it") from None
     except Exception as error:
         raise InputError(f"{path} is not a model that this project can load: {error}") from None
     return ExportedModel(program, facts, device)

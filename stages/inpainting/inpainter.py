@@ -1,9 +1,9 @@
-"""One `Inpainter` for all: command, server and page fill holes by it, so they give the same pixels.
+"""`Inpainter`: used by command line, server and Python alike, so that all give the same pixels.
 
     inpainter = load("data/models/pconv/model.pt2")    # a folder, .pt2, .onnx, or "telea", "biharmonic", ...
     composite, report = inpainter(image, missing, Settings(feather=4))
 
-A `.onnx` needs no torch, a classical method neither torch nor a file.
+An `.onnx` file needs no torch; a classical method needs neither torch nor a file.
 """
 
 from collections.abc import Callable
@@ -21,8 +21,8 @@ from stages.runtime.errors import InputError
 from stages.runtime.files import sha256
 
 CLASSICAL = ("telea", "navier_stokes", "harmonic", "biharmonic", "mean", "patchmatch", "fsr")
-_CLASSICAL_SIDE = 512  # pixels; biharmonic inpainting solves an equation with one unknown a missing pixel
-_CLASSICAL_REACH = 128  # pixels; they answer holes of any depth, but the time that some take grows with its cube
+_CLASSICAL_SIDE = 512  # pixels; biharmonic inpainting solves an equation with one unknown per missing pixel
+_CLASSICAL_REACH = 128  # pixels; they fill holes of any depth, but some take time that grows with its cube
 _SELF_TEST_SIZE = (96, 128)  # height, width
 
 _DEFAULTS = Settings()
@@ -30,13 +30,13 @@ _DEFAULTS = Settings()
 
 @dataclass(frozen=True)
 class About:
-    """What a model is.
+    """Identity of a model.
 
     Attributes:
-        name: of the registered model, of the key it was trained as, or of the method.
-        version: in the registry, "" elsewhere.
+        name: of the registered model, the training's key, or the method.
+        version: in the registry, else "".
         digest: SHA-256 of the model's file, "" for a method.
-        source: what it was loaded by.
+        source: from which it was loaded.
     """
 
     name: str
@@ -49,9 +49,9 @@ class Inpainter:
     """Fills holes in pictures of any size.
 
     Args:
-        filler: answers for crops.
-        about: what the model is.
-        on_cpu: makes a `fill` that needs no GPU, for crops that do not fit into its memory; None where `fill` is one.
+        filler: fills crops.
+        about: identity of the model.
+        on_cpu: returns a `fill` that runs on the CPU, for crops that exceed the GPU's memory; None if `fill` does.
     """
 
     def __init__(self, filler: Filler, about: About, on_cpu: Callable[[], Fill] | None = None) -> None:
@@ -62,10 +62,9 @@ class Inpainter:
     def __call__(
         self, image: Pixels, missing: Missing, settings: Settings = _DEFAULTS
     ) -> tuple[Pixels, dict[str, Any]]:
-        """Fill the holes of one picture; the rest as `cropping.inpaint`.
+        """Fill the holes of a picture; see `cropping.inpaint`.
 
-        Where the GPU's memory does not suffice, crops of half the side are tried once, then the CPU; the report says so
-        in `notes`.
+        If the GPU runs out of memory, crops of half the side are tried, then the CPU; `notes` in the report says so.
         """
         side = settings.max_side or self.filler.side
         half = max(cropping.LEAST_MARGIN_PX, side // 2)
@@ -75,19 +74,19 @@ class Inpainter:
             if self._on_cpu is None or not _is_out_of_memory(error):
                 raise
         try:
-            note = f"the GPU's memory was too small: crops of {half} pixels instead of {side}"
+            note = f"the GPU ran out of memory: crops of {half} pixels instead of {side}"
             return _noted(note, cropping.inpaint(image, missing, self.filler, replace(settings, max_side=half)))
         except RuntimeError as error:
             if not _is_out_of_memory(error):
                 raise
-        note = "the GPU's memory was too small: filled on the CPU"
+        note = "the GPU ran out of memory: filled on the CPU"
         return _noted(note, cropping.inpaint(image, missing, replace(self.filler, fill=self._on_cpu()), settings))
 
     def self_test(self) -> None:
-        """Fill a hole in a picture made for it.
+        """Fill a hole in a synthetic picture.
 
         Raises:
-            InputError: the answer is not finite, of another size, or changes known pixels.
+            InputError: the prediction is not finite or has another size, or known pixels change.
         """
         h, w = _SELF_TEST_SIZE
         rows, columns = np.mgrid[0:h, 0:w]
@@ -98,7 +97,7 @@ class Inpainter:
         except Exception as error:
             raise InputError(f"{self.about.source} fails its self-test: {type(error).__name__}: {error}") from error
         if not np.array_equal(composite[~missing], image[~missing]):
-            raise InputError(f"{self.about.source} fails its self-test: known pixels came back changed")
+            raise InputError(f"{self.about.source} fails its self-test: known pixels changed")
 
 
 def _noted(note: str, answer: tuple[Pixels, dict[str, Any]]) -> tuple[Pixels, dict[str, Any]]:
@@ -111,15 +110,15 @@ def _is_out_of_memory(error: RuntimeError) -> bool:
 
 
 def load(model: str | Path, device: str | None = None) -> Inpainter:
-    """Load what fills holes.
+    """Load a model or method.
 
     Args:
-        model: a folder with `model.pt2`, `model.onnx` or both, one of those files, or one of `CLASSICAL`. Of both, the
-            first answers on a GPU, the second on a CPU.
-        device: of torch, or None for what the machine has; the rest answers on the CPU.
+        model: a folder with `model.pt2` or `model.onnx`, one of these files, or one of `CLASSICAL`. If a folder has
+            both, the former is used on a GPU and the latter on a CPU.
+        device: a torch device, or None for the default; ONNX models and classical methods run on the CPU.
 
     Raises:
-        InputError: there is no such model, or it needs what is not installed.
+        InputError: the model does not exist, or needs a package that is not installed.
     """
     if str(model) in CLASSICAL:
         return _classical(str(model))
@@ -128,7 +127,7 @@ def load(model: str | Path, device: str | None = None) -> Inpainter:
 
 
 def _by_folder(folder: Path, device: str | None) -> Inpainter:
-    """Load one of two files of the same answers: torch can use a GPU, but needs ten times as long to start."""
+    """Load the file that suits the device: torch can use a GPU, but takes ten times as long to start."""
     from stages.runtime import machine
 
     by_torch, by_onnx = folder / "model.pt2", folder / "model.onnx"
@@ -144,8 +143,8 @@ def _by_folder(folder: Path, device: str | None) -> Inpainter:
 def _by_file(path: Path, device: str | None) -> Inpainter:
     if not path.is_file() or path.suffix not in (".pt2", ".onnx"):
         raise InputError(
-            f"no model at {path}: wanted is a folder with model.pt2 or model.onnx, one of these files, "
-            f"models:/NAME@ALIAS, or one of {', '.join(CLASSICAL)}; dvc repro trains models into data/models"
+            f"no model at {path}: give a folder with model.pt2 or model.onnx, one of these files, models:/NAME@ALIAS, "
+            f"or one of {', '.join(CLASSICAL)}; dvc repro trains models into data/models"
         )
     return _by_onnx(path, onnx_model.load(path)) if path.suffix == ".onnx" else _by_torch(path, device)
 
@@ -179,7 +178,7 @@ def _filler(fill: Fill, facts: dict[str, Any]) -> Filler:
 
 def _by_torch(path: Path, device: str | None) -> Inpainter:
     if find_spec("torch") is None:
-        raise InputError(f"{path} needs torch, which is not installed: use model.onnx, which stands beside it")
+        raise InputError(f"{path} needs torch, which is not installed; use the model.onnx in the same folder")
     from stages.inpainting import exported
     from stages.runtime import machine
 
@@ -198,8 +197,8 @@ def _padded(program: Any) -> Padded:
 
     def network(holed: Floats) -> Floats:
         given = torch.from_numpy(holed)
-        answer: Floats = program(given[:, :3], given[:, 3:]).numpy()
-        return answer
+        prediction: Floats = program(given[:, :3], given[:, 3:]).numpy()
+        return prediction
 
     return Padded(network, program.multiple)
 

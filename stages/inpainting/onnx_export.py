@@ -1,9 +1,9 @@
-"""A network as `model.onnx`: the contract of `model.pt2` for machines without torch.
+"""Export of a network as `model.onnx`, with the interface of `model.pt2`, for machines without torch.
 
     export(network, exported.save(network, "model.pt2", levels, facts), "model.onnx")
 
-What stands beside the program there stands in the metadata here. By the older, tracing exporter of torch: the newer one
-takes minutes instead of seconds for a network of free sizes.
+Facts are stored in the metadata. torch's older, tracing exporter is used: for dynamic sizes the newer one takes minutes
+instead of seconds.
 """
 
 import json
@@ -15,27 +15,24 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from stages.inpainting.exported import Restorer, Saved, example
+from stages.inpainting.exported import SIZES, Restorer, Saved, example, require_equal
 from stages.inpainting.onnx_model import FACTS, INPUT, OUTPUT, WITHOUT_DROPOUT
-from stages.runtime.errors import InputError
 from stages.runtime.files import atomic_write
 
-SIZES = ((1, 2, 2), (3, 4, 3), (2, 2, 5))  # batch, and height and width in multiples
-TOLERANCE = 1e-4
 _OPSET = 18
 
 
 def export(network: nn.Module, saved: Saved, path: str | Path) -> None:
-    """Convert a network, compare ONNX Runtime's answers with those of its exported program, then write the file.
+    """Convert a network, compare ONNX Runtime's predictions with those of its exported program, and write the file.
 
     Args:
-        network: as for `exported.save`. One that drops out at test time is converted without: answers that are drawn
-            anew each time cannot be compared; the fact `WITHOUT_DROPOUT` then says so.
-        saved: the same network as it stands in `model.pt2`.
-        path: where `model.onnx` is to stand.
+        network: as for `exported.save`. Dropout at test time is left out, since random predictions cannot be compared;
+            the fact `WITHOUT_DROPOUT` records that.
+        saved: the result of `exported.save` for the same network.
+        path: of `model.onnx`.
 
     Raises:
-        InputError: ONNX Runtime answers otherwise than torch, or not with finite numbers.
+        InputError: ONNX Runtime's prediction differs from torch's, or is not finite.
     """
     program, facts = saved
     dropouts = [node for node in program.graph.nodes if node.target is torch.ops.aten.dropout.default]
@@ -55,7 +52,7 @@ def _converted(restorer: nn.Module, facts: dict[str, Any]) -> bytes:
     free = {0: "n", 2: "h", 3: "w"}
     multiple = facts["multiple"]
     with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that it is the older exporter
+        warnings.simplefilter("ignore")  # about the older exporter
         torch.onnx.export(
             restorer,
             (example(2, 2 * multiple, 3 * multiple),),
@@ -68,9 +65,9 @@ def _converted(restorer: nn.Module, facts: dict[str, Any]) -> bytes:
         )
     model = onnx.load_from_string(traced.getvalue())
     for node in model.graph.node:
-        node.ClearField("doc_string")  # source lines with the paths of their files
+        node.ClearField("doc_string")  # source lines with file paths
         if node.op_type == "Dropout":
-            del node.input[1:]  # without its ratio and mode, it hands on what it gets
+            del node.input[1:]  # without ratio and mode it is the identity
     model.metadata_props.add(key=FACTS, value=json.dumps(facts))
     content: bytes = model.SerializeToString(deterministic=True)
     return content
@@ -84,16 +81,11 @@ def _check(torch_model: nn.Module, content: bytes, multiple: int) -> None:
         for holed in _cases(example(n, h * multiple, w * multiple), multiple):
             with torch.no_grad():
                 wanted = torch_model(holed)
-            got = torch.from_numpy(session.run(None, {INPUT: holed.numpy()})[0])
-            if not torch.isfinite(got).all():
-                raise InputError(f"the ONNX model answers {tuple(holed.shape)} with numbers that are not finite")
-            error = (wanted - got).abs().max().item()
-            if error > TOLERANCE:
-                raise InputError(f"the ONNX model differs from the network by {error:.2g} on {tuple(holed.shape)}")
+            require_equal(torch.from_numpy(session.run(None, {INPUT: holed.numpy()})[0]), wanted, "ONNX")
 
 
 def _cases(holed: Tensor, multiple: int) -> list[Tensor]:
-    """Return the picture with the example's holes, none, one along an edge, and nothing but hole."""
+    """Return pictures with the example's holes, no hole, a hole along an edge, and all missing."""
     picture = torch.rand(holed[:, :3].shape, generator=torch.Generator().manual_seed(1))
     whole, edge = torch.zeros_like(holed[:, 3:]), torch.zeros_like(holed[:, 3:])
     edge[..., :multiple] = 1

@@ -1,7 +1,7 @@
-"""A loaded `model.onnx`: the contract of `exported`, by ONNX Runtime, without torch.
+"""`model.onnx`, run by ONNX Runtime without torch; same input and output as `exported`.
 
 network = load("data/models/pconv/model.onnx")
-filled = network(holed)                           # float32 (N, 4, H, W) to (N, 3, H, W)
+prediction = network(holed)                       # float32 (N, 4, H, W) to (N, 3, H, W)
 """
 
 import json
@@ -14,18 +14,18 @@ import numpy.typing as npt
 from stages.runtime.errors import InputError
 from stages.runtime.machine import cores
 
-INPUT, OUTPUT = "holed", "filled"
-FACTS = "facts.json"  # the key of the metadata that holds them
-WITHOUT_DROPOUT = "without_dropout"  # the fact that the model has none here, but was trained to have it at test time
+INPUT, OUTPUT = "holed", "filled"  # part of the file format, so not renamed
+FACTS = "facts.json"  # key in the metadata
+WITHOUT_DROPOUT = "without_dropout"  # the fact that dropout at test time was left out
 
 Floats = npt.NDArray[np.float32]
 
 
 class OnnxModel:
-    """Answers on the CPU.
+    """A loaded model; runs on the CPU.
 
     Attributes:
-        facts: what was written beside the network: the model's key, its settings, `multiple`.
+        facts: stored with the network: the model's key, its settings, `multiple`.
     """
 
     def __init__(self, session: Any, facts: dict[str, Any]) -> None:
@@ -33,17 +33,16 @@ class OnnxModel:
         self.facts = facts
 
     def __call__(self, holed: Floats) -> Floats:
-        """Answer for every pixel: (N, 4, H, W) to (N, 3, H, W), float32 in [0, 1]."""
-        (filled,) = self._session.run([OUTPUT], {INPUT: holed})
-        answer: Floats = filled
-        return answer
+        """Predict every pixel: (N, 4, H, W) to (N, 3, H, W), float32 in [0, 1]."""
+        prediction: Floats = self._session.run([OUTPUT], {INPUT: holed})[0]
+        return prediction
 
 
 def load(path: str | Path) -> OnnxModel:
-    """Load a `model.onnx`; it is data, and runs no code of its own.
+    """Load a `model.onnx`, which contains no code.
 
     Raises:
-        InputError: the file is missing, or no model of this project.
+        InputError: the file is missing, or not a model of this project.
     """
     import onnxruntime
 
@@ -51,10 +50,10 @@ def load(path: str | Path) -> OnnxModel:
         raise InputError(f"{path} is missing; dvc repro writes it beside model.pt2, and dvc pull fetches it")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = cores()
-    options.log_severity_level = 3  # what is wrong comes as an exception, too
-    options.enable_cpu_mem_arena = False  # it would keep the memory of the largest crop for good
+    options.log_severity_level = 3  # errors are raised, too
+    options.enable_cpu_mem_arena = False  # it would keep the memory of the largest crop
     try:
-        content = Path(path).read_bytes()  # so that a model cannot name other files to be read
+        content = Path(path).read_bytes()  # so that a model cannot refer to other files
         session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         facts = json.loads(session.get_modelmeta().custom_metadata_map[FACTS])
     except Exception as error:

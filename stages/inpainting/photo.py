@@ -1,4 +1,4 @@
-"""A photo and a mask in, the filled photo out: what command, server and Python do alike.
+"""Filling a photo: shared by command line, server and Python.
 
 filled, report = fill(open_photo("a.jpg", 178), boxed([(10, 20, 200, 120)], 480, 640), inpainter, Settings(grow=4))
 content = encode(filled, "JPEG")
@@ -23,20 +23,20 @@ _DEFAULTS = Settings()
 def fill(
     photo: Photo, mask: UserMask, inpainter: Inpainter, settings: Settings = _DEFAULTS
 ) -> tuple[Photo, dict[str, Any]]:
-    """Fill what is missing of a photo.
+    """Fill the masked part of a photo.
 
-    Colours of wholly transparent pixels are nobody's: they are not continued into the hole. Such pixels stay
-    transparent, unless those around the hole all lie in it; then, what is filled becomes opaque.
+    Colours of fully transparent pixels are meaningless and are not continued into the hole. These pixels stay
+    transparent, unless all transparent pixels nearby are masked; then the filled part becomes opaque.
 
     Args:
-        photo: stays as it is.
-        mask: of the photo's size.
-        inpainter: what fills.
-        settings: how.
+        photo: not modified.
+        mask: of the same size.
+        inpainter: the model.
+        settings: how to fill.
 
     Returns:
-        the filled photo; and the report of `cropping.inpaint` with `warnings`, sentences for people, and
-        `is_nearly_all`, whether hardly anything was known.
+        the filled photo; and the report of `cropping.inpaint` with `warnings` for the user and `is_nearly_all`, whether
+        the mask covers nearly the whole photo.
 
     Raises:
         BadImageError: photo and mask differ in size.
@@ -52,7 +52,7 @@ def fill(
         boxes = [Box(top, left, bottom, right) for left, top, right, bottom in report["crops"]]
         alpha, stays = _opaque(alpha, weight, boxes, mask.source == user_mask.OF_THE_PHOTO)
         if stays:
-            warnings.append("transparent pixels in the hole stay transparent; `alpha` as the hole fills them")
+            warnings.append("transparent pixels in the mask stay transparent; use `alpha` as the mask to fill them")
     if edge := edges.warning(pixels, weight == 255):
         warnings.append(edge)
     deep = photo.deep
@@ -63,7 +63,7 @@ def fill(
 
 
 def _continued(pixels: Pixels, clear: Missing, absent: Missing, context: float) -> Pixels:
-    """Spread the colours of visible pixels over transparent ones, wherever a hole is near."""
+    """Continue the colours of visible pixels into transparent ones near holes."""
     if not (clear & ~absent).any():
         return pixels
     pixels = pixels.copy()
@@ -76,7 +76,7 @@ def _continued(pixels: Pixels, clear: Missing, absent: Missing, context: float) 
 
 
 def _opaque(alpha: Pixels, weight: Pixels, boxes: list[Box], is_the_hole: bool) -> tuple[Pixels | None, bool]:
-    """Make opaque what was filled; return None where all has become so, and whether filled pixels stay transparent."""
+    """Make filled pixels opaque; return None if all pixels are, and whether some filled pixels stay transparent."""
     before, alpha, stays = alpha, alpha.copy(), False
     for box in boxes:
         here, share = alpha[box.part], weight[box.part]

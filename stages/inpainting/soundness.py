@@ -1,10 +1,10 @@
-"""Whether what fills holes is ever worse than a membrane, on pictures made to find out.
+"""Check that a model is never worse than harmonic inpainting, on synthetic pictures.
 
-    faults = find_faults(load("data/models/pconv"))     # [] where all is well
+    faults = find_faults(load("data/models/pconv"))     # [] if there are none
 
-Plain, shaded, noisy and photographic surroundings, each with round, square and long holes, from a few pixels to four
-fifths of the picture, in the middle, at a border and in a corner. A model that loses its way in holes larger than those
-that it was trained on paints glowing blobs into them; tiles of training size never show it.
+Plain, shaded, noisy and photo-like surroundings, each with round, square and long holes, from a few pixels to 80 % of
+the picture, in the middle, at a border and in a corner. A model may paint glowing blobs into holes that are larger than
+those of its training; tiles of training size do not show that.
 """
 
 from collections.abc import Iterator
@@ -17,23 +17,23 @@ from stages.inpainting.inpainter import Inpainter
 
 SIDE = 256  # pixels
 SIZES = (8, 60, 204)  # pixels, of holes
-FLAT_LEVELS = 2  # that a pixel may be off on plain colour
-SHADED_LEVELS, SHADED_SHARE = 4, 1.1  # that a pixel may be off on a shade: levels, beyond so many times a membrane's
-LOST = 16 / 255  # how far an answer may be that gives way to a membrane, beyond what the membrane itself is off by
-CAUGHT = "gave way to one"
-MARGIN, MARGIN_LEVELS = 1.25, 4  # of the error's root mean square, against a membrane's
+FLAT_LEVELS = 2  # allowed error of a pixel on plain colour
+SHADED_LEVELS, SHADED_SHARE = 4, 1.1  # allowed error on a gradient: levels beyond this multiple of a membrane's
+LOST = 16 / 255  # allowed distance of a replaced prediction, beyond the error of the membrane itself
+CAUGHT = "was replaced by it"
+MARGIN, MARGIN_LEVELS = 1.25, 4  # allowed RMS error: multiple of a membrane's, plus levels
 
 Errors = npt.NDArray[np.int16]
 
 
 def surroundings(side: int) -> dict[str, Pixels]:
-    """Make the pictures, uint8 (side, side, 3), by name."""
+    """Make the test pictures, uint8 (side, side, 3), by name."""
     y, x = np.mgrid[:side, :side] / side
     rng = np.random.default_rng(0)
     plain = np.broadcast_to(np.array([10, 120, 200], np.uint8), (side, side, 3))
     shaded = np.stack([40 + 150 * x, 60 + 100 * y, 200 - 120 * x * y], axis=2)
     noisy = 120 + 30 * rng.standard_normal((side, side, 3))
-    # Hills before a sky with a sun: edges, shades, waves, some grain.
+    # Hills, sky and sun: edges, gradients, waves, some grain.
     hill = y > 0.55 + 0.1 * np.sin(7 * x)
     ground = np.stack([90 + 50 * np.sin(40 * x + 9 * y), 120 + 40 * np.sin(55 * y), 60 + 20 * x], axis=2)
     sky = np.stack([120 + 80 * y, 160 + 60 * y, 230 - 20 * x], axis=2)
@@ -44,7 +44,7 @@ def surroundings(side: int) -> dict[str, Pixels]:
 
 
 def holes(side: int, size: int) -> Iterator[tuple[str, Missing]]:
-    """Make the holes of a size, bool (side, side), each with what it is."""
+    """Make holes of a size, bool (side, side), each with a description."""
     y, x = np.mgrid[:side, :side]
     near, far = size // 3, side - 1 - size // 3
     places = {
@@ -62,10 +62,10 @@ def holes(side: int, size: int) -> Iterator[tuple[str, Missing]]:
 
 
 def find_faults(inpainter: Inpainter, side: int = SIDE, sizes: tuple[int, ...] = SIZES) -> list[str]:
-    """Fill every hole without copied texture, and name those filled worse than the margins allow.
+    """Fill every hole without copied texture, and describe those whose error exceeds the limits.
 
     Args:
-        inpainter: what is tested.
+        inpainter: to test.
         side: of the pictures, pixels.
         sizes: of the holes, pixels.
     """
@@ -78,7 +78,7 @@ def find_faults(inpainter: Inpainter, side: int = SIDE, sizes: tuple[int, ...] =
                 of_membrane = _errors(sheet, picture, missing)
                 problem = _problem(name, _errors(answer, picture, missing), of_membrane)
                 if not problem and report["strays"] > LOST + _root_mean_square(of_membrane) / 255 and name != "noisy":
-                    problem = f"an answer {255 * report['strays']:.0f} levels away from a membrane {CAUGHT}"
+                    problem = f"a prediction {255 * report['strays']:.0f} levels off harmonic inpainting {CAUGHT}"
                 if problem:
                     faults.append(f"{name} surroundings, {what}: {problem}")
     return faults
@@ -94,11 +94,12 @@ def _problem(surroundings: str, errors: Errors, of_membrane: Errors) -> str:
     if surroundings == "plain" and most > FLAT_LEVELS:
         return f"{most} levels off"
     if surroundings == "shaded" and most > SHADED_LEVELS + SHADED_SHARE * of_sheet:
-        return f"{most} levels off, a membrane {of_sheet}"
+        return f"{most} levels off, harmonic inpainting {of_sheet}"
     mean, limit = _root_mean_square(errors), _root_mean_square(of_membrane)
-    return f"an error of {mean:.0f} levels, a membrane {limit:.0f}" if mean > MARGIN * limit + MARGIN_LEVELS else ""
+    is_worse = mean > MARGIN * limit + MARGIN_LEVELS
+    return f"an RMS error of {mean:.0f} levels, harmonic inpainting {limit:.0f}" if is_worse else ""
 
 
 def _root_mean_square(errors: Errors) -> float:
-    """Return the root of the errors' mean square, in levels."""
+    """Return the RMS error in levels."""
     return float(np.sqrt(np.square(errors, dtype=np.float64).mean()))

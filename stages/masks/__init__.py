@@ -1,1 +1,1 @@
-"""Holes for training, validation and test: `__main__` draws them, `look` shows them."""
+"""Holes for training, validation and test: `__main__` draws them, `data_report` shows them."""

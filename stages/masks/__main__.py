@@ -1,24 +1,21 @@
-"""Draw the holes of every split: reads params (and a folder of hole pictures), writes data/masks.
+"""Draw the holes of every split: reads params (and a folder of mask pictures), writes data/masks.
 
     python -m stages.masks
 
-`<split>.npy` is a mask set, read by `stages.imaging.holes.MaskSet`; row for row `<split>.parquet` says of each hole
-its kind, ratio, bucket (-1 outside all), border and seed. The test set holds the same number of holes in every cell of
-ratio bucket and border; those of train and val are spread evenly over the ratios, every second touching the border.
-`look.html` shows some of every kind, and how they are distributed.
+`<split>.npy` is a mask set for `stages.imaging.holes.MaskSet`. `<split>.parquet` has kind, ratio, bucket (-1 outside
+all), border and seed of each hole. The test set has the same number of holes in every cell of ratio bucket and border.
+Holes for training and validation are spread evenly over the ratios, and every second one touches the border.
+`data_report.html` shows examples of every kind and their distributions.
 
-Every kind can meet any ratio, but for three: `challenge` holes have the ratio that they have, `everyday` holes are
-rarely large, and `files` holes have the ratios of the pictures. Where such a kind cannot serve, its share goes to the
-others.
+Three kinds cannot meet any ratio: `challenge` holes have a fixed ratio, `everyday` holes are rarely large, and `files`
+holes have the ratios of the pictures. Where such a kind is not possible, its share goes to the others.
 """
 
-import hashlib
 import sys
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any, Literal, Self
 
 import cv2
@@ -30,26 +27,25 @@ from stages.imaging.drawing.boxes import challenge_ratio
 from stages.imaging.drawing.mask_folder import MaskFolder, load_given
 from stages.imaging.drawing.mask_spec import MaskSpec, draw_hole
 from stages.imaging.holes import BUCKETS, Pixels, bucket_of, hole_ratio, pack, touches_border
-from stages.masks.look import look
+from stages.masks.data_report import data_report
 from stages.runtime import guard
-from stages.runtime.checkpointed_map import Records, map_checkpointed
 from stages.runtime.errors import ParamsError
-from stages.runtime.files import fresh_folder, remove_folder, write_array, write_parquet, write_text
+from stages.runtime.files import fresh_folder, write_array, write_parquet, write_text
 from stages.runtime.log import log
+from stages.runtime.parallel import map_ordered
 from stages.runtime.params import Settings, read, read_seed, read_tile_size
-from stages.runtime.remembered import fingerprint, remembered
 
 OUT = "data/masks"
 CELLS = [(bucket, border) for bucket in range(len(BUCKETS)) for border in (False, True)]
 
-_SMALLEST_TILE = 24  # below, hardly a ratio can be met and kept off the border
-_CHUNK = 200  # holes: some tenths of a second
+_SMALLEST_TILE = 24  # in smaller tiles few ratios are possible without touching the border
+_CHUNK = 200  # holes, which take some tenths of a second
 _LARGEST_EVERYDAY = 0.2  # ratio: few are larger
-_GOLDEN = (5**0.5 - 1) / 2  # its multiples fill (0, 1) evenly, wherever one stops
+_GOLDEN = (5**0.5 - 1) / 2  # its multiples fill (0, 1) evenly, for any number of them
 
 
 class Shares(Settings):
-    """`masks.kinds`: how often each kind is drawn, in relation to the others."""
+    """`masks.kinds`: the relative frequency of each kind, from 0; see `stages/imaging/drawing` for the kinds."""
 
     strokes: float = Field(ge=0)
     blobs: float = Field(ge=0)
@@ -66,7 +62,17 @@ class Shares(Settings):
 
 
 class MasksParams(Settings):
-    """`masks` in params.yaml."""
+    """The section `masks` of params.yaml.
+
+    Attributes:
+        train: holes in the training set.
+        val: holes in the validation set.
+        test_per_cell: holes in each of the 12 cells (ratio bucket and border) of the test set.
+        ratio_range: of missing pixels in training and validation, within (0, 0.6].
+        kinds: how often each kind is drawn.
+        files: folder of mask pictures, used if `kinds.files` is above 0.
+        files_hole_is: colour that means "missing" in these pictures.
+    """
 
     train: int = Field(ge=1, le=10**7)
     val: int = Field(ge=1, le=10**7)
@@ -87,14 +93,14 @@ class MasksParams(Settings):
 
 @dataclass(frozen=True)
 class Recipe:
-    """What the holes of every split are drawn from.
+    """Settings from which holes are drawn.
 
     Attributes:
-        seed: of the whole pipeline.
+        seed: of the pipeline.
         size: side of a hole in pixels.
-        ratio_range: of train and val: more than the first, at most the second.
-        shares: of each kind, at least 0, in any unit.
-        given: the holes of the folder, where `files` has a share.
+        ratio_range: for train and val: more than the first, at most the second.
+        shares: relative frequency of each kind.
+        given: the holes of the folder, if `files` has a share.
     """
 
     seed: int
@@ -104,29 +110,27 @@ class Recipe:
     given: MaskFolder | None
 
 
-def draw_mask_set(recipe: Recipe, split: str, count: int, journal: Path) -> tuple[Pixels, pd.DataFrame]:
-    """Draw the holes of a split; each depends on its row alone, so a larger mask set begins with the smaller one.
+def draw_mask_set(recipe: Recipe, split: str, count: int) -> tuple[Pixels, pd.DataFrame]:
+    """Draw the holes of a split; each depends on its row only, so a larger mask set starts with the smaller one.
 
     Args:
-        recipe: what to draw from.
+        recipe: settings.
         split: train, val or test.
         count: number of holes.
-        journal: where finished chunks wait; it stands for the recipe and the code.
 
     Returns:
-        the packed holes, uint8 (count, size, ceil(size / 8)), and the table that says what each is.
+        the packed holes, uint8 (count, size, ceil(size / 8)), and a table with a row per hole.
 
     Raises:
-        ParamsError: no kind with a share can make what is wanted.
+        ParamsError: no kind with a share can meet a spec.
     """
     ranges = [range(start, min(start + _CHUNK, count)) for start in range(0, count, _CHUNK)]
-    chunks = {f"{split}-{rows.start}-{rows.stop}": rows for rows in ranges}
-    drawn = list(map_checkpointed(partial(_draw_rows, recipe, split), chunks, journal.absolute(), f"masks {split}"))
-    table = pd.DataFrame([row for _, _, rows in drawn for row in rows])
-    return np.concatenate([packed for _, packed, _ in drawn]), table
+    drawn = list(map_ordered(partial(_draw_rows, recipe, split), ranges, f"masks {split}", unit="chunk"))
+    table = pd.DataFrame([row for _, rows in drawn for row in rows])
+    return np.concatenate([packed for packed, _ in drawn]), table
 
 
-def _draw_rows(recipe: Recipe, split: str, rows: Iterable[int]) -> tuple[Pixels, Records]:
+def _draw_rows(recipe: Recipe, split: str, rows: Iterable[int]) -> tuple[Pixels, list[dict[str, Any]]]:
     cv2.setNumThreads(1)  # the processes share the cores already
     drawn = [_draw_row(recipe, split, row) for row in rows]
     return pack(np.stack([hole for hole, _ in drawn])), [record for _, record in drawn]
@@ -135,7 +139,7 @@ def _draw_rows(recipe: Recipe, split: str, rows: Iterable[int]) -> tuple[Pixels,
 def _draw_row(recipe: Recipe, split: str, row: int) -> tuple[Pixels, dict[str, Any]]:
     seed = int(np.random.SeedSequence([recipe.seed, *b"masks", *split.encode(), row]).generate_state(1)[0])
     rng = np.random.default_rng(seed)
-    wanted = what_is_wanted(split, row, recipe.ratio_range)
+    wanted = spec_of(split, row, recipe.ratio_range)
     kind = _pick_kind(recipe, wanted, rng)
     if kind == "files" and recipe.given:
         hole = recipe.given.draw(wanted, split == "train", rng)
@@ -147,8 +151,8 @@ def _draw_row(recipe: Recipe, split: str, row: int) -> tuple[Pixels, dict[str, A
     return hole, {"row": row, "kind": kind, **record}
 
 
-def what_is_wanted(split: str, row: int, ratio_range: tuple[float, float]) -> MaskSpec:
-    """Say what the hole of a row is to be: test rows go round the cells, those of train and val round the border.
+def spec_of(split: str, row: int, ratio_range: tuple[float, float]) -> MaskSpec:
+    """Return the spec of a row: test rows cycle through the cells, those of train and val alternate the border.
 
     Args:
         split: train, val or test.
@@ -166,8 +170,8 @@ def _pick_kind(recipe: Recipe, wanted: MaskSpec, rng: np.random.Generator) -> st
     if not able:
         raise ParamsError(
             f"no kind with a share in `masks.kinds` can make a hole with a ratio in ({wanted.low:g}, {wanted.high:g}] "
-            f"that {'touches' if wanted.border else 'keeps off'} the border, which every mask set needs; give strokes, "
-            f"blobs or boxes a share (for `files`, see also that `masks.files_hole_is` names the right colour)"
+            f"that {'touches' if wanted.border else 'does not touch'} the border, which every mask set needs; give "
+            f"strokes, blobs or boxes a share (for `files`, check that `masks.files_hole_is` is the right colour)"
         )
     limits = np.cumsum(list(able.values()))
     return list(able)[int(np.searchsorted(limits / limits[-1], rng.random(), side="right"))]
@@ -184,7 +188,7 @@ def _can_serve(kind: str, recipe: Recipe, wanted: MaskSpec) -> bool:
 
 
 def main() -> None:
-    """Read params, draw the mask sets, write them and say what they are."""
+    """Read params, draw the mask sets, write them."""
     seed, size, params = read_seed(), read_tile_size(), read("masks", MasksParams)
     if size < _SMALLEST_TILE:
         raise ParamsError(f"params.yaml: `tile_size` is {size}, but holes need at least {_SMALLEST_TILE} pixels")
@@ -192,33 +196,26 @@ def main() -> None:
     recipe = Recipe(seed, size, params.ratio_range, params.kinds.model_dump(), given)
     counts = {"train": params.train, "val": params.val, "test": params.test_per_cell * len(CELLS)}
     started = time.perf_counter()
-    with remembered("masks", _fingerprint(recipe)) as memory, fresh_folder(OUT) as folder:
+    with fresh_folder(OUT) as folder:
         for split, count in counts.items():
-            packed, table = draw_mask_set(recipe, split, count, memory / "chunks")
+            packed, table = draw_mask_set(recipe, split, count)
             write_array(folder / f"{split}.npy", packed)
             write_parquet(folder / f"{split}.parquet", table)
         seconds = time.perf_counter() - started
-        write_text(folder / "look.html", look(folder, given, params.files_hole_is))
-        remove_folder(memory / "chunks")
+        write_text(folder / "data_report.html", data_report(folder, given, params.files_hole_is))
     speed = sum(counts.values()) / seconds
     numbers = ", ".join(f"{count:,} {split}" for split, count in counts.items())
     log(f"masks: {numbers} holes of {size} x {size} pixels in {OUT}; {speed:,.0f} a second")
-    log(f"masks: a look at them: {OUT}/look.html")
-
-
-def _fingerprint(recipe: Recipe) -> str:
-    given = hashlib.sha256(recipe.given.packed.tobytes()).hexdigest() if recipe.given else ""
-    drawn_from = [recipe.seed, recipe.size, recipe.ratio_range, recipe.shares, given]
-    return fingerprint({"recipe": drawn_from, "numpy": np.__version__, "opencv": cv2.__version__})
+    log(f"masks: data report: {OUT}/data_report.html")
 
 
 def _load_given(params: MasksParams, size: int) -> MaskFolder:
     given, refused = load_given(params.files, params.files_hole_is, size)
     for bad in refused:
-        log(f"masks: passed over {bad}")
-    log(f"masks: hole pictures used from {params.files}: {len(given.ratios):,}")
-    if doubt := given.doubt(params.files_hole_is):
-        log(f"masks: {doubt}")
+        log(f"masks: skipped {bad}")
+    log(f"masks: mask pictures used from {params.files}: {len(given.ratios):,}")
+    if warning := given.polarity_warning(params.files_hole_is):
+        log(f"masks: {warning}")
     return given
 
 

@@ -18,7 +18,7 @@ Features = Callable[[Tensor], Sequence[Tensor]]
 
 @dataclass(frozen=True)
 class Weights:
-    """How much each term counts; the defaults are the paper's, found by a search on 100 validation images."""
+    """Weights of the loss terms; the defaults are the paper's, tuned on 100 validation images."""
 
     valid: float = 1.0
     hole: float = 6.0
@@ -27,14 +27,14 @@ class Weights:
     tv: float = 0.1
 
 
-def hole_loss(filled: Tensor, target: Tensor, hole: Tensor) -> Tensor:
+def hole_loss(prediction: Tensor, target: Tensor, hole: Tensor) -> Tensor:
     """|(1 - M) * (out - gt)|_1 / N with N = C * H * W (eq. 2); all (N, 3, H, W), `hole` (N, 1, H, W)."""
-    return (hole * (filled - target)).abs().mean()
+    return (hole * (prediction - target)).abs().mean()
 
 
-def valid_loss(filled: Tensor, target: Tensor, hole: Tensor) -> Tensor:
+def valid_loss(prediction: Tensor, target: Tensor, hole: Tensor) -> Tensor:
     """|M * (out - gt)|_1 / N with N = C * H * W (eq. 2); all (N, 3, H, W), `hole` (N, 1, H, W)."""
-    return ((1 - hole) * (filled - target)).abs().mean()
+    return ((1 - hole) * (prediction - target)).abs().mean()
 
 
 def gram(features: Tensor) -> Tensor:
@@ -45,21 +45,21 @@ def gram(features: Tensor) -> Tensor:
         return torch.bmm(flat, flat.transpose(1, 2)) / (c * h * w)
 
 
-def feature_losses(filled: Tensor, target: Tensor, hole: Tensor, features: Features) -> tuple[Tensor, Tensor]:
-    """Perceptual (eq. 3) and style (eqs. 4 and 5) terms, each for the raw answer plus for the composite.
+def feature_losses(prediction: Tensor, target: Tensor, hole: Tensor, features: Features) -> tuple[Tensor, Tensor]:
+    """Perceptual (eq. 3) and style (eqs. 4 and 5) terms, each for the prediction plus for the composite.
 
     Args:
-        filled: (N, 3, H, W) in [0, 1], with gradient.
-        target: like `filled`.
+        prediction: (N, 3, H, W) in [0, 1], with gradient.
+        target: like `prediction`.
         hole: (N, 1, H, W), 1 where pixels are missing.
         features: maps (N, 3, H, W) in [0, 1] to a sequence of feature maps; called once for the target, without
-            gradient, and once for answer and composite together.
+            gradient, and once for prediction and composite together.
     """
     with torch.no_grad():
         wanted = features(target)
-    got = features(torch.cat([filled, composite(target, filled, hole)]))
-    perceptual = filled.new_zeros((), dtype=torch.float32)
-    style = filled.new_zeros((), dtype=torch.float32)
+    got = features(torch.cat([prediction, composite(target, prediction, hole)]))
+    perceptual = prediction.new_zeros((), dtype=torch.float32)
+    style = prediction.new_zeros((), dtype=torch.float32)
     for want, both in zip(wanted, got, strict=True):
         raw, composed = both.chunk(2)
         perceptual = perceptual + F.l1_loss(raw, want) + F.l1_loss(composed, want)
@@ -82,27 +82,27 @@ def tv_loss(composed: Tensor, hole: Tensor) -> Tensor:
 
 
 def loss_terms(
-    filled: Tensor, target: Tensor, hole: Tensor, weights: Weights, features: Features | None
+    prediction: Tensor, target: Tensor, hole: Tensor, weights: Weights, features: Features | None
 ) -> dict[str, Tensor]:
-    """Compute the terms that have a weight, unweighted, and their weighted sum.
+    """Compute the loss terms and their weighted sum.
 
     Args:
-        filled: the network's answer, (N, 3, H, W).
-        target: the whole picture, (N, 3, H, W) in [0, 1].
+        prediction: of the network, (N, 3, H, W).
+        target: the original picture, (N, 3, H, W) in [0, 1].
         hole: (N, 1, H, W), 1 where pixels are missing.
         weights: of the terms; a term of weight 0 is not computed.
-        features: for the perceptual and style terms; may be None where both weigh 0.
+        features: for the perceptual and style terms; may be None if both weights are 0.
 
     Returns:
-        "loss", the sum, and the terms under their names in `Weights`; scalars.
+        "loss", the weighted sum, and the terms by their names in `Weights`; scalars.
     """
-    filled = filled.float()
-    terms = {"valid": valid_loss(filled, target, hole), "hole": hole_loss(filled, target, hole)}
+    prediction = prediction.float()
+    terms = {"valid": valid_loss(prediction, target, hole), "hole": hole_loss(prediction, target, hole)}
     if weights.perceptual or weights.style:
         if features is None:
             raise ValueError("perceptual_weight or style_weight is above 0, but no features are given")
-        terms["perceptual"], terms["style"] = feature_losses(filled, target, hole, features)
+        terms["perceptual"], terms["style"] = feature_losses(prediction, target, hole, features)
     if weights.tv:
-        terms["tv"] = tv_loss(composite(target, filled, hole), hole)
+        terms["tv"] = tv_loss(composite(target, prediction, hole), hole)
     total = torch.stack([getattr(weights, name) * term for name, term in terms.items()]).sum()
     return {"loss": total, **terms}

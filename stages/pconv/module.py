@@ -1,4 +1,4 @@
-"""PConvNet and its plain twin in training: two phases, the second with the encoder's batch norm frozen."""
+"""Training of PConvNet and of its twin without partial convolutions, in two phases; the second freezes batch norm."""
 
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -16,7 +16,19 @@ from stages.training.settings import FitSettings
 
 
 class PConvSettings(FitSettings):
-    """`train.unet`, `train.pconv`, `train.pconv_augmented` in params.yaml."""
+    """`train.unet`, `train.pconv`, `train.pconv_augmented` in params.yaml.
+
+    Attributes:
+        partial: whether convolutions are partial.
+        finetune_steps: of the second phase, which freezes the encoder's batch-norm statistics; from 0.
+        finetune_learning_rate: of the second phase, up to 1.
+        valid_weight: of the L1 loss over known pixels.
+        hole_weight: of the L1 loss over missing pixels.
+        perceptual_weight: of the perceptual loss; the paper's 0.05 fits VGG16.
+        style_weight: of the style losses; the paper's 120 fits VGG16.
+        tv_weight: of the total variation in the hole.
+        features: classifier of the perceptual and style losses.
+    """
 
     partial: bool
     finetune_steps: int = Field(ge=0)
@@ -60,25 +72,25 @@ class PConvModule(InpaintingModule):
         network = network.to(memory_format=torch.channels_last)
         super().__init__(network, settings, level=0.0)
         needs_features = settings.perceptual_weight or settings.style_weight
-        # In a list, so that its weights, which never change, stay out of every checkpoint.
+        # In a list, so that its frozen weights are not part of checkpoints.
         self._features = [features.load(settings.features)] if needs_features else []
 
     def learning_rate_at(self, step: int) -> float:
-        """One rate for each phase (§3.3: 0.0002, then 0.00005), and a decay at the end."""
+        """Return the rate of the phase (§3.3: 0.0002, then 0.00005), with a decay at the end."""
         of_phase = self.settings.learning_rate if step < self.settings.steps else self.settings.finetune_learning_rate
         return of_phase * self.decay_at(step)
 
     def training_step(self, batches: Sequence[MicroBatch]) -> dict[str, Tensor]:
-        """Go down the weighted sum of the loss terms."""
+        """Minimise the weighted sum of the loss terms."""
         unet: Any = self.inner
         if self.step >= self.settings.steps and not unet.encoder_frozen:
             unet.freeze_encoder()
         extractor = self._features[0].to(batches[0].image.device) if self._features else None
 
         def terms_of(batch: MicroBatch) -> dict[str, Tensor]:
-            filled = self.network(batch.image, batch.hole)
-            terms = loss_terms(filled, batch.target, batch.hole, self.settings.weights, extractor)
-            return self.with_hole_perceptual(terms, filled, batch)
+            prediction = self.network(batch.image, batch.hole)
+            terms = loss_terms(prediction, batch.target, batch.hole, self.settings.weights, extractor)
+            return self.with_hole_perceptual(terms, prediction, batch)
 
         return self.optimise("network", batches, terms_of)
 
@@ -87,4 +99,4 @@ class PConvModule(InpaintingModule):
         return {"network": Adam(self.network.parameters(), lr=self.settings.learning_rate, fused=True)}
 
 
-SETTINGS, MODULE = PConvSettings, PConvModule  # what stages/train.py asks for
+SETTINGS, MODULE = PConvSettings, PConvModule  # for stages/train.py

@@ -9,8 +9,8 @@ concatenated group share one map, so with one map per group
 
     sum(M) = sum over groups of C_g * box(known_g)          sum(1) = k * k * sum over groups of C_g
 
-which are the same numbers for a small part of the arithmetic. The maps depend on the hole alone: the whole pyramid of
-them is computed before the network runs, in float32 whatever the network computes in.
+which gives the same numbers with far less arithmetic. The maps depend on the hole alone, so all of them are computed
+before the network runs, in float32 whatever the network's precision.
 """
 
 from collections.abc import Sequence
@@ -26,34 +26,33 @@ DECODER_SLOPE = 0.2
 LAST_GAIN = 0.1  # of the last layer's first weights, against He's
 
 
-class Coverage(NamedTuple):
-    """What a partial convolution needs to know of its windows; (N, 1, H', W'), float32, H' and W' of its output."""
+class MaskUpdate(NamedTuple):
+    """Mask ratio and updated mask of a partial convolution; (N, 1, H', W') of its output, float32."""
 
-    ratio: Tensor  # sum(1) / sum(M), 0 where the window holds no known pixel
-    known: Tensor  # m': 1 where the window holds a known pixel
+    ratio: Tensor  # sum(1) / sum(M), 0 if the window has no known pixel
+    known: Tensor  # m': 1 if the window has a known pixel
 
 
-def cover(groups: Sequence[tuple[Tensor, int]], kernel: int, stride: int) -> Coverage:
-    """Count the known inputs of every window, over all channels (the sums of eq. 1).
+def update_mask(groups: Sequence[tuple[Tensor, int]], kernel: int, stride: int) -> MaskUpdate:
+    """Compute mask ratio and updated mask of a partial convolution (eq. 1).
 
     Args:
-        groups: what is concatenated to be convolved: each group's known map (N, 1, H, W), float32 of 0 and 1, and its
-            number of channels.
-        kernel: odd side of the window; the padding is half of it and counts as missing.
+        groups: of concatenated channels: known map (N, 1, H, W), float32 of 0 and 1, and number of channels of each.
+        kernel: odd side of the window; the padding of half of it counts as missing.
         stride: of the convolution.
     """
-    # Not divisor_override=1: the ONNX exporter drops it without a word. Rounded, the counts are whole numbers again.
+    # Not divisor_override=1, which the ONNX exporter silently drops. Rounding makes the counts integers again.
     means = [(channels, F.avg_pool2d(known, kernel, stride, kernel // 2)) for known, channels in groups]
     counts = [channels * (kernel * kernel * mean).round() for channels, mean in means]
     total = torch.stack(counts).sum(0) if len(counts) > 1 else counts[0]
     known = (total > 0.5).to(total.dtype)
     full = kernel * kernel * sum(channels for _, channels in groups)
     # Not full / (total + epsilon): the ONNX exporter drops the epsilon, and in half precision the quotient overflows.
-    return Coverage(torch.where(total > 0.5, full / total.clamp(min=1), 0.0), known)
+    return MaskUpdate(torch.where(total > 0.5, full / total.clamp(min=1), 0.0), known)
 
 
 class PartialConv(nn.Module):
-    """Partial convolution, batch norm, activation; with no coverage given, the ordinary convolution.
+    """Partial convolution, batch norm, activation; without a mask update, an ordinary convolution.
 
     Args:
         in_channels: of all concatenated groups together.
@@ -75,22 +74,22 @@ class PartialConv(nn.Module):
         if self.conv.bias is not None:
             nn.init.zeros_(self.conv.bias)
 
-    def forward(self, x: Tensor, coverage: Coverage | None) -> Tensor:
+    def forward(self, x: Tensor, update: MaskUpdate | None) -> Tensor:
         """Convolve.
 
         Args:
-            x: (N, C, H, W), zero where it is missing.
-            coverage: of this layer's windows, or None for the ordinary convolution.
+            x: (N, C, H, W), 0 where it is missing.
+            update: of this layer, or None for an ordinary convolution.
 
         Returns:
-            (N, C', H', W'), zero where nothing was known.
+            (N, C', H', W'), 0 where nothing was known.
         """
-        if coverage is None:
+        if update is None:
             return self._activate(self.conv(x))
-        # In place: memory is slow, and what is multiplied by maps without a gradient is needed by nobody else.
+        # In place, since memory is slow; multiplication by maps without gradient does not need its input later.
         out = F.conv2d(x, self.conv.weight, None, self.conv.stride, self.conv.padding)
-        known = coverage.known.to(out.dtype)
-        out.mul_(coverage.ratio.to(out.dtype))
+        known = update.known.to(out.dtype)
+        out.mul_(update.ratio.to(out.dtype))
         if self.conv.bias is not None:  # neither scaled nor left in holes
             out.addcmul_(self.conv.bias.to(out.dtype)[:, None, None], known)
         return self._activate(out, known)
@@ -104,15 +103,14 @@ class PartialConv(nn.Module):
 
 
 class PConvUNet(nn.Module):
-    """The U-Net of the paper's table, with partial or ordinary convolutions.
+    """The U-Net of the paper, with partial or ordinary convolutions.
 
-    Width 64 and 8 levels are the paper's, for 512 x 512 pixels: 32.85 M weights in convolutions. 7 levels for 256.
+    The paper has width 64 and 8 levels for 512 x 512 pixels: 32.85 M weights in convolutions.
 
     Args:
         width: channels of the first level.
         levels: halvings; H and W must be multiples of 2^levels.
-        partial: False gives the plain twin: ordinary convolutions of the same sizes, whose first one is shown the hole
-            as a fourth channel.
+        partial: False for ordinary convolutions of the same sizes; the first one gets the hole as a fourth channel.
 
     Example:
         >>> network = PConvUNet(width=4, levels=3).eval()
@@ -140,58 +138,58 @@ class PConvUNet(nn.Module):
                 for i in reversed(range(levels))
             )
         )
-        with torch.no_grad():  # answers start near zero: near the mean colour, where pictures are centred
+        with torch.no_grad():  # start near zero, the mean colour of centred pictures
             self.decoder[-1].conv.weight.mul_(LAST_GAIN)  # type: ignore[union-attr,operator]
         self._windows = list(zip(channels, kernels, strict=False))  # of the encoder: channels in, side of the kernel
         self._groups = [(channels[i + 1], channels[i]) for i in reversed(range(levels))]
 
     def forward(self, image: Tensor, hole: Tensor) -> Tensor:
-        """Answer for every pixel.
+        """Predict every pixel.
 
         Args:
-            image: (N, 3, H, W), float32 in [0, 1]; what stands in its holes is ignored.
+            image: (N, 3, H, W), float32 in [0, 1]; its values in holes are ignored.
             hole: (N, 1, H, W), float32, 1 where `image` is missing.
 
         Returns:
-            filled, (N, 3, H, W), not clamped.
+            the prediction, (N, 3, H, W), not clamped.
         """
-        coverage = self.pyramid(1 - hole) if self.partial else [None] * (2 * len(self.encoder))
+        updates = self.mask_updates(1 - hole) if self.partial else [None] * (2 * len(self.encoder))
         x = image.where(hole < 0.5, 0.0)
         skips = []
-        for level, (layer, windows) in enumerate(zip(self.encoder, coverage, strict=False)):
+        for level, (layer, update) in enumerate(zip(self.encoder, updates, strict=False)):
             skips.append(x)
-            x = layer(x if self.partial or level else torch.cat([x, hole.to(x.dtype)], dim=1), windows)
-        for layer, windows in zip(self.decoder, coverage[len(self.encoder) :], strict=True):
+            x = layer(x if self.partial or level else torch.cat([x, hole.to(x.dtype)], dim=1), update)
+        for layer, update in zip(self.decoder, updates[len(self.encoder) :], strict=True):
             x = F.interpolate(x, scale_factor=2.0, mode="nearest")
-            x = layer(torch.cat([x, skips.pop()], dim=1), windows)
+            x = layer(torch.cat([x, skips.pop()], dim=1), update)
         return x
 
     @torch.no_grad()
-    def pyramid(self, known: Tensor) -> list[Coverage]:
-        """Compute every layer's coverage, encoder first, from the hole alone.
+    def mask_updates(self, known: Tensor) -> list[MaskUpdate]:
+        """Compute the mask update of every layer, encoder first.
 
         Args:
             known: (N, 1, H, W), float32, 1 where the image is known.
         """
-        layers: list[Coverage] = []
+        layers: list[MaskUpdate] = []
         skips = []
         for channels, kernel in self._windows:
             skips.append(known)
-            layers.append(cover([(known, channels)], kernel, stride=2))
+            layers.append(update_mask([(known, channels)], kernel, stride=2))
             known = layers[-1].known
         for below, skipped in self._groups:
             known = F.interpolate(known, scale_factor=2.0, mode="nearest")
-            layers.append(cover([(known, below), (skips.pop(), skipped)], kernel=3, stride=1))
+            layers.append(update_mask([(known, below), (skips.pop(), skipped)], kernel=3, stride=1))
             known = layers[-1].known
         return layers
 
     def freeze_encoder(self) -> None:
-        """Keep the encoder's batch-norm statistics as they are from now on (the paper's second phase, §3.3)."""
+        """Freeze the encoder's batch-norm statistics (second phase of the paper, §3.3)."""
         self.encoder_frozen = True
         self.train(self.training)
 
     def train(self, mode: bool = True) -> "PConvUNet":
-        """Switch to training, but for a frozen encoder's batch norm."""
+        """Switch to training mode, except for batch norm in a frozen encoder."""
         super().train(mode)
         if self.encoder_frozen:
             for module in self.encoder.modules():

@@ -17,7 +17,20 @@ BETAS = (0.5, 0.999)
 
 
 class Pix2PixSettings(FitSettings):
-    """`train.pix2pix` in params.yaml."""
+    """`train.pix2pix` in params.yaml.
+
+    Attributes:
+        discriminator_width: channels of its first layer, 4 to 256.
+        discriminator_layers: strided layers, 1 to 5; more of them judge larger patches.
+        norm: batch or instance normalisation.
+        infer_norm: batch-norm statistics at test time: `running` averages, or those of the `batch` as in the paper.
+        infer_dropout: whether dropout stays on at test time, as in the paper.
+        objective: of the GAN: `vanilla` as in the paper, or `least_squares`.
+        judges_holes: whether the discriminator judges composites, and only missing pixels as fake.
+        gan_weight: of the GAN loss.
+        l1_weight: of the L1 loss.
+        discriminator_learning_rate: of Adam, up to 1.
+    """
 
     discriminator_width: int = Field(ge=4, le=256)
     discriminator_layers: int = Field(ge=1, le=5)

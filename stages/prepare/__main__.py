@@ -4,14 +4,12 @@
 
 It writes shards of tiles in `train/`, `val/` and `test/`; `manifest.parquet`, a row a tile (the box is in the photo's
 own pixels, `scale` what they were multiplied by); `rejects.csv`, a row a file that is not used;
-`near_duplicates.csv`, a row a pair; `summary.json`, the counts; and `look.html`, all of it for the eye.
+`near_duplicates.csv`, a row a pair; `summary.json`, the counts; and `data_report.html`, all of it for the eye.
 """
 
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,13 +18,13 @@ import pandas as pd
 from pydantic import Field
 
 from stages.imaging.images import MOST_MEGAPIXELS
-from stages.imaging.near import Looks
+from stages.imaging.near import Hashes
 from stages.imaging.shards import SHARD_BYTES, close_folder
 from stages.imaging.sources import find_sources
 from stages.imaging.splits import SPLITS
-from stages.prepare.look import look
+from stages.prepare.data_report import data_report
 from stages.prepare.manifest import write_manifest
-from stages.prepare.photo_cache import PhotoCache
+from stages.prepare.photo_cache import PhotoCache, open_cache
 from stages.prepare.photos import Reject
 from stages.prepare.selection import Pair, Selection, check_rejects, check_splits, select
 from stages.prepare.sharding import Shard, ShardJob, assign_shards, write_shard
@@ -37,7 +35,6 @@ from stages.runtime.files import fresh_folder, write_csv, write_json, write_text
 from stages.runtime.log import log
 from stages.runtime.parallel import map_ordered
 from stages.runtime.params import Settings, read, read_seed, read_tile_size
-from stages.runtime.remembered import fingerprint, remembered
 
 PREPARED = Path("data/prepared")
 SEEN_BY_BASE = Path("data/base/photographs.npy")  # perceptual hashes, uint64 (n, 2)
@@ -63,26 +60,25 @@ def main() -> None:
     cutting = _cutting(params, read_tile_size(), read_seed())
     shares = (params.val_share, params.test_share)
     sources = find_sources(Path(params.photos))
-    with remembered("prepare", _fingerprint(cutting)) as memory, fresh_folder(PREPARED) as folder:
-        found = PhotoCache(memory, cutting)
-        photos, rejects = found.look_at(sources)
+    with open_cache(cutting) as cache, fresh_folder(PREPARED) as folder:
+        photos, rejects = cache.look_at(sources)
         check_rejects(rejects, len(sources), params.max_reject_share)
         selection = select(photos, shares, params.near_duplicate_bits, _seen_by_base())
         check_splits(selection.placed, shares)
         shards = assign_shards(selection.placed, cutting, SHARD_BYTES)
-        _write_shards(folder, shards, found)
+        _write_shards(folder, shards, cache)
         write_manifest(folder / "manifest.parquet", shards, cutting)
         rejects += selection.left_out
         write_csv(folder / "rejects.csv", _table_of_rejects(rejects))
         write_csv(folder / "near_duplicates.csv", _table_of_pairs(selection.pairs))
         summary = summarise(selection, rejects)
         write_json(folder / "summary.json", summary)
-        write_text(folder / "look.html", look(folder, selection, rejects, summary))
-        found.keep((photo.sha256 for photo in photos), (shard.name for shard in shards))
+        write_text(folder / "data_report.html", data_report(folder, selection, rejects, summary))
+        cache.tidy(shard.name for shard in shards)
     _tell(summary)
 
 
-def _seen_by_base() -> Looks:
+def _seen_by_base() -> Hashes:
     return np.load(SEEN_BY_BASE) if SEEN_BY_BASE.exists() else np.empty((0, 2), np.uint64)
 
 
@@ -106,25 +102,20 @@ def _cutting(params: PrepareParams, tile_size: int, seed: int) -> TilingConfig:
     )
 
 
-def _fingerprint(cutting: TilingConfig) -> str:
-    libraries = ("imagehash", "numpy", "pillow", "scipy")
-    return fingerprint({"cutting": asdict(cutting), **{name: version(name) for name in libraries}})
-
-
-def _write_shards(folder: Path, shards: Sequence[Shard], found: PhotoCache) -> None:
-    unknown = [shard for shard in shards if not (found.shards / shard.name).exists()]
-    found.bring_tiles([one.photo for shard in unknown for one in shard.members])
-    orders = [
+def _write_shards(folder: Path, shards: Sequence[Shard], cache: PhotoCache) -> None:
+    unknown = [shard for shard in shards if not (cache.shards / shard.name).exists()]
+    cache.bring_tiles([one.photo for shard in unknown for one in shard.members])
+    jobs = [
         ShardJob(
             target=(folder / shard.split / shard.name).absolute(),
-            known=(found.shards / shard.name).absolute(),
-            pieces=[found.tiles_of(one.photo) for one in shard.members] if shard in unknown else [],
+            known=(cache.shards / shard.name).absolute(),
+            pieces=[cache.tiles_of(one.photo) for one in shard.members] if shard in unknown else [],
         )
         for shard in shards
     ]
     for split in SPLITS:
         (folder / split).mkdir()
-    entries = list(map_ordered(write_shard, orders, "prepare: shards", unit="shard"))
+    entries = list(map_ordered(write_shard, jobs, "prepare: shards", unit="shard"))
     for split in SPLITS:
         members = [entry for shard, entry in zip(shards, entries, strict=True) if shard.split == split]
         close_folder(folder / split, members)
@@ -178,7 +169,7 @@ def _tell(summary: dict[str, Any]) -> None:
         log(f"prepare: left out {gone} photos of val or test that the base weights were trained on")
     fates = ", ".join(f"{summary[fate]} {fate}" for fate in ("kept", "converted", "duplicates", "rejected"))
     log(f"prepare: {summary['files']} files: {fates}; {PREPARED}/rejects.csv says why")
-    log(f"prepare: a look at the data: {PREPARED}/look.html")
+    log(f"prepare: data report: {PREPARED}/data_report.html")
 
 
 if __name__ == "__main__":

@@ -50,7 +50,7 @@ def _batches(shards: Sequence[Shard], cutting: TilingConfig) -> Iterator[pd.Data
 
 def _table_of(shard: Shard, cutting: TilingConfig) -> pd.DataFrame:
     rows = [
-        (photo.sha256, photo.source.name, photo.kind, photo.changes, one.group, as_text(photo.look))
+        (photo.sha256, photo.source.name, photo.kind, photo.changes, one.group, as_text(photo.hashes))
         for one in shard.members
         for photo in [one.photo]
     ]

@@ -1,71 +1,94 @@
-"""What is known of the files, by their content: from this run, from one that was killed, from those before.
+"""The cache of `prepare`: what earlier runs, finished or killed, found out about a file, by the file's hash.
 
-In the folder that `stages.runtime.remembered` holds lie
+`.remembered/prepare/<fingerprint>/` in the project's root holds
 
-    chunks/<key>.npy, .json   tiles and records of the files that were decoded, chunk by chunk, until a run succeeds
-    records.jsonl             a record a file, of the last run that succeeded
-    shards/<name>.npy         its shards; hard links, so they take no room while data/prepared holds the same
+    chunks/<name>.json    a record for each file of a chunk of work, written by the worker that decoded them
+    chunks/<name>.npy     their tiles, until a run succeeds
+    shards/<name>.npy     hard links to the shards of the last run, which take no room of their own
 
-So a file whose content is known is hashed and not decoded; only where the shard that it belongs to changes, for other
-photos came beside it or went, is it decoded again.
+A file with a record is hashed and not decoded. It is decoded again only if its shard changes because other photographs
+came or went. The fingerprint stands for settings, code and libraries; other fingerprints are deleted. The cache only
+saves time: with it or without, `prepare` writes the same bytes.
 """
 
+import fcntl
 import json
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from stages.imaging.sources import Source, check_listed
 from stages.prepare.photos import Photo, Reject, as_found, hash_files, take
 from stages.prepare.tiling import TilingConfig
-from stages.runtime.checkpointed_map import map_checkpointed
+from stages.runtime import project
 from stages.runtime.errors import InputError
-from stages.runtime.files import atomic_write, remove_folder
+from stages.runtime.files import remove_folder, write_array, write_text
+from stages.runtime.locks import flock
 from stages.runtime.machine import workers
 from stages.runtime.parallel import map_ordered
 
 Piece = tuple[Path, int, int]  # file of tiles, the first, how many
 
-_CHUNK_BYTES = 32 * 2**20  # of tiles in one chunk at most, but by its first file: a worker has one in memory
+_LIBRARIES = ("imagehash", "numpy", "pillow", "scipy")  # whose other versions may give other pixels or hashes
+_CHUNK_BYTES = 32 * 2**20  # of tiles; a worker holds one chunk in memory
 _CHUNK_FILES = 32
 _CHUNKS_A_WORKER = 4  # at least, so that none waits long for the last one
 _HASHED_AT_ONCE = 256
+
+
+@contextmanager
+def open_cache(tiling: TilingConfig) -> Iterator["PhotoCache"]:
+    """Open the cache for some settings; waits while another process has it open."""
+    home = project.root() / ".remembered" / "prepare"
+    home.mkdir(parents=True, exist_ok=True)
+    libraries = {name: version(name) for name in _LIBRARIES}
+    folder = home / project.fingerprint({"cutting": asdict(tiling), **libraries})[:32]
+    with (home / ".lock").open("a") as lock:
+        flock(lock, fcntl.LOCK_EX)
+        yield PhotoCache(folder, tiling)
+        for other in home.iterdir():
+            if other.is_dir() and other != folder:
+                remove_folder(other)
 
 
 class PhotoCache:
     """Records and tiles by the hash of a file's content.
 
     Args:
-        folder: held by `stages.runtime.remembered`.
-        cutting: how photos are cut.
+        folder: of the cache, made if missing; see `open_cache`.
+        tiling: how photos are cut.
     """
 
-    def __init__(self, folder: Path, cutting: TilingConfig) -> None:
-        self.shards = folder / "shards"
-        self._chunks, self._kept, self._cutting = folder / "chunks", folder / "records.jsonl", cutting
+    def __init__(self, folder: Path, tiling: TilingConfig) -> None:
+        self.shards, self._chunks, self._tiling = folder / "shards", folder / "chunks", tiling
         self._records: dict[str, str] = {}  # as text: a tenth of the memory
         self._tiles: dict[str, Piece] = {}
-        for folder_made in (self.shards, self._chunks):
-            folder_made.mkdir(exist_ok=True)
-        if self._kept.exists():
-            lines = self._kept.read_text(encoding="utf-8").splitlines()
-            self._records = {json.loads(line)["sha256"]: line for line in lines}
+        for needed in (self.shards, self._chunks):
+            needed.mkdir(parents=True, exist_ok=True)
         for path in sorted(self._chunks.glob("*.json")):
-            self._add(path.stem, json.loads(path.read_text(encoding="utf-8")))
+            self._load(path)
 
-    def _add(self, key: str, records: Iterable[dict[str, Any]]) -> None:
-        start = 0
+    def _load(self, path: Path) -> list[dict[str, Any]]:
+        """Read the records of a chunk."""
+        records: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+        tiles, start = path.with_suffix(".npy"), 0
+        has_tiles = tiles.exists()
         for record in records:
             count = record.get("num_tiles", 0)
             if record["sha256"]:
                 self._records[record["sha256"]] = json.dumps(record, ensure_ascii=False)
-                self._tiles[record["sha256"]] = (self._chunks / f"{key}.npy", start, count)
+                if has_tiles:
+                    self._tiles[record["sha256"]] = (tiles, start, count)
             start += count
+        return records
 
     def look_at(self, sources: Sequence[Source]) -> tuple[list[Photo], list[Reject]]:
-        """Find out what each file is; what is known already is not decoded.
+        """Find out what each file is; known files are not decoded.
 
         Returns:
             what can be used and what cannot, each in the order of `sources`.
@@ -94,18 +117,17 @@ class PhotoCache:
                 yield as_found(source, json.loads(self._records[sha256])) if sha256 in self._records else None
 
     def _take(self, sources: Sequence[Source]) -> Iterator[dict[str, Any]]:
-        tiles_bytes = self._cutting.max_tiles * self._cutting.tile_size**2 * 3
+        """Decode files in chunks; a killed run loses only the chunks that workers had not finished."""
+        tiles_bytes = self._tiling.max_tiles * self._tiling.tile_size**2 * 3
         fair = -(-len(sources) // (_CHUNKS_A_WORKER * workers()))
         size = max(1, min(_CHUNK_FILES, _CHUNK_BYTES // tiles_bytes, fair))
-        run = uuid.uuid4().hex[:8]  # a name says nothing of its file's content, so no other run's chunk will do
-        chunks = {f"{run}-{at:09d}": tuple(sources[at : at + size]) for at in range(0, len(sources), size)}
-        work = partial(take, cutting=self._cutting)
-        for key, _, records in map_checkpointed(work, chunks, self._chunks.absolute(), "prepare"):
-            self._add(key, records)
-            yield from records
+        folder, run = self._chunks.absolute(), uuid.uuid4().hex[:8]  # absolute, for workers of a cluster
+        chunks = [(folder / f"{run}-{at:09d}.json", sources[at : at + size]) for at in range(0, len(sources), size)]
+        for path in map_ordered(partial(_take_chunk, self._tiling), chunks, "prepare", unit="chunk"):
+            yield from self._load(path)
 
     def bring_tiles(self, photos: Sequence[Photo]) -> None:
-        """Decode those photos again that are known, but whose tiles are not here.
+        """Decode those photos again whose records are known and whose tiles are gone.
 
         Raises:
             InputError: a file is no longer what it was a moment ago.
@@ -119,16 +141,19 @@ class PhotoCache:
         """Return where the tiles of a photo lie."""
         return self._tiles[photo.sha256]
 
-    def keep(self, hashes: Iterable[str], shards: Iterable[str]) -> None:
-        """Leave to the next run what this one found, and nothing of files and shards that are gone."""
-        with atomic_write(self._kept) as file:
-            for sha256 in sorted(set(hashes) & set(self._records)):
-                file.write(f"{self._records[sha256]}\n".encode())
-        wanted = set(shards)
-        for path in self.shards.iterdir():
-            if path.name not in wanted:
-                path.unlink()
-        remove_folder(self._chunks)
+    def tidy(self, shards: Iterable[str]) -> None:
+        """Delete what the next run does not need: tiles, which are in shards now, and shards other than those named."""
+        unneeded = {path.name for path in self.shards.iterdir()} - set(shards)
+        for path in [*self._chunks.glob("*.npy"), *(self.shards / name for name in unneeded)]:
+            path.unlink()
+
+
+def _take_chunk(tiling: TilingConfig, chunk: tuple[Path, Sequence[Source]]) -> Path:
+    path, sources = chunk
+    tiles, records = take(sources, tiling)
+    write_array(path.with_suffix(".npy"), tiles)
+    write_text(path, json.dumps(records, ensure_ascii=False))  # last: it says that both are there
+    return path
 
 
 def _check_listed(source: Source, sha256: str) -> None:

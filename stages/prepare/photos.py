@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from stages.imaging.images import BadImageError, Decoded, Pixels, decode, open_picture
-from stages.imaging.near import look_of
+from stages.imaging.near import perceptual_hash
 from stages.imaging.sources import Source
 from stages.prepare.tiling import Tiles, TilingConfig, choose_tiles, cut
 
@@ -25,7 +25,7 @@ class Photo:
         source: the file.
         sha256: of the file's bytes; the photo's name everywhere.
         pixels_sha256: of its shape and decoded pixels, at the scale at which they were decoded.
-        look: as `near.look_of` makes it, flat.
+        hashes: as `near.perceptual_hash` makes it, flat.
         shape: (height, width) in pixels, upright.
         kind: the true format.
         changes: what the loader did, in one word or several joined by `+`; "" for a photo that is as it was.
@@ -35,7 +35,7 @@ class Photo:
     source: Source
     sha256: str
     pixels_sha256: str
-    look: tuple[int, ...]
+    hashes: tuple[int, ...]
     shape: tuple[int, int]
     kind: str
     changes: str
@@ -55,7 +55,7 @@ class Reject:
     detail: str
 
 
-def take(sources: tuple[Source, ...], cutting: TilingConfig) -> tuple[Pixels, list[dict[str, Any]]]:
+def take(sources: Sequence[Source], cutting: TilingConfig) -> tuple[Pixels, list[dict[str, Any]]]:
     """Decode files once each and cut their tiles.
 
     Returns:
@@ -79,7 +79,7 @@ def _take(source: Source, cutting: TilingConfig) -> tuple[Pixels, dict[str, Any]
     record = {
         "sha256": sha256,
         "pixels_sha256": _hash_pixels(photo),
-        "look": look_of(photo.pixels, cutting.turned).ravel().tolist(),
+        "hashes": perceptual_hash(photo.pixels, cutting.turned).ravel().tolist(),
         "shape": [h, w],
         "kind": photo.kind,
         "changes": "+".join(photo.changes),
@@ -122,7 +122,7 @@ def as_found(source: Source, record: dict[str, Any]) -> Photo | Reject:
     """Return what a record says of a file."""
     if "reason" in record:
         return Reject(source.name, record["reason"], record["detail"])
-    facts = record | {"look": tuple(record["look"]), "shape": tuple(record["shape"])}
+    facts = record | {"hashes": tuple(record["hashes"]), "shape": tuple(record["shape"])}
     return Photo(source, **facts)
 
 

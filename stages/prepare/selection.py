@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stages.imaging.near import Looks, near_duplicates
+from stages.imaging.near import Hashes, near_duplicates
 from stages.imaging.splits import SPLITS, leaks_across_splits, split_of
 from stages.prepare.photos import Photo, Reject
 from stages.runtime.errors import InputError
@@ -67,7 +67,7 @@ def check_rejects(rejects: Sequence[Reject], num_files: int, max_share: float) -
     raise InputError(f"{len(rejects)} of {num_files} files cannot be used{limit}; {what_to_do}:\n" + "\n".join(lines))
 
 
-def select(photos: Sequence[Photo], shares: tuple[float, float], near_duplicate_bits: int, seen: Looks) -> Selection:
+def select(photos: Sequence[Photo], shares: tuple[float, float], near_duplicate_bits: int, seen: Hashes) -> Selection:
     """Give each photo its split, the one its list says or else by its content, and leave out what it may not hold.
 
     Of photos with the same pixels the one in the strongest split stays, of those the first of the list. Of near
@@ -86,8 +86,8 @@ def select(photos: Sequence[Photo], shares: tuple[float, float], near_duplicate_
     stay, by_base = _drop_seen(stay, wished, seen, near_duplicate_bits)
     left_out += by_base
     splits = [wished[photo.source.path] for photo in stay]
-    looks = np.array([photo.look for photo in stay], np.uint64).reshape(len(stay), -1, 2)
-    groups, pairs = near_duplicates(looks, near_duplicate_bits)
+    hashes = np.array([photo.hashes for photo in stay], np.uint64).reshape(len(stay), -1, 2)
+    groups, pairs = near_duplicates(hashes, near_duplicate_bits)
     gone = leaks_across_splits(splits, groups).tolist()
     placed = [
         Placed(photo, split, stay[group].sha256)
@@ -116,12 +116,12 @@ def _drop_duplicates(photos: Sequence[Photo], wished: Mapping[Path, str]) -> tup
 
 
 def _drop_seen(
-    photos: Sequence[Photo], wished: Mapping[Path, str], seen: Looks, bits: int
+    photos: Sequence[Photo], wished: Mapping[Path, str], seen: Hashes, bits: int
 ) -> tuple[list[Photo], list[Reject]]:
     """Take out of val and test what base weights were trained on: scores on it would say nothing."""
-    looks = np.array([photo.look for photo in photos], np.uint64).reshape(len(photos), -1, 2)
-    of_base = np.repeat(seen[:, None], looks.shape[1], axis=1)
-    groups, _ = near_duplicates(np.concatenate([of_base, looks]), bits)
+    hashes = np.array([photo.hashes for photo in photos], np.uint64).reshape(len(photos), -1, 2)
+    of_base = np.repeat(seen[:, None], hashes.shape[1], axis=1)
+    groups, _ = near_duplicates(np.concatenate([of_base, hashes]), bits)
     known = np.isin(groups[len(seen) :], groups[: len(seen)])
     gone = [bool(k) and wished[photo.source.path] != "train" for photo, k in zip(photos, known, strict=True)]
     said = "the base weights were trained on a photo that looks like it, and it would be in {}"
@@ -134,8 +134,8 @@ def _drop_seen(
 
 def _pair(photos: Sequence[Photo], splits: Sequence[str], gone: Sequence[bool], one: int, other: int) -> Pair:
     said = [f"{splits[each]}, left out" if gone[each] else splits[each] for each in (one, other)]
-    looks = [np.array(photos[each].look, np.uint64).reshape(-1, 2) for each in (one, other)]
-    bits = int(np.bitwise_count(looks[0][0] ^ looks[1]).min())
+    hashes = [np.array(photos[each].hashes, np.uint64).reshape(-1, 2) for each in (one, other)]
+    bits = int(np.bitwise_count(hashes[0][0] ^ hashes[1]).min())
     return Pair(photos[one], photos[other], said[0], said[1], bits)
 
 

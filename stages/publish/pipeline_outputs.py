@@ -13,10 +13,16 @@ from stages.tracking.record import Record, read_record, read_scores
 
 
 class PublishParams(Settings):
-    """The section `publish`."""
+    """The section `publish` of params.yaml.
+
+    Attributes:
+        experiment: name of the MLflow experiment.
+        model_name: prefix of registered models: `inpaint` gives `inpaint-pconv`.
+        strict: whether the stage fails if MLflow cannot be reached.
+    """
 
     experiment: str = Field(min_length=1)
-    model_name: str = Field(pattern=r"^[A-Za-z0-9_.-]+$")  # of it and a key the registered model's name is made
+    model_name: str = Field(pattern=r"^[A-Za-z0-9_.-]+$")
     strict: bool
 
 

@@ -27,7 +27,6 @@ from stages.inpainting import classical
 from stages.report import comparison, photographs, tables
 from stages.report.album import Album
 from stages.report.claims import find_claims
-from stages.report.data_size import read_data_size
 from stages.report.page import Content, render
 from stages.report.pictures import Pixels, Shown, read_picture, with_hole
 from stages.report.reading import Evaluation, label_of, read_absent, read_evaluations, read_trainings
@@ -36,10 +35,10 @@ from stages.runtime.log import log
 from stages.runtime.params import Settings, read, read_seed
 
 OUT = Path("data/report")
-_LOOKS = {  # what the trainings saw, as the stages before left it
-    "The photographs": (Path("data/prepared/look.html"), "photographs.html"),
-    "The holes": (Path("data/masks/look.html"), "holes.html"),
-    "The altered tiles": (Path("data/augmented/look.html"), "altered_tiles.html"),
+_DATA_REPORTS = {  # what the trainings saw, as the stages before left it
+    "The photographs": (Path("data/prepared/data_report.html"), "photographs.html"),
+    "The holes": (Path("data/masks/data_report.html"), "holes.html"),
+    "The altered tiles": (Path("data/augmented/data_report.html"), "altered_tiles.html"),
 }
 _CURVES = (("validation.csv", "validation", "val_hole_psnr"), ("loss.csv", "history", "loss"))
 _COUNTS = Path("data/prepared/summary.json")
@@ -57,7 +56,7 @@ def main() -> None:
     evaluations, resamples = content.evaluations, content.resamples
     with files.fresh_folder(OUT) as folder:
         files.write_text(folder / "index.html", render(content, Album(folder)))
-        for page, name in _LOOKS.values():
+        for page, name in _DATA_REPORTS.values():
             if page.exists():
                 shutil.copyfile(page, folder / name)
         files.write_csv(folder / "scores.csv", comparison.as_table(evaluations, resamples))
@@ -98,8 +97,7 @@ def gather(seed: int, methods: dict[str, MethodParams]) -> Content:
         for one in evaluations
     }
     resamples = Resamples(evaluations[0].scores["photo"], np.random.default_rng([seed, *b"report"]))
-    data_size = read_data_size(Path("data/data_size"), np.random.default_rng([seed, *b"data_size"]))
-    claims = find_claims(evaluations, resamples, data_size, rows)
+    claims = find_claims(evaluations, resamples, rows)
     return Content(
         evaluations=evaluations,
         absent=absent,
@@ -110,11 +108,10 @@ def gather(seed: int, methods: dict[str, MethodParams]) -> Content:
         gallery=gallery,
         worst=worst,
         claims=claims,
-        data_size=data_size,
         resamples=resamples,
         pairs_sha256=files.sha256("data/pairs.csv"),
         counts=json.loads(_COUNTS.read_text(encoding="utf-8")) if _COUNTS.exists() else {},
-        pages={title: name for title, (page, name) in _LOOKS.items() if page.exists()},
+        pages={title: name for title, (page, name) in _DATA_REPORTS.items() if page.exists()},
     )
 
 

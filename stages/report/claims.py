@@ -12,7 +12,6 @@ import pandas as pd
 
 from stages.comparing.bootstrap import Estimate, Resamples
 from stages.report.comparison import columns_of, in_words, scores_of
-from stages.report.data_size import DataSize
 from stages.report.reading import Evaluation
 
 IRREGULAR = ("strokes", "blobs", "files")  # kinds of holes that no few rectangles make up
@@ -61,15 +60,12 @@ class Claim:
     pictures: list[int] = field(default_factory=list)
 
 
-def find_claims(
-    evaluations: Sequence[Evaluation], resamples: Resamples, data_size: DataSize | None, shown: Sequence[int]
-) -> list[Claim]:
+def find_claims(evaluations: Sequence[Evaluation], resamples: Resamples, shown: Sequence[int]) -> list[Claim]:
     """Answer the questions that can be asked of these methods.
 
     Args:
         evaluations: of all methods.
         resamples: of the photos of their pairs.
-        data_size: what the experiment on the size of the data found, if it was run.
         shown: rows of the scores whose pictures there are.
     """
     by_key = {one.key: one for one in evaluations}
@@ -78,12 +74,11 @@ def find_claims(
         (("pconv_augmented", "pconv"), _augmentation),
         (("pix2pix", "pconv_augmented"), _sharper),
     ]
-    claims = [
+    return [
         ask(by_key[one], by_key[other], resamples, shown)
         for (one, other), ask in asked
         if one in by_key and other in by_key
     ]
-    return [*claims, _more_data(data_size)] if data_size else claims
 
 
 def _partial_convolution(one: Evaluation, other: Evaluation, resamples: Resamples, shown: Sequence[int]) -> Claim:
@@ -146,22 +141,6 @@ def _sharper(one: Evaluation, other: Evaluation, resamples: Resamples, shown: Se
     difference = "pix2pix minus pconv_augmented, both trained on augmented tiles"
     pictures = _pictures(one, other, shown)
     return Claim("sharper", question, answer, start + cost, difference, rows, (one.key, other.key), pictures)
-
-
-def _more_data(found: DataSize) -> Claim:
-    rows = [_row(name, estimate, "dB", 2) for name, estimate in found.gains]
-    extra = rows[-1].estimate
-    fewest, most = f"{found.photos[0]:,}", f"{found.photos[-1]:,}"
-    sentence = {
-        1: f"From {fewest} to {most} photographs Pix2Pix gains {extra.mean:.2f} dB more than PConvNet does.",
-        -1: f"From {fewest} to {most} photographs Pix2Pix gains {-extra.mean:.2f} dB less than PConvNet does.",
-        0: f"From {fewest} to {most} photographs, both gain as much as this test can tell.",
-    }[extra.side]
-    answer = {1: "Yes", -1: "No", 0: "Cannot be told"}[extra.side]
-    question = "Does more data help Pix2Pix more than PConvNet?"
-    sentence += f" Each was trained for {found.steps:,} steps whatever the number of photographs."
-    difference = f"hole PSNR with {most} minus {fewest} training photographs"
-    return Claim("data-size", question, answer, sentence, difference, rows, ("pix2pix", "pconv"))
 
 
 def _by_ratio(one: Evaluation, other: Evaluation, resamples: Resamples, among: pd.Series) -> list[Row]:

@@ -13,11 +13,10 @@ from markupsafe import Markup
 
 from stages.comparing.bootstrap import FEW_PHOTOS, RESAMPLES, Resamples
 from stages.comparing.scores import SCORES, Score
-from stages.imaging.look.charts import Line, line_chart
+from stages.imaging.data_report.charts import Line, line_chart
 from stages.report import comparison, gallery, photographs
 from stages.report.album import Album
 from stages.report.claims import Claim
-from stages.report.data_size import DataSize
 from stages.report.pictures import Shown
 from stages.report.reading import Evaluation, Training
 from stages.report.runs import compare_runs
@@ -41,7 +40,6 @@ class Content:
         gallery: pictures of the pairs to look at, from small holes to large ones.
         worst: pictures of each method's worst pairs, by its key, its own answer first, then that of `reference`.
         claims: questions with answers.
-        data_size: what the experiment on the size of the data found, if it was run.
         resamples: of the photos of the pairs.
         pairs_sha256: of data/pairs.csv, to be cited.
         counts: what became of the photographs, by its name; empty where nobody counted.
@@ -55,7 +53,6 @@ class Content:
     gallery: Sequence[Shown]
     worst: dict[str, list[Shown]]
     claims: list[Claim]
-    data_size: DataSize | None
     resamples: Resamples
     pairs_sha256: str
     counts: dict[str, int] = field(default_factory=dict)
@@ -80,7 +77,6 @@ class ShownClaim:
     claim: Claim
     strips: list[comparison.Strip]
     pictures: list[gallery.Row]
-    chart: Markup
 
 
 def render(content: Content, album: Album) -> str:
@@ -119,8 +115,7 @@ def render(content: Content, album: Album) -> str:
         main_scores=sum(score.name in _MAIN for score in scores),
         reference=reference.label if reference else "",
         ratio_charts=_ratio_charts(evaluations, reference, styles),
-        claims=[_shown_claim(content, claim, styles, album) for claim in content.claims],
-        data_size=content.data_size,
+        claims=[_shown_claim(content, claim, album) for claim in content.claims],
         gallery=[gallery.row(album, evaluations, shown) for shown in content.gallery],
         worst=[
             (one.label, styles[one.key], [_worst(one, reference, shown, album) for shown in content.worst[one.key]])
@@ -194,7 +189,7 @@ def _worst(one: Evaluation, reference: Evaluation | None, shown: Shown, album: A
     return gallery.row(album, [one, *beside], shown)
 
 
-def _shown_claim(content: Content, claim: Claim, styles: dict[str, str], album: Album) -> ShownClaim:
+def _shown_claim(content: Content, claim: Claim, album: Album) -> ShownClaim:
     by_key = {one.key: number for number, one in enumerate(content.evaluations)}
     chosen = [by_key[key] for key in claim.methods if key in by_key]
     compared = [content.evaluations[number] for number in chosen]
@@ -207,16 +202,7 @@ def _shown_claim(content: Content, claim: Claim, styles: dict[str, str], album: 
     units = {row.unit for row in claim.rows}
     estimates = [row.estimate for row in claim.rows]
     strips = comparison.interval_strips(estimates, zero=True) if len(units) == 1 else []
-    found = content.data_size if claim.anchor == "data-size" else None
-    return ShownClaim(claim, strips, pictures, _data_size_chart(found, styles) if found else Markup())
-
-
-def _data_size_chart(found: DataSize, styles: dict[str, str]) -> Markup:
-    lines = [
-        Line(model, styles.get(model, f"trained-{number}"), points)
-        for number, (model, points) in enumerate(found.curves.items())
-    ]
-    return line_chart("hole PSNR by photographs, dB", "training photographs", lines)
+    return ShownClaim(claim, strips, pictures)
 
 
 def _ratio_charts(

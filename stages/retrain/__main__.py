@@ -357,7 +357,7 @@ def call(options: Options) -> int:
 
     code = 2
     try:
-        code = guard.run("retrain", once, first=_clear_away) or CODES[result["outcome"]]
+        code = guard.run("retrain", once, before=_clear_away) or CODES[result["outcome"]]
     finally:  # also when a signal ends it
         if code == BusyError.exit_code:
             result |= {"outcome": "busy"}

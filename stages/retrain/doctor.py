@@ -77,7 +77,7 @@ def cure(root: Path, look: Callable[[Path], list[Finding]] = examine) -> list[Fi
         BusyError: a stage is at work, or retrain.
     """
     mended = []
-    with guard.only_one("retrain"), guard.nothing_else():
+    with guard.stage_lock("retrain"), guard.project_lock():
         for finding in look(root):
             if finding.clear is not None:
                 finding.clear()
@@ -88,7 +88,7 @@ def cure(root: Path, look: Callable[[Path], list[Finding]] = examine) -> list[Fi
 def _of_dvc(root: Path) -> Iterator[Finding]:
     for place in (root, root / ".retrain/tree"):
         if wrong := dvc_locks.stale(place):
-            yield Finding(f"{wrong}; every dvc command ends there", clear=partial(dvc_locks.clear, place))
+            yield Finding(f"{wrong}; every DVC command fails", clear=partial(dvc_locks.clear, place))
 
 
 def _of_git(root: Path) -> Iterator[Finding]:
@@ -99,7 +99,7 @@ def _of_git(root: Path) -> Iterator[Finding]:
         ).splitlines()
     except (OSError, subprocess.CalledProcessError) as error:
         yield Finding(
-            f"git does not answer: {project.silence(error)}", "inpaint retrain needs a repository that it may use"
+            f"git does not answer: {project.git_problem(error)}", "inpaint retrain needs a repository that it may use"
         )
         return
     for path in (root / place for place in places):
@@ -111,9 +111,9 @@ def _drafts(root: Path) -> Iterator[Finding]:
     patterns = [f"{place}{depth}" for place in _WRITTEN_TO for depth in _AND_IN_IT]
     found = {folder for pattern in patterns for folder in root.glob(pattern) if folder.is_dir()}
     for folder in [root, *sorted(found)]:
-        if left := files.abandoned_drafts(folder, alone=True):
+        if left := files.abandoned_drafts(folder, exclusive=True):
             names = ", ".join(path.name for path in left)
-            yield Finding(f"{folder}: half-written {names}", clear=partial(files.clear_drafts, folder, alone=True))
+            yield Finding(f"{folder}: half-written {names}", clear=partial(files.clear_drafts, folder, exclusive=True))
 
 
 def _interrupted_trainings(root: Path) -> Iterator[Finding]:
@@ -122,7 +122,7 @@ def _interrupted_trainings(root: Path) -> Iterator[Finding]:
             key = read_record(place / "record").key
         except InputError:
             key = "a model"
-        if f"train@{key}" in guard.holders():
+        if f"train@{key}" in guard.running_stages():
             continue
         days = (time.time() - max(path.stat().st_mtime for path in [place, *place.iterdir()])) / _DAY_S
         what = f"{place}: a training of {key} was interrupted {days:.0f} days ago"
@@ -133,7 +133,7 @@ def _interrupted_trainings(root: Path) -> Iterator[Finding]:
 
 
 def _cut_off_call(root: Path) -> Iterator[Finding]:
-    if (root / ".retrain/call.json").exists() and "retrain" not in guard.holders():
+    if (root / ".retrain/call.json").exists() and "retrain" not in guard.running_stages():
         yield Finding("a call of inpaint retrain was cut off; the next call completes it")
 
 

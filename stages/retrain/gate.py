@@ -24,7 +24,16 @@ _FAULTS_SAID = 3
 
 
 class GateParams(Settings):
-    """The section `retrain.gate` of params.yaml."""
+    """The section `retrain.gate` of params.yaml: when a candidate replaces the champion, on the same test.
+
+    Attributes:
+        min_gain: the criterion's score must be significantly better by more than this (its own unit), from 0.
+        max_perceptual_rise: allowed significant rise of the perceptual distance, on tiles and photographs.
+        max_bucket_loss_db: allowed significant loss of hole PSNR in each bucket and kind of holes, dB.
+        max_photo_loss_db: allowed significant loss of hole PSNR on photographs, dB.
+        above_classical: whether no classical method may have a higher hole PSNR.
+        max_slowdown: allowed ratio of the times per prediction, above 0.
+    """
 
     min_gain: float = Field(ge=0)
     max_perceptual_rise: float = Field(ge=0)

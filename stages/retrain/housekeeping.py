@@ -197,14 +197,14 @@ def _alone(root: Path) -> Iterator[None]:
     from dvc.lock import LockError
     from dvc.repo import Repo
 
-    with guard.only_one("retrain"), guard.only_one("rebuild"):
+    with guard.stage_lock("retrain"), guard.stage_lock("rebuild"):
         with Repo(str(root)) as repo:
             try:
                 repo.lock.lock()
             except LockError:
-                raise BusyError("dvc is running in this project; wait for it, or stop it") from None
+                raise BusyError("dvc is running in this project; wait for it or stop it") from None
             repo.lock.unlock()  # dvc gc takes it
         if running := dvc_locks.at_work(root):
             pid, command = next(iter(running.items()))
-            raise BusyError(f"process {pid} runs a stage ({command}); wait for it, or stop it")
+            raise BusyError(f"process {pid} runs a stage ({command}); wait for it or stop it")
         yield

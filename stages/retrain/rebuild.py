@@ -58,7 +58,7 @@ def rebuild(version: Version) -> Rebuilt:
             "again from what its tags say"
         )
     shop = Worktree(Path(), _TREE, commit, alone=True)
-    with guard.only_one("rebuild"), shop.opened(locked=False) as tree:
+    with guard.stage_lock("rebuild"), shop.opened(locked=False) as tree:
         stages = _stages(tree)
         if f"train@{key}" not in stages:
             raise InputError(f"dvc.yaml of commit {commit} has no stage train@{key}")

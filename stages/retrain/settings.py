@@ -9,7 +9,19 @@ from stages.runtime.params import Settings
 
 
 class RetrainParams(Settings):
-    """What one call of the scheduler does."""
+    """The section `retrain` of params.yaml.
+
+    Attributes:
+        inbox: folder of new photographs.
+        refused: folder for photographs that are refused.
+        refuse_distance: new photographs are refused untrained if their distance statistic exceeds this, up to 1.
+        refuse_loss_db: they are refused if a model significantly lost more hole PSNR with them, dB, above 0.
+        least_photos: photographs needed to measure drift, at least 2.
+        promote: `automatic`, or `ask` to let candidates wait for approval.
+        min_batch: new photographs to wait for, at least 1.
+        max_wait_days: longest wait for them, days.
+        gate: limits for promotion.
+    """
 
     inbox: str = Field(min_length=1)
     refused: str = Field(min_length=1)

@@ -133,7 +133,7 @@ def photographs_seen(tree: Path, version: Version) -> frozenset[str] | None:
         return None
     manifest = pd.read_parquet(tree / "data/prepared/manifest.parquet", columns=["split", "photo", "perceptual_hash"])
     tested = manifest[manifest["split"] == "test"].drop_duplicates("photo")
-    known = [look for look in learned.values() if look]
+    known = [hashes for hashes in learned.values() if hashes]
     bits = read("prepare.near_duplicate_bits", int)
     groups, _ = near_duplicates(from_text([*known, *tested["perceptual_hash"]]), bits)
     alike = np.isin(groups[len(known) :], groups[: len(known)])

@@ -250,7 +250,7 @@ class Worktree:
             environment["DVC_SITE_CACHE_DIR"] = str(self.tree / ".dvc/tmp/site")
         ran = subprocess.run(
             command, cwd=place, env=environment, stdout=subprocess.PIPE if captured else sys.stderr, text=True,
-            check=False, preexec_fn=guard.end_with_parent, pass_fds=guard.held(),
+            check=False, preexec_fn=guard.end_with_parent, pass_fds=guard.lock_descriptors(),
         )  # fmt: skip
         if ran.returncode:
             said = " ".join(command[2:4])

@@ -1,1 +1,1 @@
-"""How a stage runs: params, files, errors, locks and signals, the machine."""
+"""What every stage needs to run: params, files, errors, locks and signals, the machine."""

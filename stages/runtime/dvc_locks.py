@@ -1,8 +1,8 @@
-"""What a power cut leaves of DVC's own locks, and when it may be cleared away.
+"""DVC's own lock file, which a power cut can leave in a state that stops every later command.
 
-DVC writes down who reads and writes what in `.dvc/tmp/rwlock`, and forgets entries of dead processes by itself. It does
-not survive a file that is half written, nor a process id that another program has been given since: every later
-command then ends with "JSON structure is corrupted", or waits for a stranger.
+DVC records in `.dvc/tmp/rwlock` which process reads and writes which path, and ignores entries of dead processes. It
+cannot cope with a truncated file ("JSON structure is corrupted") nor with a process id that now belongs to another
+program, for which it waits. That is why a damaged or foreign lock file is deleted here while no stage runs.
 """
 
 import fcntl
@@ -21,13 +21,13 @@ RWLOCK = Path(".dvc/tmp/rwlock")
 
 
 def at_work(root: Path) -> dict[int, str]:
-    """Return the living processes that DVC's lock file names, with their commands.
+    """Return the running processes named in DVC's lock file, with their commands.
 
     Args:
-        root: of the project, or of a worktree of it.
+        root: of the project, or of one of its worktrees.
 
     Raises:
-        InputError: the file is damaged, so nobody knows.
+        InputError: the file is damaged.
     """
     try:
         return _living(_named(root / RWLOCK))
@@ -36,7 +36,7 @@ def at_work(root: Path) -> dict[int, str]:
 
 
 def is_orphaned(root: Path) -> bool:
-    """Say whether every process that DVC's lock file names is gone, and with it the one that started a stage here."""
+    """Return whether all processes named in DVC's lock file are gone, and so the one that started this stage."""
     try:
         named = _named(root / RWLOCK)
     except (OSError, ValueError):
@@ -45,16 +45,16 @@ def is_orphaned(root: Path) -> bool:
 
 
 def stale(root: Path) -> str:
-    """Say what is wrong with DVC's lock file, "" when nothing is.
+    """Describe what is wrong with DVC's lock file, "" if nothing is.
 
     Args:
-        root: of the project, or of a worktree of it.
+        root: of the project, or of one of its worktrees.
     """
     path = root / RWLOCK
     try:
         named = _named(path)
     except ValueError:
-        return f"{path} is half written, as after a power cut"
+        return f"{path} is truncated, as after a power cut"
     strangers = sorted(pid for pid in _living(named) if not _is_dvc(pid))
     if strangers:
         return f"{path} names process {', '.join(map(str, strangers))}, which is not DVC"
@@ -62,30 +62,27 @@ def stale(root: Path) -> str:
 
 
 def clear(root: Path) -> str:
-    """Delete DVC's lock file where it is stale; return what was wrong with it, "" when nothing was.
-
-    To be called while no stage of the project runs (`guard.nothing_else`).
-    """
-    wrong = stale(root)
-    if wrong:
+    """Delete DVC's lock file if it is stale, and return the problem; call it while holding `guard.project_lock`."""
+    problem = stale(root)
+    if problem:
         (root / RWLOCK).unlink(missing_ok=True)
-    return wrong
+    return problem
 
 
 def _named(path: Path) -> dict[int, str]:
-    """Read which processes read or write something, and their commands; ValueError where the file is damaged."""
+    """Return the process ids in the lock file with their commands; ValueError if the file is damaged."""
     if not path.exists():
         return {}
-    mode = "a" if os.access(path.parent, os.W_OK) else "r"  # in a project that is read-only, DVC left one
+    mode = "a" if os.access(path.parent, os.W_OK) else "r"  # a read-only project may have one, too
     with path.with_name("rwlock.lock").open(mode) as guarded:
-        flock(guarded, fcntl.LOCK_EX)  # as DVC does while it writes
+        flock(guarded, fcntl.LOCK_EX)  # as DVC does to write it
         text = path.read_text(encoding="utf-8")
     try:
         lock: dict[str, Any] = json.loads(text)
         infos = [*lock.get("write", {}).values(), *(info for each in lock.get("read", {}).values() for info in each)]
         return {int(info["pid"]): info["cmd"] for info in infos}
     except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path} has another shape: {error}") from None
+        raise ValueError(f"{path} has an unexpected structure: {error}") from None
 
 
 def _living(named: Mapping[int, str]) -> dict[int, str]:
@@ -93,7 +90,7 @@ def _living(named: Mapping[int, str]) -> dict[int, str]:
 
 
 def _is_dvc(pid: int) -> bool:
-    """Say whether a process may be DVC: one that cannot be looked at may."""
+    """Return whether a process may be DVC; a process of another user may."""
     try:
         return any("dvc" in word or "stages" in word for word in psutil.Process(pid).cmdline())
     except psutil.NoSuchProcess:

@@ -1,15 +1,15 @@
-"""What can go wrong in a way that a person can mend.
+"""Errors that a user can fix.
 
     InpaintError
-    ├── ParamsError     params.yaml says something that cannot be done
-    ├── InputError      a photo folder, a model, an earlier stage's output is missing or unusable
+    ├── ParamsError     a setting in params.yaml is missing, unknown or invalid
+    ├── InputError      a photo folder, a model or the output of an earlier stage is missing or unusable
     │   └── NotRegisteredError  the registry has no such model
-    ├── TrackingError   MLflow cannot be reached, or refuses
-    │   └── LoginError      because of who asks
-    └── BusyError       another process is doing the same thing
+    ├── TrackingError   MLflow cannot be reached or refuses a request
+    │   └── LoginError      MLflow rejects the credentials
+    └── BusyError       another process holds the lock
 
-Each message says what was wanted, what came, and what to do; a stage prints it without a traceback. A wrong argument
-of a function is a `ValueError`, as everywhere.
+A message says what was expected, what was found, and what to do. Stages print it without a traceback and exit with code
+2 (75 for `BusyError`). A function that gets a wrong argument raises `ValueError`.
 """
 
 import re
@@ -18,37 +18,37 @@ _LOGIN = re.compile(r"(?<=://)[^/\s'\"]+@")
 
 
 class InpaintError(Exception):
-    """A failure whose message is meant for the person at the keyboard."""
+    """Base class of errors whose message is for the user."""
 
     exit_code = 2
 
-    def __init__(self, *said: object) -> None:
-        super().__init__(*(without_passwords(each) if isinstance(each, str) else each for each in said))
+    def __init__(self, *args: object) -> None:
+        super().__init__(*(without_passwords(each) if isinstance(each, str) else each for each in args))
 
 
 def without_passwords(text: str) -> str:
-    """Return a text in which the addresses keep to themselves who logs in, and by what."""
+    """Replace user names and passwords in URLs with `***`."""
     return _LOGIN.sub("***@", text)
 
 
 class ParamsError(InpaintError):
-    """A key or value of params.yaml is missing, unknown or out of range."""
+    """A key of params.yaml is missing or unknown, or its value is out of range."""
 
 
 class InputError(InpaintError):
-    """Something that a stage reads is missing or cannot be used."""
+    """An input is missing or unusable."""
 
 
 class NotRegisteredError(InputError):
-    """The registry has no model of that name, alias or number."""
+    """The registry has no model with this name, alias or version."""
 
 
 class TrackingError(InpaintError):
-    """MLflow cannot be reached, or refuses what it is asked."""
+    """MLflow cannot be reached or refuses a request."""
 
 
 class LoginError(TrackingError):
-    """MLflow refuses whoever asks: waiting does not help."""
+    """MLflow rejects the credentials, so a retry will not help."""
 
 
 class BusyError(InpaintError):

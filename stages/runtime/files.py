@@ -1,10 +1,10 @@
-"""Files that are whole or not there: write beside, fsync, rename.
+"""Atomic writes: write to a draft beside the target, fsync, rename.
 
 write_json("data/report/summary.json", {"psnr": 24.1})
 with atomic_write("model.pt2") as file:
     torch.save(state, file)
 with fresh_folder("data/prepared") as folder:
-    (folder / "a.txt").write_text("whole, or not there")
+    (folder / "a.txt").write_text("complete or absent")
 """
 
 import hashlib
@@ -23,19 +23,19 @@ import numpy as np
 from stages.runtime import processes
 from stages.runtime.errors import InputError
 
-if TYPE_CHECKING:  # a second to import, in every worker process, for the annotations alone
+if TYPE_CHECKING:  # importing pandas takes each worker process a second
     import pandas as pd
 
-_BEFORE, _DRAFT = ".before", ".draft"
-_LONGEST_NAME = 100  # bytes, of which a file system takes 255; a draft's own name has the writer's in it
+_ASIDE, _DRAFT = ".before", ".draft"
+_LONGEST_NAME = 100  # bytes; file systems allow 255, and a draft's name also contains that of its process
 
 
 @contextmanager
 def atomic_write(path: str | Path) -> Iterator[IO[bytes]]:
-    """Open a file for writing in binary; it appears under `path` when the block ends without an error.
+    """Open a binary file for writing; it replaces `path` when the block ends without an error.
 
     Args:
-        path: where the file is to stand; its folder is made. Until the block ends, `path` is as it was.
+        path: of the file; missing parent folders are created.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -56,10 +56,10 @@ def atomic_write(path: str | Path) -> Iterator[IO[bytes]]:
 
 @contextmanager
 def fresh_folder(path: str | Path) -> Iterator[Path]:
-    """Make a folder beside `path`; it takes the place of `path` when the block ends without an error.
+    """Make a folder beside `path`; it replaces `path` when the block ends without an error.
 
     Args:
-        path: where the folder is to stand. What stood there is gone afterwards: nothing old is left among the new.
+        path: of the folder. Whatever was there before is deleted.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -68,45 +68,27 @@ def fresh_folder(path: str | Path) -> Iterator[Path]:
     draft.mkdir()
     try:
         yield draft
-        for part in draft.rglob("*"):  # what was not written by `atomic_write`
+        for part in draft.rglob("*"):  # for files that were not written by `atomic_write`
             sync(part)
         sync(draft)
-        _put_in_place(draft, path)
+        remove_folder(path)  # DVC has done so before it starts a stage; a person who starts one may not have
+        draft.rename(path)
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)
         raise
     sync(path.parent)
 
 
-def _put_in_place(draft: Path, path: Path) -> None:
-    if not path.exists():
-        draft.rename(path)
-        return
-    before = _set_aside(path)
-    try:
-        draft.rename(path)
-    except BaseException:
-        before.rename(path)
-        raise
-    shutil.rmtree(before, ignore_errors=True)
-
-
 def remove_folder(path: Path) -> None:
-    """Delete a folder, if it is there; whoever is killed here leaves nothing under its name, and no half of it."""
+    """Delete a folder, if it is there, by renaming it first: a killed process leaves no half of it under its name."""
     clear_drafts(path.parent)
     if path.exists():
-        before = _set_aside(path)
+        aside = path.with_name(f"{_draft_of(path).name.removesuffix(_DRAFT)}{_ASIDE}{_DRAFT}")
+        if aside.exists():  # left by an earlier, failed attempt of this process
+            shutil.rmtree(aside)
+        path.rename(aside)
         sync(path.parent)
-        shutil.rmtree(before, ignore_errors=True)
-
-
-def _set_aside(path: Path) -> Path:
-    """Give a folder another name, under which it may be deleted or come back; return its new path."""
-    before = path.with_name(f"{_draft_of(path).name.removesuffix(_DRAFT)}{_BEFORE}{_DRAFT}")
-    if before.exists():  # after an earlier try of this process, which the disk did not let end
-        shutil.rmtree(before)
-    path.rename(before)
-    return before
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def _draft_of(path: Path) -> Path:
@@ -116,23 +98,23 @@ def _draft_of(path: Path) -> Path:
     return path.with_name(f".{name}.{processes.named(os.getpid())}{_DRAFT}")
 
 
-def clear_drafts(folder: Path, alone: bool = False) -> None:
-    """Delete the drafts in a folder that nobody writes any more; see `abandoned_drafts`."""
-    for path in abandoned_drafts(folder, alone):
+def clear_drafts(folder: Path, exclusive: bool = False) -> None:
+    """Delete abandoned drafts; arguments as for `abandoned_drafts`."""
+    for path in abandoned_drafts(folder, exclusive):
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)
 
 
-def abandoned_drafts(folder: Path, alone: bool = False) -> list[Path]:
-    """List the drafts in a folder whose processes were killed.
+def abandoned_drafts(folder: Path, exclusive: bool = False) -> list[Path]:
+    """List the drafts that killed processes left in a folder.
 
     Args:
-        folder: is not searched in depth.
-        alone: nothing else is at work in the project, so those of other machines and containers were abandoned, too.
+        folder: searched without its subfolders.
+        exclusive: no other process works in the project, so drafts of other machines and containers are abandoned, too.
     """
-    return sorted(path for path in folder.glob(f".*{_DRAFT}") if _is_abandoned(path, alone))
+    return sorted(path for path in folder.glob(f".*{_DRAFT}") if _is_abandoned(path, exclusive))
 
 
 @cache
@@ -140,13 +122,13 @@ def _clear_drafts_once(folder: Path) -> None:
     clear_drafts(folder)
 
 
-def _is_abandoned(draft: Path, alone: bool) -> bool:
-    living = processes.lives(draft.name.removesuffix(_DRAFT).removesuffix(_BEFORE))
-    return not living if alone else living is False
+def _is_abandoned(draft: Path, exclusive: bool) -> bool:
+    living = processes.lives(draft.name.removesuffix(_DRAFT).removesuffix(_ASIDE))
+    return not living if exclusive else living is False
 
 
 def sync(path: Path) -> None:
-    """Make what a file or folder holds survive a power cut; of a folder, which names it has."""
+    """Flush a file, or the list of names in a folder, to disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -161,10 +143,10 @@ def write_text(path: str | Path, text: str) -> None:
 
 
 def write_json(path: str | Path, content: Mapping[str, Any]) -> None:
-    """Write JSON that a person can read, atomically.
+    """Write indented JSON, atomically.
 
     Raises:
-        ValueError: a number is not finite, which is no JSON and which DVC would print as it is.
+        ValueError: a number is not finite, which JSON cannot represent.
     """
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
@@ -182,28 +164,28 @@ def write_parquet(path: str | Path, table: "pd.DataFrame") -> None:
 
 def write_array(path: str | Path, array: np.ndarray[Any, Any]) -> None:
     """Write an array as `.npy`, atomically."""
-    np.save(content := BytesIO(), array, allow_pickle=False)  # into a file, NumPy would hide that the disk is full
+    np.save(content := BytesIO(), array, allow_pickle=False)  # to a file, NumPy would not report a full disk
     with atomic_write(path) as file:
         file.write(content.getbuffer())
 
 
 def inside(folder: str | Path, name: str) -> Path:
-    """Return the path of a file that a list names, which may have come from anybody.
+    """Return the path of a file named by an untrusted list.
 
     Args:
-        folder: that the file has to be in, or in a folder of it.
+        folder: that must contain the file, possibly in a subfolder.
         name: relative to the folder.
 
     Raises:
-        InputError: it leads elsewhere.
+        InputError: the name leads out of the folder.
     """
     place = Path(os.path.normpath(Path(folder) / name))
     if Path(name).is_absolute() or not place.is_relative_to(os.path.normpath(folder)):
-        raise InputError(f"{name!r} leads out of {folder}; a list may only name files of its own folder")
+        raise InputError(f"{name!r} leads out of {folder}; a list may only name files in its own folder")
     return place
 
 
 def sha256(path: str | Path) -> str:
-    """Return the SHA-256 of a file's bytes, in hexadecimal digits."""
+    """Return the SHA-256 of a file in hexadecimal."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

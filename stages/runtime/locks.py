@@ -1,4 +1,4 @@
-"""Locks of files, which the kernel frees when their holder dies, however it dies."""
+"""File locks. The kernel releases them when their holder exits, even if it is killed."""
 
 import errno
 import fcntl
@@ -10,11 +10,11 @@ _NONE_HERE = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)
 
 
 def flock(file: IO[str], how: int) -> None:
-    """Lock an open file as `fcntl.flock` does.
+    """Lock an open file with `fcntl.flock`.
 
     Raises:
-        BlockingIOError: `how` says not to wait, and another process holds it.
-        InputError: its file system has no locks.
+        BlockingIOError: `how` includes `LOCK_NB` and another process holds the lock.
+        InputError: the file system does not support locks.
     """
     try:
         fcntl.flock(file, how)
@@ -22,6 +22,6 @@ def flock(file: IO[str], how: int) -> None:
         if error.errno not in _NONE_HERE:
             raise
         raise InputError(
-            f"{file.name}: this file system has no locks ({error.strerror}), without which two processes could write "
-            "the same files; mount it with locks (NFS: without nolock), or put the project on a local disk"
+            f"{file.name}: this file system has no locks ({error.strerror}), so two processes could write the same "
+            "files; mount it with locks (NFS: without nolock), or move the project to a local disk"
         ) from None

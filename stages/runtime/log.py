@@ -1,9 +1,9 @@
-"""What a stage tells the person at the terminal."""
+"""Output for the terminal."""
 
 import sys
 
 
 def log(text: str) -> None:
-    """Print a line at once, also when the output goes to a file."""
+    """Print a line and flush, so that it appears at once in files, too."""
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()

@@ -1,12 +1,12 @@
-"""What the machine decides, never params.yaml: the device, the precision, the number of workers and processes.
+"""Settings of the machine: device, precision, number of worker processes.
 
-All of it can be said by the environment, so that it never enters a DVC hash:
+They come from the environment and not from params.yaml, since another machine must not make DVC run a stage again:
 
-    INPAINT_DEVICE      cpu | cuda | cuda:1 | mps   default: cuda where there is one, else cpu
-    INPAINT_PRECISION   32-true | bf16-mixed        default: bf16-mixed where the hardware multiplies in it
-    INPAINT_WORKERS     processes for map-like work default: the cores this process may use
-    INPAINT_LOADERS     processes that load batches default: none on a CPU, whose cores they would take, else up to 4
-    INPAINT_ACCUMULATE  micro-batches that a training batch is divided into   default: 1
+    INPAINT_DEVICE      cpu | cuda | cuda:1 | mps   default: cuda if available, else cpu
+    INPAINT_PRECISION   32-true | bf16-mixed        default: bf16-mixed if the hardware supports it
+    INPAINT_WORKERS     processes for map-like work default: the available cores
+    INPAINT_LOADERS     processes that load batches default: 0 on a CPU, else up to 4
+    INPAINT_ACCUMULATE  micro-batches per training batch  default: 1
 """
 
 import ctypes
@@ -22,50 +22,50 @@ from stages.runtime.errors import InputError
 PRECISIONS = ("32-true", "bf16-mixed")
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
-_LARGEST_KEPT, _MOST_KEPT = 2**25, 2**30  # bytes; glibc takes no larger threshold for a single block
+_LARGEST_KEPT, _MOST_KEPT = 2**25, 2**30  # bytes; glibc accepts no larger threshold for a single block
 
 
 def workers() -> int:
-    """Return how many processes map-like work may use, at least 1."""
-    return _said("INPAINT_WORKERS", 1, cores())
+    """Return the number of processes for map-like work, at least 1."""
+    return _from_environment("INPAINT_WORKERS", 1, cores())
 
 
 def micro_batches() -> int:
-    """Return how many equal parts a training batch is divided into, at least 1; more need less memory."""
-    return _said("INPAINT_ACCUMULATE", 1, 1)
+    """Return the number of micro-batches per training batch, at least 1; more of them need less memory."""
+    return _from_environment("INPAINT_ACCUMULATE", 1, 1)
 
 
 def require_one_process() -> None:
-    """Require that a training was not started in several processes.
+    """Refuse to train one model in several processes.
 
     Raises:
-        InputError: torchrun or INPAINT_PROCESSES say that it was.
+        InputError: torchrun or INPAINT_PROCESSES started several.
     """
     if "TORCHELASTIC_RUN_ID" in os.environ or os.environ.get("INPAINT_PROCESSES", "1") != "1":
         raise InputError(
-            "one process trains one model; start it without torchrun and without INPAINT_PROCESSES, and train other "
+            "a model is trained by one process; start it without torchrun and INPAINT_PROCESSES, and train other "
             "models on other machines"
         )
 
 
-def _said(name: str, least: int, default: int) -> int:
+def _from_environment(name: str, least: int, default: int) -> int:
     said = os.environ.get(name)
     if said is None:
         return default
     if not said.isdecimal() or int(said) < least:
-        raise InputError(f"{name} should be a whole number from {least}, but is {said!r}")
+        raise InputError(f"{name} should be an integer from {least}, but is {said!r}")
     return int(said)
 
 
 def cores() -> int:
-    """Return how many cores this process may use, which in a container is fewer than the machine has."""
+    """Return the number of cores available to this process, which in a container may be fewer than the machine has."""
     import joblib
 
     return int(joblib.cpu_count())
 
 
 def keep_to_cores() -> None:
-    """Have torch start no more threads than there are cores to use: it does not know of a container's quota."""
+    """Limit torch's threads to the available cores: torch ignores a container's CPU quota."""
     import torch
 
     if torch.get_num_threads() > cores():
@@ -73,18 +73,18 @@ def keep_to_cores() -> None:
 
 
 def loader_workers() -> int:
-    """Return how many processes load batches beside the training; 0: it loads them itself."""
-    return _said("INPAINT_LOADERS", 0, min(4, cores() - 1) if device().startswith("cuda") else 0)
+    """Return the number of processes that load batches; 0: the training process does."""
+    return _from_environment("INPAINT_LOADERS", 0, min(4, cores() - 1) if device().startswith("cuda") else 0)
 
 
 def device(asked: str | None = None) -> str:
     """Return the torch device to compute on.
 
     Args:
-        asked: one, instead of what the environment or the machine says.
+        asked: a device that overrides INPAINT_DEVICE and the default.
 
     Raises:
-        InputError: there is no such device here.
+        InputError: this machine has no such device.
     """
     import torch
 
@@ -99,16 +99,16 @@ def device(asked: str | None = None) -> str:
     if kind not in ("cpu", "cuda", "mps"):
         raise InputError(f"{name} should be cpu, cuda, cuda:1 or mps, but is {said!r}")
     if kind == "mps" and not torch.backends.mps.is_available():
-        raise InputError(f"{name} is 'mps', but torch finds no Apple GPU here; cpu is always there")
+        raise InputError(f"{name} is 'mps', but torch finds no Apple GPU; use cpu")
     if kind == "cuda" and torch.cuda.is_available() and (torch.device(said).index or 0) >= torch.cuda.device_count():
         raise InputError(f"{name} is {said!r}, but there are {torch.cuda.device_count()} CUDA devices")
     if kind == "cuda" and not torch.cuda.is_available():
-        raise InputError(f"{name} is {said!r}, but torch finds no CUDA device here; cpu is always there")
+        raise InputError(f"{name} is {said!r}, but torch finds no CUDA device; use cpu")
     return said
 
 
 def may_have_gpu() -> bool:
-    """Tell whether torch may find a device beside the CPU, without its import, which takes seconds."""
+    """Return whether torch may find a GPU, without importing torch, which takes seconds."""
     if os.environ.get("INPAINT_DEVICE") or Path("/dev/kfd").exists():  # AMD's
         return os.environ.get("INPAINT_DEVICE") != "cpu"
     try:
@@ -118,7 +118,7 @@ def may_have_gpu() -> bool:
 
 
 def precision() -> str:
-    """Return Lightning's name for the arithmetic of training: bf16 where the hardware has it, else float32."""
+    """Return the precision of training by its Lightning name: bf16-mixed if the hardware supports it, else 32-true."""
     import torch
 
     said = os.environ.get("INPAINT_PRECISION")
@@ -133,10 +133,10 @@ def precision() -> str:
 
 
 def keep_freed_memory() -> None:
-    """Ask glibc to keep what is freed for the next batch, instead of handing every large block back to the system.
+    """Tell glibc to keep freed memory for the next batch.
 
-    A block that comes fresh from the system is zeroed page by page on first use, which costs more than filling it:
-    batches of 32 tiles of 256 x 256 load 2.4 times as fast when it is not.
+    The system zeroes every page of a new block on first use, which costs more than filling it: without that, batches of
+    32 tiles of 256 x 256 pixels load 2.4 times as fast.
     """
     if libc := _glibc():
         libc.mallopt(_M_MMAP_THRESHOLD, _LARGEST_KEPT)
@@ -144,19 +144,19 @@ def keep_freed_memory() -> None:
 
 
 def return_freed_memory() -> None:
-    """Ask glibc to hand what is freed back to the system, after large blocks came and went between small ones."""
+    """Tell glibc to return freed memory to the system."""
     if libc := _glibc():
         libc.malloc_trim(0)
 
 
 def _glibc() -> ctypes.CDLL | None:
-    """Return the C library of this process, where it is glibc."""
+    """Return the C library of this process if it is glibc."""
     libc = ctypes.CDLL(None)
     return libc if hasattr(libc, "gnu_get_libc_version") else None
 
 
 def describe() -> dict[str, Any]:
-    """Return what a reader of a measurement needs to know of the machine."""
+    """Describe the machine for the record of a training."""
     import torch
 
     return {
@@ -174,7 +174,7 @@ def describe() -> dict[str, Any]:
 
 def _processor() -> str:
     try:
-        with open("/proc/cpuinfo", encoding="utf-8") as lines:  # noqa: PTH123 - a device, not a file of ours
+        with open("/proc/cpuinfo", encoding="utf-8") as lines:  # noqa: PTH123 - not a file of the project
             return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         return platform.processor()

@@ -1,10 +1,10 @@
-"""Map-like work over the cores, or over a cluster: results in the order of the items, whatever does the work.
+"""Parallel map over processes or a cluster, with results in the order of the items.
 
-    INPAINT_WORKERS     processes; default: the cores this process may use
-    INPAINT_BACKEND     loky (processes of this machine, the default) | dask (needs the extra `cluster`)
+    INPAINT_WORKERS     number of processes; default: the available cores
+    INPAINT_BACKEND     loky (processes on this machine, the default) | dask (needs the extra `cluster`)
     INPAINT_SCHEDULER   address of a Dask scheduler, e.g. tcp://10.0.0.1:8786; default: a cluster on this machine
 
-Where a worker process dies, by lack of memory or by hand, the items that it had are given to others.
+If a worker process dies, for instance for lack of memory, other workers take over its items.
 """
 
 import os
@@ -24,20 +24,20 @@ from stages.runtime.errors import InputError
 
 BACKENDS = ("loky", "dask")
 
-_LOOK_S = 1.0
-_PATIENCE_S = 10  # for a scheduler to answer
-_MOST_DEATHS = 3  # in a row, without a result between: then it is the items that kill
+_POLL_S = 1.0
+_TIMEOUT_S = 10  # for the scheduler to answer
+_MOST_DEATHS = 3  # in a row without a result: then an item is to blame
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
 @dataclass
-class AtHome:
-    """Work that a process does itself before it starts others, which takes seconds, over any number of calls.
+class LocalBudget:
+    """Seconds of work that a process does itself before it starts workers, which takes seconds; shared by many calls.
 
     Attributes:
-        left_s: how many seconds of it are left; counts down.
+        left_s: seconds left; counts down.
     """
 
     left_s: float
@@ -48,17 +48,17 @@ def map_ordered(
     items: Sequence[Item],
     label: str,
     unit: str = "item",
-    at_home: AtHome | None = None,
+    local: LocalBudget | None = None,
 ) -> Iterable[Result]:
     """Yield `work(item)` for every item, in order, computed by `machine.workers()` processes or a cluster.
 
     Args:
-        work: a function of a module's top level (it travels to other processes). What is wrong with one item belongs
-            into its result: an exception ends the whole call.
+        work: a function at the top level of a module, since it is sent to other processes. It should report a problem
+            with an item in its result: an exception ends the whole call.
         items: what to work on.
-        label: stands before the progress bar.
-        unit: what one item is, for the bar.
-        at_home: what this process does itself at first, if anything; for items that cannot bring a process down.
+        label: of the progress bar.
+        unit: what one item is, for the progress bar.
+        local: work that this process does itself before it starts workers; for items that cannot crash a process.
 
     Raises:
         InputError: the backend is unknown or cannot be reached, or items keep killing their workers.
@@ -66,10 +66,10 @@ def map_ordered(
     bar: Any = tqdm(total=len(items), desc=label, unit=unit, leave=False, mininterval=0.5)
     done = 0
     with bar:
-        while done < len(items) and at_home is not None and at_home.left_s > 0:
+        while done < len(items) and local is not None and local.left_s > 0:
             start = time.monotonic()
             result = work(items[done])
-            at_home.left_s -= time.monotonic() - start
+            local.left_s -= time.monotonic() - start
             yield result
             done += 1
             bar.update()
@@ -92,7 +92,7 @@ def _by_workers(work: Callable[[Item], Result], items: Sequence[Item], label: st
                 if deaths == _MOST_DEATHS:
                     raise InputError(
                         f"{label}: {deaths} times in a row a worker died before {unit} {done + 1} of {len(items)} was "
-                        f"done, perhaps for want of memory; lower INPAINT_WORKERS. {str(error).splitlines()[0]}"
+                        f"done, perhaps for lack of memory; lower INPAINT_WORKERS. {str(error).splitlines()[0]}"
                     ) from None
 
 
@@ -118,14 +118,14 @@ def _backend(num_items: int) -> Iterator[None]:
 
 
 def _end_with(stage: int) -> None:
-    """End this worker when the stage that started it is killed: by itself it would wait five minutes for more.
+    """Exit this worker when the stage that started it is killed; otherwise it would wait five minutes for more work.
 
-    By a thread that looks: the kernel's own signal comes when that thread ends which started a worker, perhaps before.
+    A thread polls for that: the kernel's signal would come when the thread that started the worker ends, maybe earlier.
     """
 
     def watch() -> None:
         while os.getppid() == stage:
-            time.sleep(_LOOK_S)
+            time.sleep(_POLL_S)
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
@@ -136,10 +136,10 @@ def _dask() -> Iterator[None]:
     try:
         from dask.distributed import Client
     except ImportError:
-        raise InputError("INPAINT_BACKEND is dask, which is not installed; run make cluster, or unset it") from None
+        raise InputError("INPAINT_BACKEND is dask, which is not installed; run make cluster or unset it") from None
     client: Any = Client
     try:
-        client.current()  # from an earlier call: starting workers takes seconds
+        client.current()  # of an earlier call: starting workers takes seconds
     except ValueError:
         _connect(client)
     with joblib.parallel_config(backend="dask", n_jobs=-1):
@@ -150,6 +150,6 @@ def _connect(client: Any) -> None:
     address = os.environ.get("INPAINT_SCHEDULER")
     place: dict[str, Any] = {"n_workers": machine.workers(), "threads_per_worker": 1, "dashboard_address": None}
     try:
-        client(address, timeout=_PATIENCE_S) if address else client(**place)
+        client(address, timeout=_TIMEOUT_S) if address else client(**place)
     except (OSError, TimeoutError, ValueError) as error:
-        raise InputError(f"INPAINT_SCHEDULER is {address}, where no Dask scheduler answers ({error})") from None
+        raise InputError(f"no Dask scheduler answers at INPAINT_SCHEDULER {address} ({error})") from None

@@ -1,4 +1,4 @@
-"""params.yaml, read by section, checked once, handed on as plain frozen values.
+"""params.yaml: read by section and validated into frozen models.
 
 class AugmentParams(Settings):
     copies: int = Field(ge=0)
@@ -22,13 +22,13 @@ T = TypeVar("T")
 
 
 class Settings(BaseModel):
-    """A section of params.yaml: every key known, every key given, nothing changed afterwards."""
+    """Base class for a section of params.yaml: no unknown key, no missing key, immutable."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 def read(section: str, kind: type[T], path: str | Path = PARAMS_FILE) -> T:
-    """Read one section, or one value, of the params file.
+    """Read one section or one value of the params file.
 
     Args:
         section: dotted name, e.g. "train.pconv" or "seed".
@@ -36,7 +36,7 @@ def read(section: str, kind: type[T], path: str | Path = PARAMS_FILE) -> T:
         path: the params file, YAML.
 
     Raises:
-        ParamsError: the file or the section is missing, a key is unknown or missing, a value is out of its range.
+        ParamsError: the file or section is missing, a key is unknown or missing, or a value is out of range.
     """
     value = _section(_load(Path(path)), section, path)
     try:
@@ -46,34 +46,32 @@ def read(section: str, kind: type[T], path: str | Path = PARAMS_FILE) -> T:
 
 
 def read_seed(path: str | Path = PARAMS_FILE) -> int:
-    """Read `seed`, which every random number of every stage starts from.
+    """Read `seed`, from which all random numbers of all stages are derived.
 
     Raises:
-        ParamsError: it is missing, or no whole number from 0 to 2^32 - 1.
+        ParamsError: it is missing or not an integer from 0 to 2^32 - 1.
     """
-    return read("seed", Annotated[int, Field(ge=0, lt=2**32)], path)  # type: ignore[arg-type]  # a type, if an odd one
+    return read("seed", Annotated[int, Field(ge=0, lt=2**32)], path)  # type: ignore[arg-type]  # Annotated is a type, too
 
 
 def read_tile_size(path: str | Path = PARAMS_FILE) -> int:
-    """Read `tile_size`, the side of all training and test pictures in pixels.
+    """Read `tile_size`, the side of all training and test tiles in pixels.
 
     Raises:
-        ParamsError: it is missing, or no whole number from 8 to 4096.
+        ParamsError: it is missing or not an integer from 8 to 4096.
     """
-    return read("tile_size", Annotated[int, Field(ge=8, le=4096)], path)  # type: ignore[arg-type]  # a type, if an odd one
+    return read("tile_size", Annotated[int, Field(ge=8, le=4096)], path)  # type: ignore[arg-type]  # Annotated is a type, too
 
 
 def _load(path: Path) -> dict[str, Any]:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ParamsError(
-            f"{path} is missing in {Path.cwd()}; run the stages in the project's root, where it lies"
-        ) from None
+        raise ParamsError(f"{path} is missing in {Path.cwd()}; run stages in the project's root") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ParamsError(f"{path} is not valid YAML: {error}") from None
     if not isinstance(content, dict):
-        raise ParamsError(f"{path} should hold sections such as `prepare:`, but holds {type(content).__name__}")
+        raise ParamsError(f"{path} should contain sections such as `prepare:`, but contains {type(content).__name__}")
     return content
 
 

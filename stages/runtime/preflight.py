@@ -1,6 +1,6 @@
-"""What `make repro` looks at before DVC does: of a missing path DVC says its name, but not what to do.
+"""Checks before `make repro` starts DVC, which names a missing path but not what to do about it.
 
-It also clears away the lock file that a power cut left, over which every command of DVC would stumble.
+Also deletes a stale DVC lock file, left by a power cut, which would make every DVC command fail.
 
 python -m stages.runtime.preflight
 """
@@ -15,14 +15,14 @@ from stages.runtime.params import read
 
 PATHS = {
     "prepare.photos": "put photographs there, or name the folder that has them",
-    "masks.files": "make it, even if no hole pictures are used, or name the folder that has them",
+    "masks.files": "create it, even if you use no mask pictures, or name the folder that has them",
 }
 
 
 def main() -> None:
-    """Check that what the params name from outside the pipeline is there, and that DVC's locks are whole."""
-    if wrong := dvc_locks.clear(Path()):
-        log(f"{wrong}: deleted, since nothing runs here")
+    """Check that the input folders in params.yaml exist, and delete a stale DVC lock file."""
+    if problem := dvc_locks.clear(Path()):
+        log(f"{problem}: deleted, since no stage is running")
     for key, advice in PATHS.items():
         path = Path(read(key, str))
         if not path.exists():
@@ -30,4 +30,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(guard.run("preflight", main, alone=True))
+    sys.exit(guard.run("preflight", main, exclusive=True))

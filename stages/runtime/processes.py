@@ -1,9 +1,9 @@
-"""Which process is meant, where a file or a server says who was at work.
+"""Names of processes that stay unique when process ids are reused.
 
-    name = named(os.getpid())         # "workstation-4026531836.4242.17890123": where it counts, its number, its start
-    lives(name)                       # False as soon as that very process has ended
+    name = named(os.getpid())         # "workstation-4026531836.4242.17890123": PID namespace, PID, start time
+    lives(name)                       # False once that very process has exited
 
-A number alone is soon given to another process: after a restart, and above all in containers, which count from 1.
+Process ids are reused after a restart, and soon in containers, which count from 1.
 """
 
 import platform
@@ -14,24 +14,24 @@ from pathlib import Path
 
 import psutil
 
-_ZOMBIE = "Z"  # killed, and not yet taken notice of by its parent
+_ZOMBIE = "Z"  # exited, and not yet reaped by its parent
 
 
 def named(pid: int) -> str:
-    """Name a living process of this machine as no other is named, before or after; "" where there is none."""
+    """Return the unique name of a running process of this machine, "" if there is none."""
     started = _started(pid)
     return f"{_here()}.{pid}.{started}" if started else ""
 
 
 def lives(name: str) -> bool | None:
-    """Say whether the process that a name ends with still lives; None if it ran elsewhere, or is no such name."""
+    """Return whether the process whose name ends the text still runs; None if it ran elsewhere or the text has none."""
     found = re.search(rf"(?:^|\.){re.escape(_here())}\.(\d+)\.(\d+)$", name)
     return None if found is None else _started(int(found[1])) == found[2]
 
 
 @cache
 def _here() -> str:
-    """Name what numbers the processes: this machine, or on it a container, which may have been given the same name."""
+    """Name this machine and PID namespace: containers may share a host name."""
     try:
         return f"{platform.node()}-{Path('/proc/self/ns/pid').stat().st_ino}"
     except OSError:
@@ -39,7 +39,7 @@ def _here() -> str:
 
 
 def _started(pid: int) -> str:
-    """Return when a process started: in ticks since the machine did, which no change of its clock moves."""
+    """Return when a process started, in clock ticks since boot, which clock changes do not affect; "" if it is gone."""
     try:
         if sys.platform != "linux":
             return f"{psutil.Process(pid).create_time():.0f}"

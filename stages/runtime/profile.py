@@ -1,6 +1,6 @@
-"""Ready settings for a kind of machine: laid over params.yaml, whose comments and other values stay as they are.
+"""Settings for a kind of machine, applied to params.yaml; its comments and other values stay.
 
-python -m stages.runtime.profile gpu       # lays profiles/gpu.yaml over params.yaml; git shows and undoes it
+python -m stages.runtime.profile gpu       # applies profiles/gpu.yaml; git shows the changes and can undo them
 """
 
 import sys
@@ -21,17 +21,17 @@ PROFILES = Path("profiles")
 
 
 def apply(name: str, params_path: str | Path = PARAMS_FILE) -> list[str]:
-    """Lay a profile over a params file.
+    """Apply a profile to a params file.
 
     Args:
         name: of a file in `PROFILES`, without its suffix.
-        params_path: what is changed, atomically.
+        params_path: the params file, replaced atomically.
 
     Returns:
-        what changed, "dotted.key: old -> new" each.
+        the changes, each as "dotted.key: old -> new".
 
     Raises:
-        ParamsError: there is no such profile, or it names a key that the params do not have.
+        ParamsError: there is no such profile, or it sets a key that the params file does not have.
     """
     path = PROFILES / f"{name}.yaml"
     if not path.exists():
@@ -41,26 +41,26 @@ def apply(name: str, params_path: str | Path = PARAMS_FILE) -> list[str]:
     yaml.width = 120
     yaml.indent(mapping=2, sequence=4, offset=2)
     params = yaml.load(Path(params_path))
-    changes = list(_lay_over(params, YAML(typ="safe").load(path), ""))
+    changes = list(_merge(params, YAML(typ="safe").load(path), ""))
     yaml.dump(params, text := StringIO())
     write_text(params_path, text.getvalue())
     return changes
 
 
-def _lay_over(params: Any, profile: Any, above: str) -> Iterator[str]:
+def _merge(params: Any, profile: Any, above: str) -> Iterator[str]:
     for key, value in profile.items():
         if key not in params:
-            raise ParamsError(f"the profile sets `{above}{key}`, which is no key of params.yaml")
+            raise ParamsError(f"the profile sets `{above}{key}`, which is not a key of params.yaml")
         if isinstance(value, dict):
-            yield from _lay_over(params[key], value, f"{above}{key}.")
+            yield from _merge(params[key], value, f"{above}{key}.")
         elif params[key] != value:
             yield f"{above}{key}: {params[key]} -> {value}"
             params[key] = value
 
 
 def main(name: str) -> None:
-    """Lay the profile over params.yaml and say what changed."""
-    log("\n".join(apply(name)) or f"params.yaml has all that the profile {name} says")
+    """Apply the profile to params.yaml and print the changes."""
+    log("\n".join(apply(name)) or f"params.yaml already has all values of the profile {name}")
 
 
 if __name__ == "__main__":

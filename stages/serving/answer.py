@@ -145,7 +145,7 @@ def _hole(asked: Asked, photo: Photo, max_megapixels: float) -> UserMask:
             given = user_mask.read_hole(content, asked.hole_is, max_megapixels)
             whole[_place(at, given.missing.shape, photo, "a hole")] |= given.missing
             sources.add(given.source)
-        return user_mask.doubted(whole, " and ".join(sorted(sources)))
+        return user_mask.with_warnings(whole, " and ".join(sorted(sources)))
     if asked.hole:
         return user_mask.read_hole(asked.hole, asked.hole_is, max_megapixels)
     if asked.patches:  # what has been filled before is asked for as a whole

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from stages.imaging.photos import Photo, as_pillow, open_photo, read_photo
-from stages.imaging.user_mask import HoleIs, UserMask, doubted, open_hole, read_hole
+from stages.imaging.user_mask import HoleIs, UserMask, open_hole, read_hole, with_warnings
 from stages.inpainting.cropping import Settings
 from stages.inpainting.photo import fill
 from stages.serving.batch import MAX_MEGAPIXELS
@@ -76,7 +76,7 @@ def _mask(mask: Picture, mask_is: HoleIs) -> UserMask:
         return open_hole(mask, mask_is, MAX_MEGAPIXELS)
     if isinstance(mask, np.ndarray):
         if mask.ndim == 2 and mask.size and mask.max() <= 1:
-            return doubted(mask.astype(np.float32) >= 0.5, "array")
+            return with_warnings(mask.astype(np.float32) >= 0.5, "array")
         mask = _picture(mask)
     return read_hole(_file(mask), mask_is, MAX_MEGAPIXELS)
 

@@ -197,4 +197,4 @@ def trained_on(version: Version) -> dict[str, str] | None:
             return None
         path = client.download_artifacts(version.run_id, TRAINED_ON, folder)
         lines = Path(path).read_text(encoding="utf-8").splitlines()
-        return {digest: look for digest, _, look in (line.partition(" ") for line in lines)}
+        return {digest: hashes for digest, _, hashes in (line.partition(" ") for line in lines)}

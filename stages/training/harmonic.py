@@ -14,7 +14,9 @@ from torch import Tensor, nn
 from stages.training.membrane import membrane
 
 GREY = 0.5  # where nothing is known
-SLACK = 1  # sizes: what is taken off the picture follows squares of 2 pixels; with 0 nothing would be left to see
+SKIPPED_LEVELS = (
+    1  # sizes: what is taken off the picture follows squares of 2 pixels; with 0 nothing would be left to see
+)
 
 
 class HarmonicResidual(nn.Module):
@@ -44,7 +46,7 @@ class HarmonicResidual(nn.Module):
         """
         known = hole < 0.5
         shifted = (image - GREY).where(known, 0.0)
-        smooth = membrane(shifted, hole, self.levels, SLACK)
+        smooth = membrane(shifted, hole, self.levels, SKIPPED_LEVELS)
         seen = (shifted - smooth + self.level).where(known, self.level)
         detail: Tensor = self.inner(seen, hole).float() - self.level
         return GREY + detail + membrane((shifted - detail).where(known, 0.0), hole, self.levels)

@@ -20,7 +20,7 @@ _DAMPED = (0.05, 2.0)
 _CROSS = ((0.0, 0.25, 0.0), (0.25, 0.0, 0.25), (0.0, 0.25, 0.0))
 
 
-def membrane(values: Tensor, hole: Tensor, levels: int, slack: int = 0) -> Tensor:
+def membrane(values: Tensor, hole: Tensor, levels: int, skipped_levels: int = 0) -> Tensor:
     """Solve Laplace's equation in the holes, nearly: from the coarsest size to the finest, a few sweeps at each.
 
     The cascade of Bornemann and Deuflhard ("The cascadic multigrid method for elliptic problems", Numerische
@@ -31,19 +31,19 @@ def membrane(values: Tensor, hole: Tensor, levels: int, slack: int = 0) -> Tenso
         values: (N, C, H, W), float32, 0 in holes; H and W are multiples of 2^levels.
         hole: (N, 1, H, W), float32, 1 where values are missing.
         levels: how often the size is halved.
-        slack: of the finest sizes, how many are only interpolated: the membrane then follows the known values no
-            closer than their means over squares of 2^slack pixels.
+        skipped_levels: how many of the finest sizes are only interpolated: the membrane then follows the means of the
+            known values over squares of 2^skipped_levels pixels.
 
     Returns:
         (N, C, H, W): in holes everywhere near the mean of the neighbours, `values` where they are known (but for
-        `slack`); 0 where nothing is known.
+        `skipped_levels`); 0 where nothing is known.
     """
     exactly = torch.is_autocast_enabled(values.device.type)  # half precision would leave steps in smooth regions
     with torch.autocast(values.device.type, enabled=False) if exactly else nullcontext():
-        return _solve(values, hole, levels, slack)
+        return _solve(values, hole, levels, skipped_levels)
 
 
-def _solve(values: Tensor, hole: Tensor, levels: int, slack: int) -> Tensor:
+def _solve(values: Tensor, hole: Tensor, levels: int, skipped_levels: int) -> Tensor:
     sizes = [(values, hole < 0.5)]
     for _ in range(levels):
         values, known = sizes[-1]
@@ -56,7 +56,7 @@ def _solve(values: Tensor, hole: Tensor, levels: int, slack: int) -> Tensor:
     while sizes:
         values, known = sizes.pop()
         sheet = F.interpolate(sheet, scale_factor=2.0, mode="bilinear", align_corners=False)
-        if len(sizes) >= slack:
+        if len(sizes) >= skipped_levels:
             sheet = _sweep(torch.where(known, values, sheet), values, known, _SWEEPS)
     return sheet
 

@@ -17,7 +17,6 @@ from stages.runtime.errors import InpaintError, InputError, ParamsError
 from stages.runtime.files import fresh_folder, remove_folder, sha256, write_json
 from stages.runtime.log import log
 from stages.runtime.params import read, read_seed
-from stages.runtime.remembered import fingerprint
 from stages.training import checkpoint, loop, weights
 from stages.training.dataset import TrainingBatches, ValidationBatches
 from stages.training.module import InpaintingModule
@@ -138,7 +137,7 @@ def _facts(
     params |= {f"criterion.{name}": value for name, value in criterion.model_dump(mode="json").items()}
     starts = {str(start): {"digest": sha256(start)}} if start else {}
     inputs = dict(sorted((tiles | mask_sets | starts).items()))
-    of = fingerprint({"key": key, "params": params, "inputs": inputs})
+    of = project.fingerprint({"key": key, "params": params, "inputs": inputs})
     return {"key": key, "stage": f"train@{key}", "fingerprint": of, "params": params, "inputs": inputs}
 
 

@@ -78,57 +78,6 @@ def test_every_transform_of_the_project_has_its_golden_numbers():
     assert build(used, SIZE)
 
 
-def test_a_crop_shows_the_part_that_is_said():
-    result, [drawn] = altered({"name": "RandomResizedCrop", "scale": [0.5, 0.5], "ratio": [1.0, 1.0]})
-    left, top, right, bottom = drawn["crop_coords"]
-    assert (right - left, bottom - top) == (23, 23)
-    assert result[:, :, 0].min() == picture()[0, left, 0]
-    assert result[:, :, 1].max() == picture()[bottom - 1, 0, 1]
-
-
-@pytest.mark.parametrize(
-    ("name", "wanted"),
-    [
-        ("HorizontalFlip", picture()[:, ::-1]),
-        ("VerticalFlip", picture()[::-1]),
-        ("Transpose", picture().swapaxes(0, 1)),
-    ],
-)
-def test_flips_move_pixels_and_change_none(name, wanted):
-    assert np.array_equal(altered({"name": name})[0], wanted)
-
-
-def test_brightness_and_contrast_keep_the_order_of_values():
-    result, [drawn] = altered({"name": "RandomBrightnessContrast", "brightness_limit": 0.2, "contrast_limit": 0.2})
-    assert 0.8 <= drawn["alpha"] <= 1.2
-    assert (np.diff(result[:, :, 0].astype(int), axis=1) >= 0).all()
-
-
-def test_a_shift_of_hue_leaves_grey_alone():
-    grey = np.full((SIZE, SIZE, 3), 120, np.uint8)
-    arguments = {"name": "HueSaturationValue", "hue_shift_limit": 20, "sat_shift_limit": 0, "val_shift_limit": 0}
-    assert np.array_equal(altered(arguments, tile=grey)[0], grey)
-    assert not np.array_equal(altered(arguments)[0], picture())
-
-
-def test_noise_is_as_strong_as_it_is_said():
-    grey = np.full((128, 128, 3), 120, np.uint8)
-    result, [drawn] = altered({"name": "GaussNoise", "std_range": [0.03, 0.03]}, tile=grey)
-    assert drawn["noise_map"]["std"] == pytest.approx(0.03 * 255, rel=0.03)
-    assert (result - 120.0).std() == pytest.approx(drawn["noise_map"]["std"], rel=0.06)
-
-
-def test_blur_and_compression_take_detail_away():
-    noisy = np.random.default_rng(0).integers(0, 256, (SIZE, SIZE, 3), np.uint8)
-    blurred, _ = altered({"name": "GaussianBlur", "blur_limit": [5, 5]}, tile=noisy)
-    assert blurred.std() < 0.6 * noisy.std()
-    worse, better = (
-        np.abs(altered({"name": "ImageCompression", "quality_range": [quality] * 2})[0].astype(int) - picture()).mean()
-        for quality in (20, 95)
-    )
-    assert worse > 2 * better
-
-
 @pytest.mark.parametrize("name", TRANSFORMS)
 def test_each_allowed_transform_keeps_size_and_repeats_itself(name):
     noisy = np.random.default_rng(0).integers(0, 256, (48, 48, 3), np.uint8)
@@ -173,17 +122,17 @@ def test_only_what_was_applied_is_said():
 @pytest.mark.parametrize(
     ("transform", "message"),
     [
-        ({"name": "Sparkle"}, r"transforms\.0` is called 'Sparkle'; possible are Affine, Blur"),
-        ({"p": 0.5}, r"transforms\.0` is called None; possible are"),
-        ({"name": "CenterCrop", "height": 8, "width": 8}, "is called 'CenterCrop'; possible are"),
+        ({"name": "Sparkle"}, r"transforms\.0` has the name 'Sparkle', but should have one of Affine, Blur"),
+        ({"p": 0.5}, r"transforms\.0` has the name None, but should have one of"),
+        ({"name": "CenterCrop", "height": 8, "width": 8}, "has the name 'CenterCrop', but should"),
         ({"name": "Affine", "rotat": 5}, r"Affine, has no argument rotat; it has scale, translate_percent"),
         ({"name": "RandomResizedCrop", "size": [9, 9]}, "RandomResizedCrop, has no argument size; it has scale"),
-        ({"name": "HorizontalFlip", "p": 2.0}, "HorizontalFlip, cannot be made of"),
+        ({"name": "HorizontalFlip", "p": 2.0}, "HorizontalFlip, does not accept"),
         (
             {"name": "ImageCompression", "quality_range": [60, 300]},
-            "ImageCompression, cannot be made of .*quality_range",
+            "ImageCompression, does not accept .*quality_range",
         ),
-        ({"name": "GaussNoise", "std_range": "much"}, "GaussNoise, cannot be made of .*std_range"),
+        ({"name": "GaussNoise", "std_range": "much"}, "GaussNoise, does not accept .*std_range"),
         ({"name": "Rotate", "limit": [30, 30], "crop_border": True}, "Rotate, changes the size of tiles from 32"),
     ],
 )

@@ -88,7 +88,7 @@ class Project(OneModel):
         chain = yaml.safe_load((folder / "dvc.yaml").read_text())
         del chain["stages"]["augment"]
         for stage in chain["stages"].values():
-            stage["deps"] = [dep for dep in stage.get("deps", []) if dep != "data/augmented/look.html"] or None
+            stage["deps"] = [dep for dep in stage.get("deps", []) if dep != "data/augmented/data_report.html"] or None
             if stage["deps"] is None:
                 del stage["deps"]
         self.write("dvc.yaml", chain)

@@ -96,7 +96,7 @@ def test_an_answer_that_is_not_finite_names_model_and_photograph(
 ) -> None:
     class Broken(Doubler):
         def __call__(self, image: Any, missing: Any, settings: Settings) -> tuple[Any, dict[str, Any]]:
-            raise ValueError("the model answers with numbers that are not finite")
+            raise ValueError("the model answers with prediction is not finite")
 
     monkeypatch.setattr(photograph_test.inpainter, "load", lambda _: Broken([]))
     with pytest.raises(InputError, match="doubler fails on the photograph box-photo0: .* not finite"):
@@ -107,7 +107,7 @@ def test_workers_change_nothing(project: Path, monkeypatch: pytest.MonkeyPatch) 
     main("telea")
     alone = scores_of("telea").drop(columns="milliseconds")
     monkeypatch.setenv("INPAINT_WORKERS", "2")
-    monkeypatch.setattr(photograph_test, "AT_HOME_S", 0.0)
+    monkeypatch.setattr(photograph_test, "LOCAL_S", 0.0)
     main("telea")
     assert scores_of("telea").drop(columns="milliseconds").equals(alone)
 

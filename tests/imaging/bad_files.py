@@ -6,6 +6,7 @@ from collections.abc import Callable
 from io import BytesIO
 
 import numpy as np
+import tifffile
 from PIL import ExifTags, Image, ImageCms
 
 H, W = 48, 64
@@ -52,6 +53,11 @@ def tiff_rgb16(deep: np.ndarray) -> bytes:
     head = b"II*\0" + struct.pack("<I", 14) + struct.pack("<3H", 16, 16, 16)
     entries = b"".join(struct.pack("<HHII", *tag) for tag in tags)
     return (head + struct.pack("<H", len(tags)) + entries + b"\0" * 4).ljust(200, b"\0") + deep.tobytes()
+
+
+def float_rgb() -> bytes:
+    tifffile.imwrite(content := BytesIO(), np.ones((H, W, 3), np.float32), photometric="rgb")
+    return content.getvalue()
 
 
 def flipped(content: bytes, *places: int) -> bytes:
@@ -166,6 +172,7 @@ REFUSED: dict[str, Callable[[], State]] = {
     "half.bmp": lambda: (encoded(photo(), "BMP")[:-900], "truncated"),
     "bad checksum.png": lambda: (bad_checksum(), "corrupt"),
     "float.tif": lambda: (encoded(Image.fromarray(np.ones((H, W), np.float32)), "TIFF"), "float_image"),
+    "float colours.tif": lambda: (float_rgb(), "float_image"),
     "integers.tif": lambda: (encoded(Image.fromarray(np.ones((H, W), np.int32)), "TIFF"), "bit_depth"),
     "nothing to see.png": lambda: (encoded(see_through(0.8), "PNG"), "mostly_transparent"),
     "one pixel.png": lambda: (encoded(photo(1, 1), "PNG"), "too_small"),

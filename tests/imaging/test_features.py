@@ -78,7 +78,7 @@ def vgg_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_papers_classifier_comes_from_a_file_with_the_right_hash(vgg_file: Path, monkeypatch) -> None:
-    with pytest.raises(InputError, match="should have a sha256 that begins with 397923af, but has"):
+    with pytest.raises(InputError, match="should have a SHA-256 that begins with 397923af, but has"):
         features.load("vgg16")
     monkeypatch.setattr(features, "_VGG_SHA256", sha256(vgg_file)[:8])
     vgg16 = features.load("vgg16")
@@ -95,7 +95,7 @@ def test_the_papers_classifier_comes_from_a_file_with_the_right_hash(vgg_file: P
 
 def test_a_missing_classifier_is_said_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("INPAINT_VGG16", "nowhere.pth")
-    with pytest.raises(InputError, match=r"cannot be had .*nowhere.*set INPAINT_VGG16"):
+    with pytest.raises(InputError, match=r"are not available .*nowhere.*set INPAINT_VGG16"):
         features.load("vgg16")
 
 

@@ -59,7 +59,10 @@ def test_the_size_is_known_from_the_header() -> None:
 
 @pytest.mark.parametrize(
     ("content", "package", "said"),
-    [(HEIC, "pi_heif", "a HEIC picture; pip install"), (dng(), "rawpy", "a camera's RAW file; pip install")],
+    [
+        (HEIC, "pi_heif", "a HEIC picture; to read it, pip install"),
+        (dng(), "rawpy", "a camera's RAW file; to read it, pip install"),
+    ],
 )
 def test_without_the_extra_what_to_install_is_said(
     monkeypatch: pytest.MonkeyPatch, content: bytes, package: str, said: str

@@ -7,19 +7,16 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance
 
-from stages.imaging.near import look_of, near_duplicates
+from stages.imaging.near import near_duplicates, perceptual_hash
+from tests.prepare import photographs
 
 
 def photo(seed: int) -> Image.Image:
-    """Made-up, with large and small structure, 96 x 144 pixels."""
-    rng = np.random.default_rng(seed)
-    layers = [rng.integers(0, 256, (n, n, 3), np.uint8) for n in (3, 6, 12)]
-    sized = [np.asarray(Image.fromarray(layer).resize((144, 96), Image.Resampling.BICUBIC), float) for layer in layers]
-    return Image.fromarray(np.average(sized, axis=0, weights=[4, 2, 1]).astype(np.uint8))
+    return Image.fromarray(photographs.photo(seed, 96, 144))
 
 
-def look(picture: Image.Image, turned: bool = False) -> np.ndarray:
-    return look_of(np.asarray(picture), turned)
+def hashed(picture: Image.Image, turned: bool = False) -> np.ndarray:
+    return perceptual_hash(np.asarray(picture), turned)
 
 
 def bits_apart(one: np.ndarray, other: np.ndarray) -> int:
@@ -42,21 +39,21 @@ def test_what_looks_the_same_has_nearly_the_same_hash(seed):
         whole.convert("L").convert("RGB"),
         whole.crop((2, 1, 142, 95)),
     ]
-    assert max(bits_apart(look(whole), look(other)) for other in alike) <= 6
+    assert max(bits_apart(hashed(whole), hashed(other)) for other in alike) <= 6
 
 
 def test_what_looks_different_has_another_hash():
-    looks = [look(photo(seed)) for seed in range(30)]
+    looks = [hashed(photo(seed)) for seed in range(30)]
     assert min(bits_apart(a, b) for a, b in combinations(looks, 2)) > 6
 
 
 @pytest.mark.parametrize("way", Image.Transpose)
 def test_flips_and_rotations_are_found_where_they_are_asked_for(way):
     pictures = [photo(0), photo(0).transpose(way), photo(1)]
-    groups, pairs = near_duplicates(np.stack([look(each, turned=True) for each in pictures]), 6)
+    groups, pairs = near_duplicates(np.stack([hashed(each, turned=True) for each in pictures]), 6)
     assert groups.tolist() == [0, 0, 2]
     assert pairs.tolist() == [[0, 1]]
-    groups, pairs = near_duplicates(np.stack([look(each) for each in pictures]), 6)
+    groups, pairs = near_duplicates(np.stack([hashed(each) for each in pictures]), 6)
     assert groups.tolist() == [0, 1, 2]
     assert pairs.shape == (0, 2)
 

@@ -83,7 +83,7 @@ def test_camera_and_place_are_private_unless_asked_for(source: str, kind: str) -
     assert b'dc:title="T"' in kept.info["xmp"]
     assert b'Orientation="6"' not in kept.info["xmp"]
     again = read_photo(encode(photo, kind, keep_exif=True), 1).metadata
-    losing = {line.split()[3].rstrip(":") for line in lost(photo, kind, keep_exif=True)}
+    losing = {line.split()[3].rstrip(",") for line in lost(photo, kind, keep_exif=True)}
     assert losing == {name for name, part in (("IPTC", again.iptc), ("comments", again.text)) if not part} - (
         {"comments"} if source == "TIFF" else set()
     )
@@ -133,7 +133,7 @@ def test_grey_of_sixteen_bits_stays_so(kind: str) -> None:
     photo = read_photo(file_of(Image.fromarray(deep), kind), 1)
     assert np.array_equal(np.asarray(reopened(encode(photo, kind))), deep)
     assert reopened(encode(photo, "JPEG")).mode == "L"
-    assert lost(photo, "JPEG") == ["JPEG holds 8 bits a channel: 16 become 8"]
+    assert lost(photo, "JPEG") == ["JPEG holds 8 bits per channel, so 16 become 8"]
 
 
 def cmyk() -> bytes:
@@ -143,9 +143,9 @@ def cmyk() -> bytes:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (cmyk(), "CMYK pixels converted to sRGB"),
-        (deep_rgb("PNG"), "16 bits a channel become 8"),
-        (deep_rgb("TIFF"), "16 bits a channel become 8"),
+        (cmyk(), "CMYK pixels converted to 8-bit sRGB"),
+        (deep_rgb("PNG"), "16 bits per channel become 8"),
+        (deep_rgb("TIFF"), "16 bits per channel become 8"),
         (flipped(file_of(Image.fromarray(pixels()), "JPEG"), 2000), "the file is damaged"),
     ],
 )
@@ -182,7 +182,7 @@ def test_of_several_frames_the_first_is_taken_and_that_is_said() -> None:
     frames = [Image.new("RGB", (W, H), colour) for colour in ("red", "blue")]
     photo = read_photo(file_of(frames[0], "TIFF", save_all=True, append_images=frames[1:]), 1)
     assert photo.pixels[0, 0].tolist() == [255, 0, 0]
-    assert photo.notes == ("the first of several frames",)
+    assert photo.notes == ("only the first of several frames is used",)
 
 
 @pytest.mark.parametrize(

@@ -88,7 +88,7 @@ def test_no_tiles_can_be_written_but_not_read(tmp_path):
 def test_a_folder_without_its_record_is_not_complete(tmp_path):
     write_tiles(tmp_path, tiles(2))
     (tmp_path / "shards.json").unlink()
-    with pytest.raises(InputError, match=r"shards\.json is missing, so the tiles there are not complete"):
+    with pytest.raises(InputError, match=r"shards\.json is missing, so its folder is incomplete"):
         Tiles([tmp_path])
 
 
@@ -117,12 +117,12 @@ def test_another_number_of_tiles_than_recorded_is_refused(tmp_path):
     record = json.loads((tmp_path / "shards.json").read_text())
     record["shards"][0]["tiles"] = 3
     (tmp_path / "shards.json").write_text(json.dumps(record))
-    with pytest.raises(InputError, match="holds 2 tiles, its record says 3"):
+    with pytest.raises(InputError, match="contains 2 tiles, but the index says 3"):
         Tiles([tmp_path])
 
 
 def test_tiles_of_two_sizes_do_not_mix(tmp_path):
     write_tiles(tmp_path / "a", tiles(2))
     write_tiles(tmp_path / "b", np.zeros((2, 6, 4, 3), np.uint8))
-    with pytest.raises(InputError, match="hold tiles of different sizes"):
+    with pytest.raises(InputError, match="contain tiles of different sizes"):
         Tiles([tmp_path / "a", tmp_path / "b"])

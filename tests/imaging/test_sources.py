@@ -56,7 +56,7 @@ def test_nothing_there_says_which_setting_to_change(tmp_path):
         ParamsError, match=r"`prepare.photos` in params.yaml is '.*absent', which does not exist; set it"
     ):
         find_sources(tmp_path / "absent")
-    with pytest.raises(InputError, match="holds no files; put photographs there"):
+    with pytest.raises(InputError, match="is empty; put photographs there"):
         find_sources(tmp_path)
 
 
@@ -82,7 +82,7 @@ def test_a_list_names_files_beside_it_and_in_packages(tmp_path):
             HEADER + ",a.jpg,training,\n",
             r"line 2 \(a.jpg\): the split should be one of train, val, test, but is 'training'",
         ),
-        (HEADER + ",a.jpg,train,\n,b.jpg,train,\n", "line 3: .*b.jpg does not exist; paths count from"),
+        (HEADER + ",a.jpg,train,\n,b.jpg,train,\n", "line 3: .*b.jpg does not exist; paths are relative to"),
         (HEADER + "no_such_package,a.jpg,train,\n", "line 2: the package no_such_package is not installed"),
         (HEADER + "skimage,data/none.png,train,\n", "none.png does not exist; install the locked version of skimage"),
     ],
@@ -106,5 +106,5 @@ def test_the_embedded_photographs_are_installed_as_listed():
     assert len(sources) == len({source.path for source in sources}) == 18
     for source in sources:
         check_listed(source, hashlib.sha256(source.path.read_bytes()).hexdigest())
-        with pytest.raises(InputError, match="is not the file that was listed: its sha256 is 0000"):
+        with pytest.raises(InputError, match="is not the listed file: its SHA-256 is 0000"):
             check_listed(source, "0000")

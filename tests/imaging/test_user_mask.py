@@ -82,7 +82,7 @@ def test_a_picture_of_a_hole_takes_few_bytes_a_pixel(tmp_path: Path) -> None:
 def test_the_photos_own_transparency() -> None:
     photo = read_photo(file_of(np.dstack([*[painted(~HOLE)] * 3, painted(~HOLE)])), 1)
     assert np.array_equal(transparent(photo).missing, HOLE)
-    with pytest.raises(InputError, match="the photo has no transparency to take the hole from"):
+    with pytest.raises(InputError, match="the photo has no transparency to use as a mask"):
         transparent(read_photo(file_of(painted(HOLE)), 1))
 
 
@@ -107,7 +107,7 @@ def test_boxes_beyond_the_photo_are_refused(box: tuple[int, int, int, int]) -> N
     [
         (painted(HOLE & False), "nothing is missing"),
         (painted(~HOLE), "92% of the picture is missing; is white the hole, or black?"),
-        (np.full((H, W), 100, np.uint8), "100% of the hole picture is neither black nor white"),
+        (np.full((H, W), 100, np.uint8), "100% of the mask picture is neither black nor white"),
     ],
 )
 def test_what_looks_wrong_is_said(array: np.ndarray, said: str) -> None:
@@ -116,5 +116,5 @@ def test_what_looks_wrong_is_said(array: np.ndarray, said: str) -> None:
 
 def test_another_size_than_the_photos_is_refused() -> None:
     photo = read_photo(file_of(np.zeros((H, W, 3), np.uint8)), 1)
-    with pytest.raises(BadImageError, match="the photo is 60 x 40 pixels, but the hole 40 x 60"):
+    with pytest.raises(BadImageError, match="the photo is 60 x 40 pixels, but the mask 40 x 60"):
         check_size(read_hole(file_of(painted(HOLE.T)), "white", 1), photo)

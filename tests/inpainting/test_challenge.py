@@ -21,11 +21,11 @@ def test_boxes_are_read_with_and_without_line_numbers(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("a.jpg,2,5,80", r"line 3: should be a file name and four whole numbers.*but is a.jpg,2,5,80"),
+        ("a.jpg,2,5,80", r"line 3: should be a file name and four integers.*but is a.jpg,2,5,80"),
         ("a.jpg,2,5,80,x", "line 3: should be a file name"),
         ("a.jpg,2,5,80,-1", "line 3: should be a file name"),
         ("a.jpg,2,5,80,1.5", "line 3: should be a file name"),
-        ("ok.jpg,2,5,80,121", "line 3: ok.jpg stands there a second time"),
+        ("ok.jpg,2,5,80,121", "line 3: ok.jpg is listed twice"),
     ],
 )
 def test_a_line_that_cannot_be_used_is_named(tmp_path: Path, line: str, message: str) -> None:
@@ -38,12 +38,12 @@ def test_a_missing_and_an_empty_file_are_errors(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"none.csv cannot be read"):
         read_boxes(tmp_path / "none.csv")
     (tmp_path / "empty.csv").write_text("filename,r1,c1,r2,c2\n")
-    with pytest.raises(InputError, match="no line after its headings"):
+    with pytest.raises(InputError, match="no line after its header"):
         read_boxes(tmp_path / "empty.csv")
 
 
 def test_a_box_that_leaves_the_picture_is_named() -> None:
-    with pytest.raises(InputError, match=r"a.jpg: box 2 begins at row 80, column 126.*160 rows and 200 columns"):
+    with pytest.raises(InputError, match=r"a.jpg: box 2 starts at row 80, column 126.*160 rows and 200 columns"):
         hole_of(((0, 0), (80, 126)), (H, W), "a.jpg")
     assert hole_of(BOXES, (H, W)).sum() == 2 * BOX_PX**2
 

@@ -226,7 +226,7 @@ def test_a_feathered_edge_falls_evenly_from_the_answer_to_the_picture() -> None:
 
 
 def test_an_answer_that_is_not_finite_is_refused() -> None:
-    with pytest.raises(ValueError, match="numbers that are not finite"):
+    with pytest.raises(ValueError, match="prediction is not finite"):
         inpaint(picture(), holes((5, 5, 9, 9)), plainly(lambda image, _: np.full(image.shape, np.nan)), Settings())
 
 

@@ -115,9 +115,7 @@ def test_a_model_that_answers_no_numbers_fails_its_self_test() -> None:
 
 
 def test_what_is_no_model_is_refused_with_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(
-        InputError, match=r"no model at .*/model\.pt2: wanted is a folder with model\.pt2 or model\.onnx"
-    ):
+    with pytest.raises(InputError, match=r"no model at .*/model\.pt2: give a folder with model\.pt2 or model\.onnx"):
         load(tmp_path)
     (tmp_path / "model.onnx").write_bytes(b"no model")
     with pytest.raises(InputError, match="is not an ONNX model that this project exported"):

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from stages.imaging.photos import encode, read_photo
-from stages.imaging.user_mask import UserMask, boxed, doubted, transparent
+from stages.imaging.user_mask import UserMask, boxed, transparent, with_warnings
 from stages.inpainting.cropping import Settings
 from stages.inpainting.inpainter import load
 from stages.inpainting.photo import fill
@@ -78,10 +78,10 @@ def test_known_pixels_of_sixteen_bits_stay_what_they_are() -> None:
 
 
 def test_a_mask_of_everything_is_said_to_be_one() -> None:
-    everything: UserMask = doubted(np.ones((H, W), bool), "boxes")
+    everything: UserMask = with_warnings(np.ones((H, W), bool), "boxes")
     _, report = fill(photo_of(np.zeros((H, W, 3), np.uint8)), everything, MEAN)
     assert report["is_nearly_all"]
-    assert "hardly anything is known" in report["warnings"][0]
+    assert "hardly anything to fill it from" in report["warnings"][0]
 
 
 def object_on_noise() -> np.ndarray:
@@ -100,5 +100,5 @@ def object_on_noise() -> np.ndarray:
 def test_an_edge_of_an_object_along_the_border_is_said(room_px: int | None, grow: int, is_said: bool) -> None:
     pixels = object_on_noise()
     missing = np.hypot(Y - 80, X - 90) < 50 + room_px if room_px is not None else np.hypot(Y - 80, X - 20) < 12
-    _, report = fill(photo_of(pixels), doubted(missing, "boxes"), MEAN, Settings(grow=grow))
+    _, report = fill(photo_of(pixels), with_warnings(missing, "boxes"), MEAN, Settings(grow=grow))
     assert any("a strong edge runs along" in warning for warning in report["warnings"]) == is_said

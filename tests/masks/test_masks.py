@@ -112,7 +112,7 @@ def test_bytes_do_not_depend_on_the_number_of_workers(project, monkeypatch):
     masks.main()
     assert {path.name: path.read_bytes() for path in (project / "data/masks").iterdir()} == alone
     mask_sets = [f"{split}.{kind}" for split in ("test", "train", "val") for kind in ("npy", "parquet")]
-    assert sorted(alone) == ["look.html", *mask_sets]
+    assert sorted(alone) == ["data_report.html", *mask_sets]
 
 
 def test_the_challenge_serves_where_its_ratio_lies():
@@ -128,7 +128,7 @@ def test_the_challenge_serves_where_its_ratio_lies():
 def test_the_challenge_alone_cannot_fill_the_test_mask_set():
     write_params(kinds=NONE | {"challenge": 1.0})
     with pytest.raises(
-        ParamsError, match=r"no kind with a share .* ratio in \(0\.01, 0\.1\] that keeps off the border"
+        ParamsError, match=r"no kind with a share .* ratio in \(0\.01, 0\.1\] that does not touch the border"
     ):
         masks.main()
     assert not Path("data/masks").exists()
@@ -147,8 +147,8 @@ def test_hole_pictures_are_used_where_they_fit(capsys):
     assert set(table.query("bucket != 2 or border").kind) == {"strokes"}
     assert bank_and_table("train")[1].query("kind == 'files'").ratio.nunique() > 1  # parts of it, enlarged
     said = capsys.readouterr().out
-    assert "passed over" in said
-    assert "hole pictures used from pictures: 1" in said
+    assert "skipped" in said
+    assert "mask pictures used from pictures: 1" in said
 
 
 def test_pictures_of_the_other_polarity_are_noticed(capsys):
@@ -159,9 +159,9 @@ def test_pictures_of_the_other_polarity_are_noticed(capsys):
         Image.fromarray(picture).save(f"pictures/{number}.png")
     write_params(kinds=NONE | {"files": 1.0, "strokes": 1.0})
     masks.main()
-    warned = "in 100% of the hole pictures more than 60% is missing, up to the edge, when white means missing; if the "
+    warned = "in 100% of the mask pictures more than 60% is missing, up to the edge, when white means missing; if the "
     assert warned + "black parts are the holes, set `masks.files_hole_is: black`" in capsys.readouterr().out
-    assert "In 100% of the hole pictures" in Path("data/masks/look.html").read_text()
+    assert "In 100% of the mask pictures" in Path("data/masks/data_report.html").read_text()
     write_params(kinds=NONE | {"files": 1.0, "strokes": 1.0}, files_hole_is="black")
     masks.main()
     assert "means missing; if" not in capsys.readouterr().out
@@ -170,16 +170,16 @@ def test_pictures_of_the_other_polarity_are_noticed(capsys):
 
 def test_the_page_shows_every_kind_and_the_cells():
     masks.main()
-    page = Path("data/masks/look.html").read_text()
+    page = Path("data/masks/data_report.html").read_text()
     for kind in ("strokes", "blobs", "boxes"):
         assert f"<figcaption>{kind}, " in page
-    assert "<td>test, keeps off it</td>" + "<td>3</td>" * 6 + "<td>0</td>" in page
+    assert "<td>test, not touching it</td>" + "<td>3</td>" * 6 + "<td>0</td>" in page
     assert page.count("<svg") == 5
 
 
 def test_a_missing_folder_of_pictures_is_said():
     write_params(kinds=NONE | {"files": 1.0})
-    with pytest.raises(InputError, match="asks for hole pictures from pictures, but there are none"):
+    with pytest.raises(InputError, match="needs mask pictures from pictures, but there are none"):
         masks.main()
 
 

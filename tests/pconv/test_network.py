@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from stages.pconv.network import PartialConv, PConvUNet, cover
+from stages.pconv.network import PartialConv, PConvUNet, update_mask
 
 
 def paper_conv(x: Tensor, mask: Tensor, conv: nn.Conv2d) -> tuple[Tensor, Tensor]:
@@ -78,12 +78,12 @@ def test_without_holes_and_away_from_the_edge_it_is_the_ordinary_convolution() -
     layer = PartialConv(3, 5, 3, 1, norm=False, slope=None)
     nn.init.uniform_(layer.conv.bias)
     x = torch.rand(1, 3, 12, 16)
-    got = layer(x, cover([(torch.ones(1, 1, 12, 16), 3)], 3, 1))
+    got = layer(x, update_mask([(torch.ones(1, 1, 12, 16), 3)], 3, 1))
     torch.testing.assert_close(got[..., 1:-1, 1:-1], layer.conv(x)[..., 1:-1, 1:-1])
 
 
 def test_padding_counts_as_missing() -> None:
-    ratio = cover([(torch.ones(1, 1, 6, 8), 3)], 3, 1).ratio[0, 0]
+    ratio = update_mask([(torch.ones(1, 1, 6, 8), 3)], 3, 1).ratio[0, 0]
     assert ratio[2, 3] == 1
     assert ratio[0, 3] == 1.5
     assert ratio[0, 0] == 2.25
@@ -95,23 +95,23 @@ def test_bias_is_neither_scaled_nor_left_in_holes(kind: str) -> None:
     nn.init.zeros_(layer.conv.weight)
     nn.init.constant_(layer.conv.bias, 7.0)
     known = 1 - make_hole(kind, 1, 12, 16)
-    coverage = cover([(known, 3)], 3, 2)
-    out = layer(torch.rand(1, 3, 12, 16) * known, coverage)
-    assert torch.equal(out, 7 * coverage.known.expand_as(out))
+    update = update_mask([(known, 3)], 3, 2)
+    out = layer(torch.rand(1, 3, 12, 16) * known, update)
+    assert torch.equal(out, 7 * update.known.expand_as(out))
 
 
 def test_a_constant_picture_stays_constant_wherever_something_is_known() -> None:
     layer = PartialConv(3, 1, 5, 1, norm=False, slope=None)
     nn.init.constant_(layer.conv.weight, 1 / (5 * 5 * 3))
     known = 1 - make_hole("random", 1, 12, 16)
-    coverage = cover([(known, 3)], 5, 1)
-    out = layer(torch.full((1, 3, 12, 16), 0.3) * known, coverage)
-    torch.testing.assert_close(out, 0.3 * coverage.known)
+    update = update_mask([(known, 3)], 5, 1)
+    out = layer(torch.full((1, 3, 12, 16), 0.3) * known, update)
+    torch.testing.assert_close(out, 0.3 * update.known)
 
 
 def test_groups_count_with_their_own_maps_and_channels() -> None:
     a, b = 1 - make_hole("random", 1, 8, 12), 1 - make_hole("block", 1, 8, 12)
-    got = cover([(a, 6), (b, 2)], 3, 1)
+    got = update_mask([(a, 6), (b, 2)], 3, 1)
     mask = torch.cat([a.expand(-1, 6, -1, -1), b.expand(-1, 2, -1, -1)], 1)
     total = F.conv2d(mask, torch.ones(1, 8, 3, 3), padding=1)
     assert torch.equal(got.known, (total > 0).float())
@@ -132,9 +132,9 @@ def test_half_precision_stays_finite_and_counts_in_float32(kind: str, dtype: tor
     hole = make_hole(kind, 1, 16, 24)
     with torch.autocast("cpu", dtype):
         answer = network(torch.rand(1, 3, 16, 24), hole)
-        coverages = network.pyramid(1 - hole)
+        updates = network.mask_updates(1 - hole)
     assert torch.isfinite(answer).all()
-    for under_autocast, plain in zip(coverages, network.pyramid(1 - hole), strict=True):
+    for under_autocast, plain in zip(updates, network.mask_updates(1 - hole), strict=True):
         assert under_autocast.ratio.dtype == torch.float32
         assert torch.equal(under_autocast.ratio, plain.ratio)
 

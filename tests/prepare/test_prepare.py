@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from stages.imaging.images import load_image, save_png
-from stages.imaging.near import look_of
+from stages.imaging.near import perceptual_hash
 from stages.imaging.shards import Tiles
 from stages.imaging.splits import SPLITS, split_of
 from stages.prepare.__main__ import main
@@ -75,7 +75,15 @@ def test_only_the_outputs_are_left(project):
     shards = [f"{row.split}/{row.shard}" for row in manifest().drop_duplicates("shard").itertuples()]
     records = [f"{split}/shards.json" for split in SPLITS]
     assert sorted(contents()) == sorted(
-        ["look.html", "manifest.parquet", "near_duplicates.csv", "rejects.csv", "summary.json", *shards, *records]
+        [
+            "data_report.html",
+            "manifest.parquet",
+            "near_duplicates.csv",
+            "rejects.csv",
+            "summary.json",
+            *shards,
+            *records,
+        ]
     )
     assert [path.name for path in Path("data").iterdir()] == ["prepared"]
     assert Path("data/prepared/rejects.csv").read_text() == "path,reason,detail\n"
@@ -145,12 +153,12 @@ def test_what_the_base_weights_were_trained_on_is_no_test(project, capsys):
     main()
     splits = manifest().drop_duplicates("source").set_index("source")["split"]
     Path("data/base").mkdir()
-    np.save("data/base/photographs.npy", np.concatenate([look_of(photo(number), False) for number in range(12)]))
+    np.save("data/base/photographs.npy", np.concatenate([perceptual_hash(photo(n), False) for n in range(12)]))
     seen = {split: splits.index[splits == split] for split in ("train", "val", "test")}
     with pytest.raises(InputError, match="none of them is in val or test"):
         main()
     one = int(seen["test"][0][:2])
-    np.save("data/base/photographs.npy", look_of(photo(one, 80, 120), False))  # the same in another size
+    np.save("data/base/photographs.npy", perceptual_hash(photo(one, 80, 120), False))  # the same in another size
     main()
     now = manifest().drop_duplicates("source").set_index("source")["split"]
     assert splits.drop(seen["test"][0]).equals(now)
@@ -193,7 +201,7 @@ def test_the_page_shows_what_became_of_the_files_and_what_looks_alike(project, c
     Path("photos/a <b>.txt").write_text("text")
     Image.fromarray(photo(20)).convert("L").save("photos/grey.png")
     main()
-    page = Path("data/prepared/look.html").read_text()
+    page = Path("data/prepared/data_report.html").read_text()
     assert "15 files: 1" in page
     assert "converted: grey" in page
     assert "rejected: not an image" in page
@@ -201,7 +209,7 @@ def test_the_page_shows_what_became_of_the_files_and_what_looks_alike(project, c
     for name in ("03.png", "like 03.jpg"):
         assert re.search(rf"<figcaption>{name}: (train|val|test)", page)
     assert page.count("<img") == 3 + 2
-    assert "a look at the data: data/prepared/look.html" in capsys.readouterr().out
+    assert "data report: data/prepared/data_report.html" in capsys.readouterr().out
 
 
 def refused(message: str, kind: type[Exception] = InputError) -> None:
@@ -245,7 +253,7 @@ def test_a_list_decides_the_splits(project):
     Path("list.csv").write_text("\n".join(["package,file,split,sha256", *lines[:2]]))
     refused("2 photos can be used, and none of them is in test; give the list a line for each split")
     Path("list.csv").write_text(f"package,file,split,sha256\n,photos/00.png,test,{'0' * 64}\n")
-    refused("photos/00.png is not the file that was listed: its sha256 is")
+    refused("photos/00.png is not the listed file: its SHA-256 is")
 
 
 def test_of_near_duplicates_that_a_list_parts_those_in_the_test_split_stay(project):

@@ -1,12 +1,9 @@
-import json
-
 import numpy as np
 import pandas as pd
 import pytest
 
 from stages.comparing.bootstrap import Resamples
 from stages.report.claims import find_claims
-from stages.report.data_size import read_data_size
 from stages.report.reading import Evaluation
 
 PHOTOS = 30
@@ -30,7 +27,7 @@ def evaluation(key: str, ahead_db: float, sharpness: float = 0.5, sure: bool = T
 
 def claims(*evaluations: Evaluation) -> dict:
     resamples = Resamples(evaluations[0].scores["photo"], np.random.default_rng(0))
-    return {claim.anchor: claim for claim in find_claims(evaluations, resamples, None, [1, 2, 3, 4, 6, 7, 8])}
+    return {claim.anchor: claim for claim in find_claims(evaluations, resamples, [1, 2, 3, 4, 6, 7, 8])}
 
 
 @pytest.mark.parametrize(
@@ -71,25 +68,3 @@ def test_pictures_are_where_it_is_least_and_most_ahead():
     one.scores.loc[[2, 7], "hole_psnr"] = [10.0, 30.0]
     claim = claims(one, other)["partial"]
     assert (claim.pictures[0], claim.pictures[-1], len(claim.pictures)) == (2, 7, 3)
-
-
-@pytest.mark.parametrize(("extra", "answer"), [(1.0, "Yes"), (-1.0, "No"), (0.0, "Cannot be told")])
-def test_more_data(tmp_path, extra, answer):
-    rows = [
-        {"pair": f"{photo}", "photo": photo, "model": model, "photos": size,
-         "hole_psnr": 20 + np.log(size) * (1 + (extra if model == "pix2pix" else 0)) + (photo % 3) * (model == "pconv")}
-        for photo in range(40) for model in ("pconv", "pix2pix") for size in (10, 30, 90)
-    ]  # fmt: skip
-    pd.DataFrame(rows).to_csv(tmp_path / "scores.csv", index=False)
-    (tmp_path / "record.json").write_text(json.dumps({"steps": 500}))
-    found = read_data_size(tmp_path, np.random.default_rng(0))
-    assert found.photos == [10, 30, 90]
-    assert found.gains[-1][1].mean == pytest.approx(extra * np.log(9))
-    one = evaluation("mean", 0)
-    (claim,) = find_claims([one], Resamples(one.scores["photo"], np.random.default_rng(0)), found, [1])
-    assert claim.answer == answer
-    assert "trained for 500 steps" in claim.sentence
-
-
-def test_an_experiment_that_was_not_run_says_nothing(tmp_path):
-    assert read_data_size(tmp_path, np.random.default_rng(0)) is None

@@ -194,7 +194,7 @@ def test_pictures_beyond_the_bound_lie_beside_the_page(tmp_path):
 def test_what_the_trainings_saw_lies_beside_the_page(project):
     main()
     assert "What the trainings saw" not in page_words()
-    Path("data/prepared/look.html").write_text("<p>photographs</p>")
+    Path("data/prepared/data_report.html").write_text("<p>photographs</p>")
     counts = {"files": 12345, "kept": 9, "converted": 8, "duplicates": 7, "rejected": 6}
     counts |= {f"{what}_{split}": 3 for what in ("tiles", "photos") for split in ("train", "val", "test")}
     Path("data/prepared/summary.json").write_text(json.dumps(counts))

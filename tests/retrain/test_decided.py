@@ -241,7 +241,7 @@ def test_programs_read_what_came_of_it_and_hear_of_it(
     assert retraining.call(options) == 2
     assert "params.yaml" in result_of(options)["error"]
     assert Listener.heard.pop()["outcome"] == "failed"
-    with guard.only_one("retrain"):
+    with guard.stage_lock("retrain"):
         assert retraining.call(options) == 0
     assert result_of(options)["outcome"] == "busy"
     assert Listener.heard == []

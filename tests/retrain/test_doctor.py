@@ -88,24 +88,24 @@ def test_nothing_is_mended_while_a_stage_is_at_work(project: Path) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", code], stdin=subprocess.PIPE, env=os.environ | {"PYTHONPATH": str(ROOT)}
     ) as stage:
-        while "train@pconv" not in guard.holders():
+        while "train@pconv" not in guard.running_stages():
             assert stage.poll() is None
             time.sleep(0.02)
-        with pytest.raises(BusyError, match=rf"train@pconv \(process {stage.pid}\) is at work in this folder"):
+        with pytest.raises(BusyError, match=rf"train@pconv \(process {stage.pid}\) is running in this folder"):
             doctor.cure(Path())
         stage.kill()
     assert doctor.cure(Path()) == []
 
 
 def test_while_it_mends_no_stage_starts(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with guard.nothing_else():
+    with guard.project_lock():
         code = "import sys\nfrom stages.runtime import guard\nsys.exit(guard.run('masks', lambda: None))"
         done = subprocess.run(
             [sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
             check=False,
         )  # fmt: skip
     assert done.returncode == 75
-    assert "masks: inpaint doctor is at work in this folder; run it again in a moment" in done.stderr
+    assert "masks: inpaint doctor is running in this folder; try again in a moment" in done.stderr
 
 
 def test_a_cut_off_call_of_retrain_is_named(project: Path) -> None:

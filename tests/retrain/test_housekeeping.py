@@ -376,5 +376,5 @@ def test_beside_a_running_stage_or_retrain_nothing_goes(project: Project) -> Non
         tidy("--older-than", str(DAYS), "--yes")
     rwlock.write_text(json.dumps({"read": {"/data": [{"pid": 2**22 + 1, "cmd": "of a process that is gone"}]}}))
     assert tidy("--older-than", str(DAYS), "--yes")[0] == 0
-    with guard.only_one("retrain"), pytest.raises(BusyError):
+    with guard.stage_lock("retrain"), pytest.raises(BusyError):
         tidy("--older-than", str(DAYS), "--yes")

@@ -9,7 +9,7 @@ import pytest
 import skimage.data
 from PIL import Image
 
-from stages.imaging.near import as_text, look_of
+from stages.imaging.near import as_text, perceptual_hash
 from stages.retrain import trial
 from stages.tracking import store, versions
 from tests.tracked import write_database
@@ -17,8 +17,8 @@ from tests.tracked import write_database
 NAME = "inpaint-pconv"
 
 
-def look(picture: Image.Image) -> str:
-    return as_text(look_of(np.asarray(picture), turned=False).ravel().tolist())
+def hashes_of(picture: Image.Image) -> str:
+    return as_text(perceptual_hash(np.asarray(picture), turned=False).ravel().tolist())
 
 
 def as_jpeg(picture: Image.Image) -> Image.Image:
@@ -38,8 +38,12 @@ def test_a_photograph_in_another_file_has_been_seen_all_the_same(
     cat, coffee, rocket = (
         Image.fromarray(one()) for one in (skimage.data.cat, skimage.data.coffee, skimage.data.rocket)
     )
-    tested = {"exact": look(cat), "encoded anew": look(as_jpeg(coffee.resize((300, 200)))), "new": look(rocket)}
-    rows = [("test", sha, text) for sha, text in tested.items()] + [("train", "other", look(rocket))]
+    tested = {
+        "exact": hashes_of(cat),
+        "encoded anew": hashes_of(as_jpeg(coffee.resize((300, 200)))),
+        "new": hashes_of(rocket),
+    }
+    rows = [("test", sha, text) for sha, text in tested.items()] + [("train", "other", hashes_of(rocket))]
     (tmp_path / "data/prepared").mkdir(parents=True)
     table = pd.DataFrame(rows, columns=["split", "photo", "perceptual_hash"])
     table.to_parquet(tmp_path / "data/prepared/manifest.parquet")
@@ -47,7 +51,7 @@ def test_a_photograph_in_another_file_has_been_seen_all_the_same(
         client = store.connect()
         run = client.create_run(store.experiment_id(client, "photographs")).info.run_id
         if said != "nothing":
-            lines = [("exact", look(cat)), ("learned", look(coffee))]
+            lines = [("exact", hashes_of(cat)), ("learned", hashes_of(coffee))]
             text = "".join(f"{' '.join(line if said == 'sha and look' else line[:1])}\n" for line in lines)
             client.log_text(run, text, versions.TRAINED_ON)
         client.create_registered_model(NAME)

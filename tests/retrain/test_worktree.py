@@ -121,7 +121,7 @@ from stages.retrain.worktree import Worktree
 from stages.runtime import guard
 
 guard.end_with_parent = lambda: None  # as where the kernel does not end programs with their parent
-with guard.only_one("retrain"):
+with guard.stage_lock("retrain"):
     Worktree(Path()).run(["python", "-c", "print('at work', file=__import__('sys').stderr, flush=True); input()"])
 """
 
@@ -143,8 +143,8 @@ def test_what_a_killed_call_had_started_keeps_the_next_one_waiting(
         with pytest.raises(
             BusyError, match=rf"what process {call.pid}, which was killed, had started is still at work"
         ):
-            guard.only_one("retrain").__enter__()
+            guard.stage_lock("retrain").__enter__()
         call.stdin.close()  # which ends it
         monkeypatch.setattr(guard, "_ORPHAN_S", 60)
-        with guard.only_one("retrain"):
+        with guard.stage_lock("retrain"):
             pass

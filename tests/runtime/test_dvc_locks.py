@@ -34,9 +34,9 @@ def test_no_file_and_a_whole_one_are_well(tmp_path: Path, lock: Path) -> None:
 @pytest.mark.parametrize("content", ["", '{"write": {"data/prep', '{"write": 3}', "[]"])
 def test_half_a_file_is_deleted(tmp_path: Path, lock: Path, content: str) -> None:
     lock.write_text(content)
-    assert "half written" in dvc_locks.stale(tmp_path)
+    assert "truncated" in dvc_locks.stale(tmp_path)
     assert lock.exists()
-    assert "half written" in dvc_locks.clear(tmp_path)
+    assert "truncated" in dvc_locks.clear(tmp_path)
     assert not lock.exists()
 
 
@@ -47,7 +47,7 @@ def test_who_is_at_work_is_said_and_that_nobody_knows_too(tmp_path: Path, lock: 
     lock.write_text(entry(os.getpid()))
     assert dvc_locks.at_work(tmp_path) == {os.getpid(): "dvc repro"}
     lock.write_text("{")
-    with pytest.raises(InputError, match="half written.*; inpaint doctor --fix deletes it"):
+    with pytest.raises(InputError, match="truncated.*; inpaint doctor --fix deletes it"):
         dvc_locks.at_work(tmp_path)
 
 

@@ -1,6 +1,5 @@
 """Whole, or not there."""
 
-import errno
 import hashlib
 import json
 import os
@@ -13,7 +12,6 @@ import pytest
 from stages.runtime import files
 from stages.runtime.processes import named
 from tests.clone import name_of_dead
-from tests.faults import Faults
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
@@ -76,7 +74,7 @@ def test_what_a_killed_process_left_is_cleared(tmp_path: Path) -> None:
     with files.fresh_folder(tmp_path / "out") as folder:
         (folder / "new").touch()
     assert set(tmp_path.iterdir()) == {tmp_path / "out", *kept}
-    files.clear_drafts(tmp_path, alone=True)
+    files.clear_drafts(tmp_path, exclusive=True)
     assert set(tmp_path.iterdir()) == {tmp_path / "out", kept[0]}
     draft(tmp_path / "sub" / "a.json", dead).parent.mkdir()
     draft(tmp_path / "sub" / "a.json", dead).touch()
@@ -92,21 +90,3 @@ def test_a_name_may_be_as_long_as_the_file_system_takes(tmp_path: Path, name: st
         (folder / "a").touch()
     files.remove_folder(tmp_path / "folder" / name)
     assert not any((tmp_path / "folder").iterdir())
-
-
-def test_a_folder_that_cannot_take_its_place_leaves_the_old_one(tmp_path: Path) -> None:
-    with files.fresh_folder(tmp_path / "out") as folder:
-        (folder / "old").touch()
-    with Faults(tmp_path) as counted, files.fresh_folder(tmp_path / "out") as folder:
-        (folder / "old").touch()
-    renames = [at for at, call in enumerate(counted.calls, 1) if call.startswith("rename")]
-    assert len(renames) == 2
-    for at in renames:
-        with (
-            pytest.raises(OSError, match="No space left"),
-            Faults(tmp_path, at, errno.ENOSPC),
-            files.fresh_folder(tmp_path / "out") as folder,
-        ):
-            (folder / "new").touch()
-        assert [path.name for path in (tmp_path / "out").iterdir()] == ["old"]
-        assert [path.name for path in tmp_path.iterdir()] == ["out"]

@@ -47,7 +47,7 @@ def test_a_full_disk_or_a_closed_folder_is_said_in_words(number: int, capsys: py
 
 def test_control_c_is_no_error(capsys: pytest.CaptureFixture[str]) -> None:
     assert guard.run("masks", lambda: fail(KeyboardInterrupt())) == 130
-    assert capsys.readouterr().err == "\nmasks: interrupted; run it again, and it goes on from here\n"
+    assert capsys.readouterr().err == "\nmasks: interrupted; run it again to continue\n"
 
 
 def test_an_error_of_ours_keeps_its_traceback() -> None:
@@ -62,13 +62,13 @@ def test_the_key_of_a_group(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     assert seen == ["pconv"]
     monkeypatch.setattr(sys, "argv", ["train"])
     assert guard.run_with_key("train", seen.append) == 2
-    assert "one key of params.yaml should follow, but 0 words came" in capsys.readouterr().err
+    assert "expected one key of params.yaml, got 0 arguments" in capsys.readouterr().err
 
 
 def test_two_processes_never_run_the_same_stage(folder: Path) -> None:
     code = (
         "from stages.runtime import guard\n"
-        "with guard.only_one('train@pconv'):\n    print('in', flush=True)\n    input()"
+        "with guard.stage_lock('train@pconv'):\n    print('in', flush=True)\n    input()"
     )
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     with subprocess.Popen(
@@ -76,13 +76,13 @@ def test_two_processes_never_run_the_same_stage(folder: Path) -> None:
     ) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == b"in\n"
-        with pytest.raises(BusyError, match=f"process {other.pid} is running it"), guard.only_one("train@pconv"):
+        with pytest.raises(BusyError, match=f"process {other.pid} is running it"), guard.stage_lock("train@pconv"):
             pass
-        with guard.only_one("train@unet"):
+        with guard.stage_lock("train@unet"):
             pass
         other.kill()
         other.wait()
-    with guard.only_one("train@pconv"):  # the kernel freed it
+    with guard.stage_lock("train@pconv"):  # the kernel freed it
         pass
 
 
@@ -90,19 +90,19 @@ def test_who_was_given_the_number_of_a_dead_stage_holds_nothing(folder: Path) ->
     Path(".locks").mkdir()
     Path(".locks/train@pconv.lock").write_text(f"{os.getpid()} {name_of_dead()}")
     Path(".locks/masks.lock").write_text(f"{os.getpid()}")
-    assert guard.holders() == {}
-    with guard.only_one("train@pconv"):
-        assert guard.holders() == {"train@pconv": os.getpid()}
+    assert guard.running_stages() == {}
+    with guard.stage_lock("train@pconv"):
+        assert guard.running_stages() == {"train@pconv": os.getpid()}
 
 
-def test_what_comes_first_may_require_that_nothing_is_at_work(folder: Path) -> None:
+def test_what_runs_before_may_lock_the_project(folder: Path) -> None:
     done: list[str] = []
 
     def first() -> None:
-        with guard.nothing_else():
+        with guard.project_lock():
             done.append("first")
 
-    assert guard.run("retrain", lambda: done.append("then"), first=first) == 0
+    assert guard.run("retrain", lambda: done.append("then"), before=first) == 0
     assert done == ["first", "then"]
 
 
@@ -180,7 +180,7 @@ def wait_until(condition: Callable[[], bool], seconds: float = 30) -> None:
 
 def test_a_folder_that_cannot_be_written_is_named(folder: Path) -> None:
     Path(".locks").write_text("a file where the folder should be")
-    with pytest.raises(InputError, match="cannot write in"), guard.only_one("prepare"):
+    with pytest.raises(InputError, match="cannot write to"), guard.stage_lock("prepare"):
         pass
 
 

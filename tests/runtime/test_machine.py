@@ -19,9 +19,9 @@ def test_defaults_fit_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(("name", "value", "ask", "message"), [
-    ("INPAINT_WORKERS", "none", machine.workers, "a whole number from 1, but is 'none'"),
-    ("INPAINT_WORKERS", "0", machine.workers, "a whole number from 1, but is '0'"),
-    ("INPAINT_ACCUMULATE", "0", machine.micro_batches, "a whole number from 1, but is '0'"),
+    ("INPAINT_WORKERS", "none", machine.workers, "an integer from 1, but is 'none'"),
+    ("INPAINT_WORKERS", "0", machine.workers, "an integer from 1, but is '0'"),
+    ("INPAINT_ACCUMULATE", "0", machine.micro_batches, "an integer from 1, but is '0'"),
     ("INPAINT_DEVICE", "gpu", machine.device, "cpu, cuda, cuda:1 or mps, but is 'gpu'"),
     ("INPAINT_DEVICE", "xpu", machine.device, "cpu, cuda, cuda:1 or mps, but is 'xpu'"),
     ("INPAINT_PRECISION", "half", machine.precision, "one of 32-true, bf16-mixed, but is 'half'"),
@@ -35,7 +35,7 @@ def test_nonsense_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is one")
 def test_a_missing_gpu_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("INPAINT_DEVICE", "cuda")
-    with pytest.raises(InputError, match="torch finds no CUDA device here; cpu is always there"):
+    with pytest.raises(InputError, match="torch finds no CUDA device; use cpu"):
         machine.device()
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from stages.runtime import parallel
 from stages.runtime.errors import InputError
-from stages.runtime.parallel import AtHome, map_ordered
+from stages.runtime.parallel import LocalBudget, map_ordered
 
 
 def square(number: int) -> int:
@@ -30,13 +30,13 @@ def whose(_number: int) -> int:
 
 def test_little_work_is_done_at_home_and_the_rest_by_others(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("INPAINT_WORKERS", "2")
-    assert set(map_ordered(whose, range(5), "numbers", at_home=AtHome(60))) == {os.getpid()}
-    at_home = AtHome(0.1)
-    by = [worker for _ in range(5) for worker in map_ordered(whose, range(4), "numbers", at_home=at_home)]
+    assert set(map_ordered(whose, range(5), "numbers", local=LocalBudget(60))) == {os.getpid()}
+    local = LocalBudget(0.1)
+    by = [worker for _ in range(5) for worker in map_ordered(whose, range(4), "numbers", local=local)]
     own = by.count(os.getpid())
     assert 4 < own < 20  # more than one call has items
     assert set(by[:own]) == {os.getpid()}
-    assert list(map_ordered(square, range(50), "squares", at_home=AtHome(1e-4))) == [n * n for n in range(50)]
+    assert list(map_ordered(square, range(50), "squares", local=LocalBudget(1e-4))) == [n * n for n in range(50)]
 
 
 def die_once(item: tuple[Path, int]) -> int:
@@ -73,6 +73,6 @@ def test_an_unknown_backend_or_a_scheduler_that_is_away_is_said(monkeypatch: pyt
         list(map_ordered(square, range(3), "squares"))
     monkeypatch.setenv("INPAINT_BACKEND", "dask")
     monkeypatch.setenv("INPAINT_SCHEDULER", "tcp://127.0.0.1:1")
-    monkeypatch.setattr(parallel, "_PATIENCE_S", 1)
-    with pytest.raises(InputError, match="INPAINT_SCHEDULER is tcp://127.0.0.1:1, where no Dask scheduler answers"):
+    monkeypatch.setattr(parallel, "_TIMEOUT_S", 1)
+    with pytest.raises(InputError, match="no Dask scheduler answers at INPAINT_SCHEDULER tcp://127.0.0.1:1"):
         list(map_ordered(square, range(3), "squares"))

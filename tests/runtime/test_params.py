@@ -47,7 +47,7 @@ def test_a_missing_section_suggests_the_nearest(params: Path) -> None:
 
 
 @pytest.mark.parametrize(("text", "message"), [
-    ("a: [1,", "is not valid YAML"), ("- 1\n- 2\n", "should hold sections"), ("", "should hold sections"),
+    ("a: [1,", "is not valid YAML"), ("- 1\n- 2\n", "should contain sections"), ("", "should contain sections"),
 ])  # fmt: skip
 def test_a_file_that_is_no_params_file(params: Path, text: str, message: str) -> None:
     params.write_text(text)
@@ -56,7 +56,7 @@ def test_a_file_that_is_no_params_file(params: Path, text: str, message: str) ->
 
 
 def test_no_file_at_all(tmp_path: Path) -> None:
-    with pytest.raises(ParamsError, match="run the stages in the project's root"):
+    with pytest.raises(ParamsError, match="run stages in the project's root"):
         read("seed", int, tmp_path / "params.yaml")
 
 

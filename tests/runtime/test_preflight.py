@@ -14,7 +14,7 @@ def test_missing_paths_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     with pytest.raises(ParamsError, match=r"`prepare.photos` is data/raw, which does not exist; put photographs there"):
         preflight.main()
     Path("data/raw").mkdir(parents=True)
-    with pytest.raises(ParamsError, match=r"`masks.files` is data/holes, which does not exist; make it"):
+    with pytest.raises(ParamsError, match=r"`masks.files` is data/holes, which does not exist; create it"):
         preflight.main()
     Path("data/holes").mkdir()
     preflight.main()

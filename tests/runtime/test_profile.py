@@ -77,5 +77,5 @@ def test_a_profile_that_is_not_there_is_named(params: Path) -> None:
 
 def test_a_key_that_params_do_not_have_is_named(params: Path) -> None:
     Path("profiles/odd.yaml").write_text("train: {unet: {depth: 3}}")
-    with pytest.raises(ParamsError, match="`train.unet.depth`, which is no key"):
+    with pytest.raises(ParamsError, match="`train.unet.depth`, which is not a key"):
         profile.apply("odd")

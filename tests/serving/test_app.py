@@ -105,7 +105,7 @@ def test_texture_is_copied_where_it_is_asked_for(client: TestClient) -> None:
 def test_a_hole_that_covers_everything_is_said_to_be_one(client: TestClient) -> None:
     for hole in (png(np.full((H, W), 255, np.uint8)), HOLE):
         answer = ask(client, hole=hole, **({"boxes": f"0,0,{W},{H}"} if hole is HOLE else {"hole_at": "0,0"}))
-        assert "hardly anything is known" in json.loads(answer.headers["x-inpaint-report"])["warnings"][0]
+        assert "hardly anything to fill it from" in json.loads(answer.headers["x-inpaint-report"])["warnings"][0]
 
 
 def test_another_model_by_its_name(client: TestClient) -> None:
@@ -170,14 +170,14 @@ def test_an_empty_hole_gives_the_photo_back(client: TestClient) -> None:
 @pytest.mark.parametrize(
     ("what", "status", "code", "words"),
     [
-        ({"image": b"no picture"}, 400, "not_an_image", "not a picture in a format that is read"),
+        ({"image": b"no picture"}, 400, "not_an_image", "not a picture in a supported format"),
         ({"image": png(NOISE)[:-400]}, 400, "truncated", "truncated"),
         ({"image": png(np.zeros((800, 800), np.uint8))}, 413, "too_many_pixels", "more than the 0.5 allowed"),
         ({"image": b"x" * 400_000}, 413, "too_large", "a request may have 0.3 MB"),
-        ({"hole": png(np.zeros((W, H), np.uint8))}, 422, "size_mismatch", "180 x 120 pixels, but the hole 120 x 180"),
+        ({"hole": png(np.zeros((W, H), np.uint8))}, 422, "size_mismatch", "180 x 120 pixels, but the mask 120 x 180"),
         ({"hole": HOLE, "hole_at": "5,5"}, 422, "size_mismatch", "reaches beyond the photo of 180 x 120"),
         ({"hole": None}, 422, "unusable_hole", "no hole was given"),
-        ({"hole": None, "alpha": True}, 422, "unusable_hole", "no transparency to take the hole from"),
+        ({"hole": None, "alpha": True}, 422, "unusable_hole", "no transparency to use as a mask"),
         ({"hole": None, "boxes": "1,2,3"}, 422, "unusable_hole", "left,top,right,bottom"),
         ({"grow": 65}, 422, "bad_request", "grow"),
         ({"max_side": 3}, 422, "bad_request", "`max_side` should be 0 or at least 64"),

@@ -58,7 +58,7 @@ def test_settings_polarity_and_report() -> None:
 
 
 def test_what_cannot_be_used_is_said() -> None:
-    with pytest.raises(BadImageError, match="the photo is 90 x 60 pixels, but the hole 60 x 90"):
+    with pytest.raises(BadImageError, match="the photo is 90 x 60 pixels, but the mask 60 x 90"):
         MODEL.fill(PHOTO, MASK.T)
     with pytest.raises(ValueError, match=r"should be uint8 \(H, W\), .* but is float64"):
         MODEL.fill(PHOTO / 255, MASK)

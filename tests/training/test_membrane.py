@@ -38,10 +38,10 @@ def test_with_nothing_known_it_is_0() -> None:
     assert membrane(torch.zeros(1, 2, 16, 32), torch.ones(1, 1, 16, 32), 3).eq(0).all()
 
 
-def test_slack_follows_means_instead_of_values() -> None:
+def test_skipped_levels_follow_means_instead_of_values() -> None:
     board = torch.tensor([[0.0, 1.0], [1.0, 0.0]]).repeat(16, 24)[None, None]
     hole = torch.zeros(1, 1, 32, 48)
-    torch.testing.assert_close(membrane(board, hole, 4, slack=1), torch.full_like(board, 0.5))
+    torch.testing.assert_close(membrane(board, hole, 4, skipped_levels=1), torch.full_like(board, 0.5))
     assert torch.equal(membrane(board, hole, 4), board)
 
 

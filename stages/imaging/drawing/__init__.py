@@ -1,1 +1,1 @@
-"""How holes come about: drawn (random, gives a description) and painted (pure, description and shape to a hole)."""
+"""Random holes: strokes, blobs, boxes, everyday ones, and those of a folder of masks."""

@@ -1,12 +1,11 @@
 """Holes like those of Liu et al. (2018), who took the regions that are occluded between two frames of a video.
 
-Their masks are ragged and of all sizes, then dilated, rotated and cropped. Here they are where smooth noise is highest,
-or the slivers along its level lines; a threshold at the right place gives any ratio at once.
+Their masks are ragged and of all sizes, then dilated, rotated and cropped. Here a hole is where smooth noise is
+highest, or a sliver along its level lines; a threshold gives any ratio at once.
 
-    hole = paint_blobs(draw_blobs(0.15, (0, 0), np.random.default_rng(0)), (48, 64))     # uint8 (48, 64), 1 = missing
+hole = draw_blobs((48, 64), 0.15, (0, 0), np.random.default_rng(0))     # uint8 (48, 64), 1 = missing
 """
 
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -22,33 +21,22 @@ _NOISE_SIDE = 96  # of the noise that blobs are cut from; its coarsest bumps are
 _PIECE_SIDE = 48  # of what is cut from it
 
 
-@dataclass(frozen=True)
-class Blobs:
-    """Regions where smooth noise is highest, as many pixels as make `ratio`.
-
-    Attributes:
-        noise: uint8 (h, w), scaled to the hole's size.
-        ratio: of missing pixels, met as closely as 256 levels can.
-        free: rows at top and bottom, columns at left and right, that stay known; before them the noise fades out.
-    """
-
-    noise: Pixels
-    ratio: float
-    free: Shape
-
-
-def draw_blobs(ratio: float, free: Shape, rng: np.random.Generator) -> Blobs:
-    """Draw smooth noise of three octaves, or its level lines; stretch, rotate, crop and dilate it.
+def draw_blobs(shape: Shape, ratio: float, free: Shape, rng: np.random.Generator) -> Pixels:
+    """Draw smooth noise of three octaves, or its level lines; stretch, rotate, crop and dilate it; apply a threshold.
 
     Args:
+        shape: (H, W).
         ratio: share of missing pixels to aim at.
         free: rows at top and bottom, columns at left and right, that stay known.
-        rng: where the random numbers come from.
+        rng: source of the random numbers.
+
+    Returns:
+        uint8 (H, W), 1 = missing.
     """
     cells = int(rng.integers(3, 8))
     noise = sum(weight * _smooth(cells * fineness, rng) for fineness, weight in ((1, 1.0), (2, 0.5), (4, 0.25)))
     if rng.random() < 0.4:
-        noise = -np.abs(noise)  # slivers, such as a moving thing leaves along its outline
+        noise = -np.abs(noise)  # slivers, as a moving object leaves along its outline
     piece = cv2.warpAffine(
         noise,
         _cut(rng),
@@ -60,7 +48,7 @@ def draw_blobs(ratio: float, free: Shape, rng: np.random.Generator) -> Blobs:
     piece = cv2.dilate(piece, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (grow, grow)))
     piece = cv2.GaussianBlur(piece, (3, 3), 0)  # no steps between the plateaus that dilation leaves
     low, high = piece.min(), piece.max()
-    return Blobs(np.rint((piece - low) * (255 / (high - low))).astype(np.uint8), ratio, free)
+    return paint(np.rint((piece - low) * (255 / (high - low))).astype(np.uint8), ratio, free, shape)
 
 
 def _smooth(cells: int, rng: np.random.Generator) -> Any:
@@ -77,15 +65,22 @@ def _cut(rng: np.random.Generator) -> Floats:
     return np.column_stack([linear, shift])
 
 
-def paint_blobs(blobs: Blobs, shape: Shape) -> Pixels:
-    """Return the hole, uint8 (H, W), that blobs leave."""
+def paint(noise: Pixels, ratio: float, free: Shape, shape: Shape) -> Pixels:
+    """Make a hole where noise is highest.
+
+    Args:
+        noise: uint8 (h, w), scaled to the hole's size.
+        ratio: of missing pixels, met as closely as 256 levels allow.
+        free: margin that stays known; the noise fades out towards it.
+        shape: (H, W) of the hole.
+    """
     height, width = shape
-    level = cv2.resize(blobs.noise, (width, height), interpolation=cv2.INTER_CUBIC)
-    if any(blobs.free):
-        level = cv2.multiply(level, _fade(shape, blobs.free), scale=1 / 255)
+    level = cv2.resize(noise, (width, height), interpolation=cv2.INTER_CUBIC)
+    if any(free):
+        level = cv2.multiply(level, _fade(shape, free), scale=1 / 255)
     histogram = cv2.calcHist([level], [0], None, [256], [0, 256]).ravel()
     missing = np.cumsum(histogram[:0:-1])[::-1]  # [t]: pixels above t, for t from 0, which the margin never is
-    above = np.argmin(np.abs(missing - blobs.ratio * level.size))
+    above = np.argmin(np.abs(missing - ratio * level.size))
     return (level > above).astype(np.uint8)
 
 

@@ -1,9 +1,7 @@
 """Boxes: any number of rectangles of any size, or two squares of 75 pixels in 256.
 
-hole = paint_boxes(draw_boxes((48, 64), 0.15, (0, 0), np.random.default_rng(0)), (48, 64))
+hole = draw_boxes((48, 64), 0.15, (0, 0), np.random.default_rng(0))     # uint8 (48, 64), 1 = missing
 """
-
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -14,36 +12,26 @@ Ints = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float64]
 
 _BOXES = 300
-_PAIRS = 64  # of squares, of which the first that do not overlap are taken: one in three or more do not
+_PAIRS = 64  # of squares; the first pair that does not overlap is used, and at least one in three does not
 
 
-@dataclass(frozen=True)
-class Boxes:
-    """Rectangles, painted in order; the one that would pass `ratio` loses its lower rows, and is the last.
-
-    Attributes:
-        edges: int32 (n, 4): top, left, bottom, right; pixels, the last two excluded.
-        ratio: never exceeded.
-    """
-
-    edges: Ints
-    ratio: float
-
-
-def draw_boxes(shape: Shape, ratio: float, free: Shape, rng: np.random.Generator) -> Boxes:
-    """Draw boxes of which between one and some twenty make the ratio; their centres lie anywhere outside the margin.
+def draw_boxes(shape: Shape, ratio: float, free: Shape, rng: np.random.Generator) -> Pixels:
+    """Draw one to about twenty boxes; their centres lie anywhere outside the margin.
 
     Args:
         shape: (H, W).
-        ratio: share of missing pixels to aim at.
+        ratio: share of missing pixels, met closely and never exceeded.
         free: rows at top and bottom, columns at left and right, that stay known.
-        rng: where the random numbers come from.
+        rng: source of the random numbers.
+
+    Returns:
+        uint8 (H, W), 1 = missing.
     """
     areas = ratio * shape[0] * shape[1] / np.exp(rng.uniform(0, np.log(20))) * np.exp(rng.normal(0, 0.5, _BOXES))
     elongation = np.exp(rng.uniform(-np.log(2), np.log(2), _BOXES))
     top, bottom = _edges(shape[0], free[0], np.sqrt(areas) * elongation, rng)
     left, right = _edges(shape[1], free[1], np.sqrt(areas) / elongation, rng)
-    return Boxes(np.stack([top, left, bottom, right], axis=1).astype(np.int32), ratio)
+    return paint(np.stack([top, left, bottom, right], axis=1).astype(np.int32), ratio, shape)
 
 
 def _edges(extent: int, free: int, sides: Floats, rng: np.random.Generator) -> tuple[Floats, Floats]:
@@ -52,23 +40,17 @@ def _edges(extent: int, free: int, sides: Floats, rng: np.random.Generator) -> t
     return np.clip(first, low, high), np.clip(first + np.maximum(1, np.rint(sides)), low, high)
 
 
-def draw_challenge(shape: Shape, free: Shape, rng: np.random.Generator) -> Boxes:
-    """Draw two squares of 75/256 of the shorter side that do not overlap.
-
-    Args:
-        shape: (H, W).
-        free: rows at top and bottom, columns at left and right, that stay known.
-        rng: where the random numbers come from.
-    """
+def draw_challenge(shape: Shape, free: Shape, rng: np.random.Generator) -> Pixels:
+    """Draw two squares of 75/256 of the shorter side that do not overlap; arguments and result as for `draw_boxes`."""
     side = _square_px(shape)
     corners = rng.integers(free, np.subtract(shape, free) - side, (_PAIRS, 2, 2), endpoint=True)  # pair, square, axis
     apart = (np.abs(corners[:, 0] - corners[:, 1]) >= side).any(axis=1)
     corner = corners[np.argmax(apart)]
-    return Boxes(np.hstack([corner, corner + side]).astype(np.int32), ratio=1.0)
+    return paint(np.hstack([corner, corner + side]).astype(np.int32), 1.0, shape)
 
 
 def challenge_ratio(shape: Shape) -> float:
-    """Return the one ratio that `challenge` holes have at a shape: 0.1717 at 256, 0.1763 at 64."""
+    """Return the ratio of all `challenge` holes of a shape: 0.1717 at 256, 0.1763 at 64."""
     return 2 * _square_px(shape) ** 2 / (shape[0] * shape[1])
 
 
@@ -76,11 +58,17 @@ def _square_px(shape: Shape) -> int:
     return round(75 * min(shape) / 256)
 
 
-def paint_boxes(boxes: Boxes, shape: Shape) -> Pixels:
-    """Return the hole, uint8 (H, W), that boxes leave."""
+def paint(edges: Ints, ratio: float, shape: Shape) -> Pixels:
+    """Paint boxes in order; the one that would exceed the ratio loses its lower rows and is the last.
+
+    Args:
+        edges: int32 (n, 4): top, left, bottom, right; pixels, the last two excluded.
+        ratio: never exceeded.
+        shape: (H, W).
+    """
     hole = np.zeros(shape, np.uint8)
-    left_over = int(boxes.ratio * hole.size)
-    for top, left, bottom, right in boxes.edges.tolist():
+    left_over = int(ratio * hole.size)
+    for top, left, bottom, right in edges.tolist():
         box = hole[top:bottom, left:right]
         newly_missing = np.cumsum(box.shape[1] - np.count_nonzero(box, axis=1))
         rows = int(np.searchsorted(newly_missing, left_over, side="right"))

@@ -1,9 +1,9 @@
-"""Holes as people make them in photographs: an object painted over, a box, a stroke, a scratch, writing, dust.
+"""Holes like those that people make in photographs: objects painted over, boxes, strokes, scratches, text, dust.
 
     hole = draw_everyday("object", (321, 481), np.random.default_rng(0))     # uint8 (321, 481), 1 = missing
 
-Objects and boxes are 10 to 45 % of the shorter side across, as things are that stand in a photograph; pens, scratches,
-letters and specks have widths in pixels, which do not grow with the photograph.
+Objects and boxes measure 10 to 45 % of the shorter side, like objects in photographs. Brushes, scratches, letters and
+specks have widths in pixels, whatever the size of the photograph.
 """
 
 from collections.abc import Callable
@@ -27,7 +27,7 @@ def _across(shape: Shape, rng: np.random.Generator) -> float:
 
 
 def _centre(shape: Shape, rng: np.random.Generator) -> Floats:
-    """Return x and y of a place from which an object of any size reaches into the picture."""
+    """Return x and y of a centre such that an object of any size reaches into the picture."""
     return rng.uniform(0.1, 0.9, 2) * shape[::-1]
 
 
@@ -38,7 +38,7 @@ def _polygon(corners: Floats, shape: Shape) -> Pixels:
 
 
 def _object(shape: Shape, rng: np.random.Generator) -> Pixels:
-    """Draw a smooth outline around a centre, longer one way than the other: a person, a dog, a sign."""
+    """Draw an elongated shape with a smooth outline, such as a person, a dog or a sign."""
     angle = np.linspace(0, 2 * np.pi, 180, endpoint=False)
     waves = np.arange(2, 7)
     bumps = (rng.normal(0, 0.28, 5) / np.sqrt(waves))[:, None] * np.cos(
@@ -52,7 +52,7 @@ def _object(shape: Shape, rng: np.random.Generator) -> Pixels:
 
 
 def _hull(shape: Shape, rng: np.random.Generator) -> Pixels:
-    """Draw what a few clicks with a lasso enclose."""
+    """Draw the convex hull of a few points, like a lasso selection."""
     points = _centre(shape, rng) + rng.uniform(-0.5, 0.5, (int(rng.integers(6, 12)), 2)) * 1.2 * _across(shape, rng)
     return _polygon(np.asarray(cv2.convexHull(points.astype(np.float32))[:, 0], np.float64), shape)
 
@@ -70,7 +70,7 @@ def _line(hole: Pixels, points: Floats, width: int) -> None:
 
 
 def _stroke(shape: Shape, rng: np.random.Generator) -> Pixels:
-    """Draw one to three strokes of a brush, each a walk that turns a little."""
+    """Draw one to three brush strokes, each a random walk that turns a little."""
     hole = np.zeros(shape, np.uint8)
     for _ in range(int(rng.integers(1, 4))):
         headings = rng.uniform(0, 2 * np.pi) + np.cumsum(rng.normal(0, 0.5, int(rng.integers(4, 10))))
@@ -80,7 +80,7 @@ def _stroke(shape: Shape, rng: np.random.Generator) -> Pixels:
 
 
 def _scratch(shape: Shape, rng: np.random.Generator) -> Pixels:
-    """Draw one to three thin lines from one border to the opposite one."""
+    """Draw one to three thin lines from one edge to the opposite one."""
     hole = np.zeros(shape, np.uint8)
     h, w = shape
     for _ in range(int(rng.integers(1, 4))):
@@ -92,7 +92,7 @@ def _scratch(shape: Shape, rng: np.random.Generator) -> Pixels:
 
 
 def _text(shape: Shape, rng: np.random.Generator) -> Pixels:
-    """Write lines of thin letters over the whole picture, as a watermark does."""
+    """Write lines of thin letters over the whole picture, like a watermark."""
     hole = np.zeros(shape, np.uint8)
     height = float(rng.uniform(0.5, 1.1))  # 11 to 24 pixels
     for y in range(int(rng.integers(20, 60)), shape[0], int(rng.integers(40, 110))):
@@ -127,10 +127,10 @@ def draw_everyday(kind: str, shape: Shape, rng: np.random.Generator) -> Pixels:
     Args:
         kind: one of `EVERYDAY_KINDS`.
         shape: (H, W) of the photograph.
-        rng: where the random numbers come from.
+        rng: source of the random numbers.
 
     Returns:
-        uint8 (H, W), 1 = missing; some pixels are, and some are not.
+        uint8 (H, W), 1 = missing; neither empty nor full.
     """
     while True:
         hole = _DRAWN[kind](shape, rng)

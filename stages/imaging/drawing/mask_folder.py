@@ -1,4 +1,4 @@
-"""Holes out of a folder of pictures, brought to one size and varied.
+"""Holes from a folder of mask pictures, scaled to one size and varied.
 
 given, refused = load_given("data/holes", "white", 64)
 hole = given.draw(wanted, crop=True, rng=np.random.default_rng(0))     # uint8 (64, 64), 1 = missing
@@ -20,7 +20,7 @@ from stages.runtime.errors import InputError
 
 _SUFFIXES = {".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".tif", ".tiff", ".webp"}
 _SMALLEST_CROP = 0.6  # of the side
-_MOSTLY = 0.6  # of the pixels; no larger holes are used
+_MOSTLY = 0.6  # of the pixels; larger holes are not used
 
 
 @dataclass(frozen=True)
@@ -37,11 +37,11 @@ class MaskFolder:
     ratios: npt.NDArray[np.float64]
     borders: npt.NDArray[np.bool_]
 
-    def doubt(self, hole_is: Literal["white", "black"]) -> str:
-        """Say why the polarity looks wrong, "" where it does not.
+    def polarity_warning(self, hole_is: Literal["white", "black"]) -> str:
+        """Return a warning if the polarity looks wrong, else "".
 
-        Pictures of holes mostly show less than half as missing, and leave the rest of the edge known; the other way
-        round it is the ground around the holes that counts as missing.
+        In most masks less than half is missing and most of the edge is known. With the wrong polarity the background
+        around the holes counts as missing.
 
         Args:
             hole_is: the colour that was taken for "missing".
@@ -52,22 +52,22 @@ class MaskFolder:
             return ""
         other = "black" if hole_is == "white" else "white"
         return (
-            f"in {share:.0%} of the hole pictures more than {_MOSTLY:.0%} is missing, up to the edge, when {hole_is} "
+            f"in {share:.0%} of the mask pictures more than {_MOSTLY:.0%} is missing, up to the edge, when {hole_is} "
             f"means missing; if the {other} parts are the holes, set `masks.files_hole_is: {other}` in params.yaml"
         )
 
     def rows_for(self, wanted: MaskSpec) -> npt.NDArray[np.integer[Any]]:
-        """Return which of the holes are what is wanted, as they are."""
+        """Return the rows of the holes that meet the spec as they are."""
         fits = (self.ratios > wanted.low) & (self.ratios <= wanted.high)
         return np.flatnonzero(fits if wanted.border is None else fits & (self.borders == wanted.border))
 
     def draw(self, wanted: MaskSpec, crop: bool, rng: np.random.Generator) -> Pixels:
-        """Pick one of the holes that are what is wanted, and turn and flip it.
+        """Pick a hole that meets the spec, and rotate and flip it.
 
         Args:
-            wanted: what is asked of the hole; some row fits it.
-            crop: whether every second hole is also a part of one, enlarged.
-            rng: where the random numbers come from.
+            wanted: the spec; at least one row meets it.
+            crop: whether every second hole is an enlarged part of one.
+            rng: source of the random numbers.
 
         Returns:
             uint8 (size, size), 1 = missing.
@@ -91,22 +91,22 @@ def _cropped(hole: Pixels, rng: np.random.Generator) -> Pixels:
 
 
 def _resized(hole: Pixels, size: int) -> Pixels:
-    """Scale by nearest neighbour, because in-between values would be neither missing nor known."""
+    """Scale by nearest neighbour: a pixel is either missing or known."""
     return np.asarray(cv2.resize(hole, (size, size), interpolation=cv2.INTER_NEAREST_EXACT), np.uint8)
 
 
 def load_given(
     folder: str | Path, hole_is: Literal["white", "black"], size: int
 ) -> tuple[MaskFolder, list[BadImageError]]:
-    """Load the hole pictures of a folder and of the folders in it, by name.
+    """Load the mask pictures of a folder and its subfolders, sorted by name.
 
     Args:
-        folder: where the pictures are; files of other kinds are passed over.
+        folder: of the pictures; other files are ignored.
         hole_is: the colour that means "missing".
         size: side of the holes in pixels; pictures that are not square are squeezed.
 
     Returns:
-        the holes, and what was wrong with the pictures that cannot be used.
+        the holes, and the errors of the pictures that cannot be used.
 
     Raises:
         InputError: no picture can be used.
@@ -122,7 +122,7 @@ def load_given(
     if not holes:
         found = f"none of its {len(paths)} can be used: {refused[0]}" if refused else "there are none"
         raise InputError(
-            f"`masks.kinds.files` asks for hole pictures from {folder}, but {found}; put pictures there, name another "
+            f"`masks.kinds.files` needs mask pictures from {folder}, but {found}; put pictures there, name another "
             f"folder in `masks.files`, or set the share to 0"
         )
     ratios = np.array([hole_ratio(hole) for hole in holes])

@@ -1,4 +1,4 @@
-"""Holes of a given kind, ratio and place: draw until one is what is wanted.
+"""Random holes of a given kind, ratio and position: draw until one meets the spec.
 
 wanted = MaskSpec(low=0.1, high=0.2, ratio=0.15, border=False)
 hole = draw_hole("strokes", (48, 64), wanted, np.random.default_rng(0))     # uint8 (48, 64), 1 = missing
@@ -9,27 +9,27 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stages.imaging.drawing.blobs import draw_blobs, paint_blobs
-from stages.imaging.drawing.boxes import draw_boxes, draw_challenge, paint_boxes
+from stages.imaging.drawing.blobs import draw_blobs
+from stages.imaging.drawing.boxes import draw_boxes, draw_challenge
 from stages.imaging.drawing.everyday import EVERYDAY_KINDS, draw_everyday
-from stages.imaging.drawing.strokes import draw_strokes, paint_strokes
+from stages.imaging.drawing.strokes import draw_strokes
 from stages.imaging.holes import Pixels, Shape, hole_ratio, margin, touches_border
 from stages.runtime.errors import InputError
 
 MOST_ATTEMPTS = 300
-# Of which an everyday hole is cut: so it can be as deep as in a photograph that a tile is part of.
+# An everyday hole is cut from a larger one, so it can be as deep as in a photograph that the tile is part of.
 _LARGEST_CANVAS = 1.75
 
 
 @dataclass(frozen=True)
 class MaskSpec:
-    """What is asked of a hole.
+    """Requirements on a hole.
 
     Attributes:
-        low: the ratio is more than this,
+        low: the ratio must be greater than this,
         high: and at most this.
-        ratio: where between the two a kind that can choose should aim.
-        border: whether some pixel in the margin is missing; None where it does not matter.
+        ratio: to aim at, for kinds that can.
+        border: whether some pixel in the margin must be missing; None if it does not matter.
     """
 
     low: float
@@ -38,21 +38,16 @@ class MaskSpec:
     border: bool | None
 
     def allows(self, hole: Pixels) -> bool:
-        """Tell whether a hole is what is asked for."""
+        """Return whether a hole meets the requirements."""
         return self.low < hole_ratio(hole) <= self.high and self.border in (None, touches_border(hole))
 
 
-def _paint_one(kind: str, shape: Shape, ratio: float, free: Shape, rng: np.random.Generator) -> Pixels:
-    match kind:
-        case "strokes":
-            return paint_strokes(draw_strokes(shape, ratio, free, rng), shape)
-        case "blobs":
-            return paint_blobs(draw_blobs(ratio, free, rng), shape)
-        case "boxes":
-            return paint_boxes(draw_boxes(shape, ratio, free, rng), shape)
-        case "challenge":
-            return paint_boxes(draw_challenge(shape, free, rng), shape)
-    raise ValueError(f"`kind` should be strokes, blobs, boxes, challenge or everyday, but is {kind!r}")
+_DRAWN: dict[str, Callable[[Shape, float, Shape, np.random.Generator], Pixels]] = {
+    "strokes": draw_strokes,
+    "blobs": draw_blobs,
+    "boxes": draw_boxes,
+    "challenge": lambda shape, _, free, rng: draw_challenge(shape, free, rng),
+}
 
 
 def _cut_everyday(shape: Shape, rng: np.random.Generator) -> Pixels:
@@ -64,43 +59,43 @@ def _cut_everyday(shape: Shape, rng: np.random.Generator) -> Pixels:
 
 
 def first_allowed(draw: Callable[[float], Pixels], kind: str, wanted: MaskSpec) -> Pixels:
-    """Return the first drawing that is what is wanted.
+    """Draw until a hole meets the spec.
 
     Args:
-        draw: called with the ratio to aim at, which with every vain attempt moves from where it should be towards the
-            middle of what is allowed: a last stroke takes many an aim at the edge beyond it.
-        kind: for the message.
-        wanted: what is asked of the hole.
+        draw: called with the ratio to aim at. It moves towards the middle of the range with every failed attempt, since
+            a last stroke often carries a hole beyond the edge of the range.
+        kind: for the error message.
+        wanted: the spec.
 
     Raises:
-        InputError: none of `MOST_ATTEMPTS` drawings is.
+        InputError: none of `MOST_ATTEMPTS` holes meets it.
     """
     middle = (wanted.low + wanted.high) / 2
     for attempt in range(MOST_ATTEMPTS):
         hole = draw(wanted.ratio + (middle - wanted.ratio) * min(attempt / 30, 1))
         if wanted.allows(hole):
             return hole
-    side = {None: "", True: " that touches the border", False: " that keeps off the border"}[wanted.border]
+    side = {None: "", True: " that touches the border", False: " that does not touch the border"}[wanted.border]
     raise InputError(
-        f"no `{kind}` hole{side} with a ratio in ({wanted.low:g}, {wanted.high:g}] came of {MOST_ATTEMPTS} drawings; "
+        f"no `{kind}` hole{side} with a ratio in ({wanted.low:g}, {wanted.high:g}] in {MOST_ATTEMPTS} attempts; "
         f"widen `masks.ratio_range`, enlarge `tile_size`, or give this kind no share"
     )
 
 
 def draw_hole(kind: str, shape: Shape, wanted: MaskSpec, rng: np.random.Generator) -> Pixels:
-    """Draw and paint holes of a kind until one is what is wanted.
+    """Draw holes of a kind until one meets the spec.
 
     Args:
         kind: strokes, blobs, boxes, challenge or everyday.
         shape: (H, W).
-        wanted: what is asked of the hole.
-        rng: where the random numbers come from.
+        wanted: the spec.
+        rng: source of the random numbers.
 
     Returns:
-        uint8 (H, W), 1 = missing; a blob where no everyday hole is what is wanted: one in a hundred.
+        uint8 (H, W), 1 = missing; a blob if no everyday hole meets the spec, which is one in a hundred.
 
     Raises:
-        InputError: none of `MOST_ATTEMPTS` drawings is.
+        InputError: none of `MOST_ATTEMPTS` holes meets it.
         ValueError: there is no such kind.
     """
     free = margin(shape) if wanted.border is False else (0, 0)
@@ -109,4 +104,6 @@ def draw_hole(kind: str, shape: Shape, wanted: MaskSpec, rng: np.random.Generato
             return first_allowed(lambda _: _cut_everyday(shape, rng), kind, wanted)
         except InputError:
             kind = "blobs"
-    return first_allowed(lambda ratio: _paint_one(kind, shape, ratio, free, rng), kind, wanted)
+    if kind not in _DRAWN:
+        raise ValueError(f"`kind` should be {', '.join(_DRAWN)} or everyday, but is {kind!r}")
+    return first_allowed(lambda ratio: _DRAWN[kind](shape, ratio, free, rng), kind, wanted)

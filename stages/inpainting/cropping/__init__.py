@@ -1,15 +1,15 @@
-"""Any hole in a picture of any size, by something that fills small pictures: crop, fill, put back what was missing.
+"""Filling any hole in a picture of any size with a model for small pictures: crop, fill, paste.
 
     composite, report = inpaint(image, hole, Filler(fill, side=256, reach=20), Settings(feather=4))
 
-Around each hole a crop with context is cut; crops that overlap become one. Holes that are thin are filled at full size,
-tile by tile. Where a hole is deeper than what fills it can see, its thick parts are filled first in the picture at half
-the size, by the same rules, and count as known from there on: the deepest hole is so filled at the size at which the
-model has learned to. An answer that is far from all that surrounds it gives way to a membrane. Texture of the picture
-itself is then copied over what was enlarged. Of all this only the hole is used and, on request, a band around it that
-fades into the picture; every other pixel stays what it was, to the bit.
+Each hole is cut out with some context; overlapping crops are merged. Thin holes are filled at full size, tile by tile.
+If a hole is deeper than the model's reach, its thick parts are first filled at half the size, by the same rules, and
+count as known from then on; so a hole of any depth is filled at a size for which the model was trained. A prediction
+that is far from its surroundings is replaced by harmonic inpainting. Texture of the picture is copied over enlarged
+parts. Only the hole changes and, on request, a band around it that blends into the picture; all other pixels stay
+bitwise equal.
 
-Imports nothing of the project beyond this folder: MLflow keeps it beside a registered model, which so gives the same
+This folder imports nothing else of the project: MLflow stores it with a registered model, which so gives the same
 pixels where the project is not installed.
 """
 
@@ -59,24 +59,24 @@ __all__ = [
 
 MOST_GROW_PX = 64
 MOST_FEATHER_PX = LEAST_MARGIN_PX  # the band lies within the crop
-TILE_MARGIN_PX = 32  # of context around what is filled tile by tile; 64 gave no more than 0.1 dB
+TILE_MARGIN_PX = 32  # context around a tile; 64 gains at most 0.1 dB
 
-_THREADS = 2  # that copy texture; more would take memory, and wait for PatchMatch, which goes one by one
-_SEEN = 16 / 255  # an answer that was off by less is replaced without a word
+_THREADS = 2  # for copying texture; more would need memory and wait for PatchMatch, which runs one at a time
+_VISIBLE = 16 / 255  # a replaced prediction that was off by less is not reported
 
 Fill = Callable[[Pixels, Missing], Floats]
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How holes are filled.
+    """How to fill holes.
 
     Attributes:
-        grow: pixels by which holes are widened first, 0 to 64.
-        feather: pixels around the widened hole over which the answer fades into the picture, 0 to 64.
-        context: share of the hole's longer side that a crop has around it on each side; at least 64 pixels are.
-        max_side: pixels; the largest crop that is filled at once. 0: what suits the model.
-        detail: whether texture of the picture is copied into the hole. None: for trained models, and not for others.
+        grow: pixels by which to widen holes first, 0 to 64.
+        feather: width of the band around the widened hole in which the result blends into the picture, 0 to 64 pixels.
+        context: margin of a crop as a share of the hole's longer side, 0 to 8; at least 64 pixels.
+        max_side: side of the largest crop in pixels, 0 or at least 64. 0: chosen for the model.
+        detail: whether to copy texture of the picture into the hole. None: yes for trained models, no for others.
     """
 
     grow: int = 0
@@ -97,14 +97,14 @@ class Settings:
 
 @dataclass(frozen=True)
 class Filler:
-    """What fills crops, and which crops it fills well.
+    """A function that fills crops, and its limits.
 
     Attributes:
-        fill: uint8 (h, w, 3) and bool (h, w), True where missing, to float32 (h, w, 3) in [0, 1].
-        side: pixels; crops are no longer.
-        reach: how far from the nearest known pixel its answers can be trusted, in pixels.
-        detail: whether texture is copied over its answers unless the settings say otherwise.
-        is_guarded: whether an answer far from its surroundings gives way to a membrane.
+        fill: maps uint8 (h, w, 3) and bool (h, w), True where missing, to float32 (h, w, 3) in [0, 1].
+        side: of the largest crop, pixels.
+        reach: distance from the nearest known pixel up to which predictions can be trusted, pixels.
+        detail: whether texture is copied by default.
+        is_guarded: whether a prediction far from its surroundings is replaced by harmonic inpainting.
     """
 
     fill: Fill
@@ -114,7 +114,7 @@ class Filler:
     is_guarded: bool = True
 
     def limited(self, max_side: int) -> "Filler":
-        """Return the same for crops of at most `max_side` pixels; 0 changes nothing."""
+        """Return a filler for crops of at most `max_side` pixels; 0 changes nothing."""
         if not max_side:
             return self
         reach = self.reach if max_side >= self.side else max(4, self.reach * max_side // self.side)
@@ -123,7 +123,7 @@ class Filler:
 
 @dataclass
 class _Done:
-    """What a report says of the way a picture was filled."""
+    """What happened while a picture was filled, for the report."""
 
     scale: float = 1.0
     strays: float = 0.0
@@ -131,23 +131,23 @@ class _Done:
 
 
 def inpaint(image: Pixels, missing: Missing, filler: Filler, settings: Settings) -> tuple[Pixels, dict[str, Any]]:
-    """Fill the holes of one picture.
+    """Fill the holes of a picture.
 
     Args:
-        image: uint8 (H, W, 3); what stands in its holes is ignored.
+        image: uint8 (H, W, 3); its values in holes are ignored.
         missing: bool (H, W), True where `image` is missing.
-        filler: what fills crops.
-        settings: how.
+        filler: fills crops.
+        settings: how to fill.
 
     Returns:
-        the composite, like `image`; and the report: `hole_share` of the picture, holes widened; `crops` and `changed`,
-        the smallest box around all that may differ, as [left, top, right, bottom]; `parts`, such boxes around what may
-        differ in each crop; `scale`, the least at which something was filled; `detail`, whether texture was copied;
-        `strays`, how far from a membrane the worst of the answers was that gave way to one, 0 to 1; `notes`, sentences
-        for people; `ms`.
+        the composite, like `image`; and a report: `hole_share`, the share of missing pixels after widening; `crops`;
+        `changed`, the smallest box around all pixels that may differ; `parts`, such a box for each crop (all boxes as
+        [left, top, right, bottom]); `scale`, the smallest scale at which something was filled; `detail`, whether
+        texture was copied; `strays`, the largest distance of a replaced prediction from harmonic inpainting, 0 to 1;
+        `notes`, messages for the user; `ms`.
 
     Raises:
-        ValueError: `image` and `missing` differ in size, or `fill` answers with numbers that are not finite.
+        ValueError: `image` and `missing` differ in size, or a prediction is not finite.
     """
     started = time.perf_counter()
     if image.shape != (*missing.shape, 3):
@@ -165,9 +165,9 @@ def inpaint(image: Pixels, missing: Missing, filler: Filler, settings: Settings)
     for part in parts:
         composite[part.part] = _blended(image[part.part], composite[part.part], weight[part.part])
     changed = Box(*np.min(parts, axis=0)[:2].tolist(), *np.max(parts, axis=0)[2:].tolist()) if parts else None
-    if done.strays > _SEEN:
+    if done.strays > _VISIBLE:
         done.notes.append(
-            f"an answer was up to {255 * done.strays:.0f} levels away from what surrounds it: harmonic inpainting there"
+            f"a prediction {255 * done.strays:.0f} levels off its surroundings was replaced by harmonic inpainting"
         )
     report = {
         "hole_share": round(np.count_nonzero(absent) / absent.size, 6) if absent.size else 0.0,
@@ -186,14 +186,14 @@ def inpaint(image: Pixels, missing: Missing, filler: Filler, settings: Settings)
 def _filled(
     image: Pixels, missing: Missing, wanted: Missing, filler: Filler, done: _Done, scale: float = 1.0
 ) -> Pixels:
-    """Fill what is wanted of a picture: what is too deep in the picture at half the size, the rest tile by tile."""
+    """Fill the wanted pixels: deep parts in the picture at half the size, the rest tile by tile."""
     h, w = missing.shape
     deep = (missing if missing.all() else thick(missing, filler.reach)) & wanted
     if deep.any() and (max(h, w) > filler.side or not missing.all()) and max(h, w) > 2:
         small, absent = reduced(image, missing, 2)
         asked = reduced(image, deep, 2)[1]
         coarse = _filled(small, absent, asked, filler, done, scale / 2).astype(np.float32)
-        if (absent & ~asked).any():  # what is filled at this size is near the known pixels, and needs no model there
+        if (absent & ~asked).any():  # these are near known pixels and are filled at full size
             coarse = membrane.spread(coarse, absent & ~asked)
         image = _laid_over(image, missing, deep, coarse)
         missing = missing & ~deep
@@ -201,21 +201,21 @@ def _filled(
     if wanted.any():
         done.scale = min(done.scale, scale)
     for part, tile in tiles(wanted, filler.side, min(TILE_MARGIN_PX, filler.side // 4)):
-        answer = _answer(image[tile.part], missing[tile.part], filler, done)
+        answer = _predict(image[tile.part], missing[tile.part], filler, done)
         inner = (
             slice(part.top - tile.top, part.bottom - tile.top),
             slice(part.left - tile.left, part.right - tile.left),
         )
         absent = missing[part.part]
         image[part.part] = np.where(absent[..., None], _to_pixels(answer[inner]), image[part.part])
-        missing[part.part] = False  # what was filled is known to the tiles that follow
+        missing[part.part] = False  # known to the tiles that follow
     return image
 
 
-def _answer(image: Pixels, missing: Missing, filler: Filler, done: _Done) -> Floats:
+def _predict(image: Pixels, missing: Missing, filler: Filler, done: _Done) -> Floats:
     answer = filler.fill(image, missing)
     if not np.isfinite(answer).all():
-        raise ValueError("the model answers with numbers that are not finite")
+        raise ValueError("the model's prediction is not finite")
     if not filler.is_guarded or missing.all():
         return answer
     known = image.astype(np.float32) / np.float32(255)
@@ -228,10 +228,10 @@ def _answer(image: Pixels, missing: Missing, filler: Filler, done: _Done) -> Flo
 
 
 def _laid_over(image: Pixels, missing: Missing, deep: Missing, small: Floats) -> Pixels:
-    """Take what is deep from the picture at half the size, moved to meet the known pixels without a step."""
+    """Take deep parts from the picture at half the size, shifted so that they meet known pixels without a step."""
     h, w = missing.shape
     box = bounds(missing) or Box(0, 0, h, w)
-    top, left = (max(0, side // 2 - 2) for side in (box.top, box.left))  # of what is enlarged, in `small`
+    top, left = (max(0, side // 2 - 2) for side in (box.top, box.left))  # of the enlarged part, in `small`
     wide = Box(2 * top, 2 * left, min(h, box.bottom + 4), min(w, box.right + 4))
     part = wide.part
     around = small[top : -(-wide.bottom // 2), left : -(-wide.right // 2)]
@@ -244,7 +244,7 @@ def _laid_over(image: Pixels, missing: Missing, deep: Missing, small: Floats) ->
 
 
 def _add_detail(composite: Pixels, missing: Missing, boxes: list[Box], settings: Settings, done: _Done) -> bool:
-    """Copy texture into the thick parts of holes, in place; say whether any was."""
+    """Copy texture into the thick parts of holes, in place; return whether any was copied."""
     coarse = np.zeros_like(missing)
     for box in boxes:
         coarse[box.part] = thick(missing[box.part], detail.THINNEST_PX + settings.feather)
@@ -253,12 +253,12 @@ def _add_detail(composite: Pixels, missing: Missing, boxes: list[Box], settings:
     if problem := detail.problem():
         done.notes.append(f"without copied texture: {problem}")
         return False
-    # Crops do not overlap, so they are worked on at the same time.
+    # Crops do not overlap, so threads can process them in parallel.
     places = [_places_of_detail(coarse[box.part], box) for box in crops(coarse, settings.context)]
     if (count := sum(map(len, places))) > detail.MOST_PLACES:
         done.notes.append(
-            f"without copied texture: {count} places need it, and at most {detail.MOST_PLACES} get it at once; "
-            "fill the holes in several goes"
+            f"without copied texture: {count} places need it, but at most {detail.MOST_PLACES} are processed at once; "
+            "fill the holes in several steps"
         )
         return False
     with ThreadPoolExecutor(_THREADS) as threads:
@@ -269,7 +269,7 @@ def _add_detail(composite: Pixels, missing: Missing, boxes: list[Box], settings:
 
 
 def _add_texture(composite: Pixels, coarse: Missing, places: list[tuple[Box, Box, int]]) -> bool:
-    """Copy texture into the places of one crop, one after the other; say whether any was."""
+    """Copy texture into the places of a crop, one after the other; return whether any was copied."""
     copied = False
     for part, crop, factor in places:
         textured = detail.textured(composite[crop.part], coarse[crop.part], factor)
@@ -284,10 +284,9 @@ def _add_texture(composite: Pixels, coarse: Missing, places: list[tuple[Box, Box
 
 
 def _places_of_detail(coarse: Missing, box: Box) -> list[tuple[Box, Box, int]]:
-    """Say what parts of a crop get their texture at once, in which crops of the picture, and how far scaled down.
+    """Return the parts of a crop that get texture together, each with its crop of the picture and its scale factor.
 
-    The whole crop, where its hole is still deep when it is scaled down to the size at which texture is copied; else
-    parts along the hole.
+    That is the whole crop if its hole is still deep at the size at which texture is copied; else parts along the hole.
     """
     most = max(1, depth(coarse) // detail.LEAST_DEPTH_PX)
     factor = min(most, -(-max(coarse.shape) // detail.WORK_SIDE_PX))

@@ -1,4 +1,4 @@
-"""Where holes are: boxes around them, the band that fades, how deep they are, in what tiles they are filled."""
+"""Geometry of holes: bounding boxes, blending weights, depth, tiles."""
 
 import math
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 LEAST_MARGIN_PX = 64
-MOST_CELLS = 256  # along the longer side of the grid on which holes are told apart
+MOST_CELLS = 256  # along the longer side of the grid on which holes are separated
 
 Pixels = npt.NDArray[np.uint8]
 Missing = npt.NDArray[np.bool_]
@@ -16,7 +16,7 @@ Floats = npt.NDArray[np.float32]
 
 
 class Box(NamedTuple):
-    """A part of a picture in pixels: rows from `top` up to `bottom`, columns from `left` up to `right`."""
+    """A rectangle in pixels; `bottom` and `right` are excluded."""
 
     top: int
     left: int
@@ -25,19 +25,19 @@ class Box(NamedTuple):
 
     @property
     def part(self) -> tuple[slice, slice]:
-        """The box as an index of (H, W, ...) arrays."""
+        """The box as an index into (H, W, ...) arrays."""
         return slice(self.top, self.bottom), slice(self.left, self.right)
 
     def widened(self, margin: int, h: int, w: int) -> "Box":
-        """Add a margin on each side, as far as a picture of `h` x `w` reaches."""
+        """Add a margin on each side, within a picture of `h` x `w`."""
         top, left = max(0, self.top - margin), max(0, self.left - margin)
         return Box(top, left, min(h, self.bottom + margin), min(w, self.right + margin))
 
 
 def weights(missing: Missing, grow: int, feather: int) -> Pixels:
-    """Return how much of the answer each pixel takes, uint8 (H, W).
+    """Return the blending weight of each pixel, uint8 (H, W).
 
-    255 up to `grow` pixels from the hole, then falling evenly, 0 beyond `grow + feather`; distances are Euclidean.
+    255 up to `grow` pixels from the hole, then falling linearly to 0 beyond `grow + feather`; distances are Euclidean.
     """
     weight = missing.view(np.uint8) * np.uint8(255)
     box = bounds(missing)
@@ -51,7 +51,7 @@ def weights(missing: Missing, grow: int, feather: int) -> Pixels:
 
 
 def _squared_distances(missing: Missing, reach: int) -> npt.NDArray[np.int32]:
-    """Return squared distances to the nearest missing pixel, right up to `reach`: along columns, then along rows."""
+    """Return squared distances to the nearest missing pixel, exact up to `reach`: along columns, then along rows."""
     h, w = missing.shape
     rows = np.arange(h, dtype=np.int32)[:, None]
     far = np.int32(2 * reach + h)
@@ -66,7 +66,7 @@ def _squared_distances(missing: Missing, reach: int) -> npt.NDArray[np.int32]:
 
 
 def bounds(missing: Missing) -> Box | None:
-    """Return the smallest box around the missing pixels, or None where there are none."""
+    """Return the bounding box of the missing pixels, None if there are none."""
     rows, columns = np.flatnonzero(missing.any(axis=1)), np.flatnonzero(missing.any(axis=0))
     if not rows.size:
         return None
@@ -74,7 +74,7 @@ def bounds(missing: Missing) -> Box | None:
 
 
 def crops(missing: Missing, context: float) -> list[Box]:
-    """Return boxes that hold every hole with its context, and of which no two overlap."""
+    """Return disjoint boxes that contain every hole with its context."""
     h, w = missing.shape
     boxes = []
     whole = bounds(missing) or Box(0, 0, 0, 0)
@@ -86,7 +86,7 @@ def crops(missing: Missing, context: float) -> list[Box]:
 
 
 def _holes(missing: Missing) -> list[Box]:
-    """Return a box around each hole; those that are few pixels apart count as one."""
+    """Return the bounding box of each hole; holes a few pixels apart count as one."""
     h, w = missing.shape
     if not missing.size:
         return []
@@ -133,14 +133,14 @@ def _overlap(one: Box, other: Box) -> bool:
 
 
 def thick(missing: Missing, reach: int) -> Missing:
-    """Return the missing pixels of the thick parts: those around one from which nothing known can be seen.
+    """Return the thick parts of holes: morphological opening by a disc of about `reach` pixels.
 
-    That is the hole opened by a disc of radius `reach`, or of a little less: distances are measured on a coarser grid,
-    which takes a fraction of the time. What lies beyond the edges of the picture counts as missing.
+    Distances are measured on a coarser grid, which takes a fraction of the time. Beyond the edges of the picture pixels
+    count as missing.
 
     Args:
         missing: bool (H, W).
-        reach: pixels. Every pixel farther than this from all known ones is in the answer.
+        reach: radius in pixels. Every pixel farther than this from all known pixels is in the result.
     """
     found = np.zeros_like(missing)
     box = bounds(missing)
@@ -160,7 +160,7 @@ def thick(missing: Missing, reach: int) -> Missing:
 
 
 def depth(missing: Missing) -> int:
-    """Return about how deep the deepest hole is: the side, a power of two, of the largest square cell within it."""
+    """Return the approximate depth of the deepest hole: the side, a power of two, of the largest cell within it."""
     side = 1
     while min(missing.shape) > 1 and missing.any():
         h, w = (each // 2 * 2 for each in missing.shape)
@@ -170,15 +170,15 @@ def depth(missing: Missing) -> int:
 
 
 def tiles(missing: Missing, side: int, margin: int) -> Iterator[tuple[Box, Box]]:
-    """Cut the missing pixels into parts that are filled at once.
+    """Divide the missing pixels into parts to be filled together.
 
     Args:
         missing: bool (H, W).
-        side: pixels; no tile is longer. A picture that is not longer is one tile.
-        margin: pixels that a tile shows around its own part, as far as the picture reaches.
+        side: maximal side of a tile in pixels. A picture within that size is a single tile.
+        margin: context around a part in pixels, within the picture.
 
     Yields:
-        the part with missing pixels, and the tile around it. Parts do not overlap, and hold every missing pixel.
+        a part with missing pixels, and the tile around it. The parts are disjoint and contain all missing pixels.
     """
     h, w = missing.shape
     if max(h, w) <= side:

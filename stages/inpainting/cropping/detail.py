@@ -1,9 +1,9 @@
-"""Texture for holes: patches of the known picture, by PatchMatch, over the large shapes that a model has filled in.
+"""Texture for holes: patches of the known picture, copied by PatchMatch, on the large shapes predicted by a model.
 
-A network is good at what is large and cannot make what is fine; copying is the other way round (HiFill, Yi et al., CVPR
-2020; guided PatchMatch, Zhang et al., ECCV 2022). The crop is brought to a size that PatchMatch fills in half a second.
-Its answer and the model's are averaged where they are smooth, which neither of them has alone: their errors differ.
-What was scaled down gets its finest part back from the places in the picture that look the same at the smaller size.
+A network is good at large shapes and poor at fine texture; copying is the opposite (HiFill, Yi et al., CVPR 2020;
+guided PatchMatch, Zhang et al., ECCV 2022). The crop is scaled to a size that PatchMatch fills in half a second. The
+smooth parts of its result and of the model's are averaged, since their errors differ. If the crop was scaled down, the
+finest detail is copied from places in the picture that look the same at the smaller size.
 
 PatchMatch (Barnes et al., SIGGRAPH 2009) is that of the package pypatchmatch (MIT), whose wheels need NumPy alone.
 """
@@ -19,33 +19,33 @@ from . import membrane
 from .boxes import Floats, Missing, Pixels
 from .scaling import enlarged, mean_of_squares, reduced
 
-THINNEST_PX = 2  # deep: in thinner parts the fill itself is nearly as sharp as the picture
-LEAST_DEPTH_PX = 12  # of a hole that is scaled down for PatchMatch
-MOST_PLACES = 32  # that get their texture one after the other, each in half a second
-# Of the patches compared, pixels. With 2 the perceptual distance on 40 photographs was 0.959 instead of 0.966, but
-# grass became fine noise and gravel sand; 7 takes three times as long.
+THINNEST_PX = 2  # depth; in thinner parts the prediction is nearly as sharp as the picture
+LEAST_DEPTH_PX = 12  # of a hole after scaling down for PatchMatch
+MOST_PLACES = 32  # processed one after the other, each in half a second
+# Patch size in pixels. With 2 the perceptual distance on 40 photographs was 0.959 instead of 0.966, but grass became
+# noise and gravel became sand; 7 takes three times as long.
 RADIUS_PX = 3
-WORK_SIDE_PX = 384  # longer crops are scaled down for PatchMatch, which takes half a second for one of this size
-# Of the model's answer in what is smoother than this sigma: with the base weights of pconv, on 40 photographs, 17.37 dB
-# (PatchMatch alone: 16.58) at a sharpness of 0.84. With a larger share edges get haze, and leaves and stones lose
-# contrast; with a smaller sigma grass becomes noise.
+WORK_SIDE_PX = 384  # larger crops are scaled down; PatchMatch takes half a second for this size
+# Share of the model in detail coarser than this sigma: with the base weights of pconv, 40 photographs get 17.37 dB
+# (PatchMatch alone: 16.58) at a sharpness of 0.84. A larger share blurs edges and takes contrast from leaves and
+# stones; a smaller sigma turns grass into noise.
 MODELS_SHARE, SMOOTH_PX = 0.7, 2.0
-APART_LEVELS = 75.0  # where both are so far apart their mean would be a haze: the share has fallen to a third of itself
-GRAIN_PX = 1.5  # what is finer than this sigma is texture
-FLAT_LEVELS, TEXTURED_LEVELS = 1.0, 2.5  # of texture: from none at all to as much as counts
-FLAT_SHARE, TEXTURED_SHARE = 0.02, 0.2  # of surroundings with texture: from the model's answer to the copied one
-GRAIN_LEVELS = 2.0  # that flat parts get; more would be seams
-_LEAST_KNOWN, _LEAST_SHARE = 400, 0.05  # pixels to copy from, and share of the crop; from fewer the same comes again
-_TEXTURE_PX = 8  # side of the squares in which it is measured
-_MOST_COMPARED = 30_000  # places; a picture that has more is looked at every so many pixels
-_BATCH = 512  # rows of a matrix of distances at once: it stays in the caches
+APART_LEVELS = 75.0  # difference of both at which the share falls to a third, since their mean would be hazy
+GRAIN_PX = 1.5  # sigma; finer detail is texture
+FLAT_LEVELS, TEXTURED_LEVELS = 1.0, 2.5  # of texture: counts as none, counts as full
+FLAT_SHARE, TEXTURED_SHARE = 0.02, 0.2  # of surroundings with texture: only the model is used, only copies are
+GRAIN_LEVELS = 2.0  # of copied grain in flat parts; more would show as seams
+_LEAST_KNOWN, _LEAST_SHARE = 400, 0.05  # pixels to copy from, and their share of the crop; with fewer, copies repeat
+_TEXTURE_PX = 8  # side of the squares in which texture is measured
+_MOST_COMPARED = 30_000  # positions; of a larger picture only a subset is compared
+_BATCH = 512  # rows of a distance matrix, so that it fits into the cache
 
 Ints = npt.NDArray[np.int64]
 
 
 @cache
 def problem() -> str:
-    """Say why no texture can be copied on this machine; "" where it can."""
+    """Return why no texture can be copied on this machine, "" if it can."""
     try:
         import patchmatch
     except (ImportError, OSError) as error:
@@ -56,7 +56,7 @@ def problem() -> str:
 
 
 def patchmatch_fill(image: Pixels, missing: Missing) -> Pixels:
-    """Fill holes by PatchMatch alone, as whoever installs the package does.
+    """Fill holes by PatchMatch alone.
 
     Args:
         image: uint8 (H, W, 3).
@@ -65,24 +65,24 @@ def patchmatch_fill(image: Pixels, missing: Missing) -> Pixels:
     import patchmatch
 
     image = np.where(missing[..., None], np.uint8(0), image)
-    # The library's random numbers are those of the whole process, in which MLflow may have loaded this file twice.
-    turn: threading.Lock = vars(patchmatch).setdefault("_inpaint_turn", threading.Lock())
-    with turn:
+    # The library's random state belongs to the process, in which MLflow may have loaded this file twice.
+    lock: threading.Lock = vars(patchmatch).setdefault("_inpaint_lock", threading.Lock())
+    with lock:
         patchmatch.set_random_seed(crc32(image.tobytes()))
         filled: Pixels = patchmatch.inpaint(image, missing.astype(np.uint8), patch_size=RADIUS_PX)
     return filled
 
 
 def textured(filled: Pixels, missing: Missing, factor: int) -> Pixels | None:
-    """Lay texture over what was filled.
+    """Add texture to filled holes.
 
     Args:
         filled: uint8 (H, W, 3), the picture with its holes filled by a model.
-        missing: bool (H, W), what of it was filled.
-        factor: by which the picture is scaled down for PatchMatch; 1 for none.
+        missing: bool (H, W), the filled pixels.
+        factor: by which to scale the picture down for PatchMatch; 1 for none.
 
     Returns:
-        like `filled`, from which it differs where `missing`; None where too little is known to copy from.
+        like `filled`, changed only where `missing`; None if too little is known to copy from.
     """
     small, absent = reduced(filled, missing, factor) if factor > 1 else (filled, missing)
     if np.count_nonzero(~absent) < max(_LEAST_KNOWN, _LEAST_SHARE * absent.size):
@@ -103,19 +103,17 @@ def textured(filled: Pixels, missing: Missing, factor: int) -> Pixels | None:
 
 
 def _texture(picture: Floats, absent: Missing) -> Floats:
-    """Say where there is texture, and in holes how much of their surroundings has any.
+    """Measure texture, and in holes the texture of their surroundings.
 
     Args:
         picture: float32 (H, W, 3), in levels.
         absent: bool (H, W).
 
     Returns:
-        float32 (H, W, 1), from 0, flat, to 1: by the mean distance from the smoothed picture.
+        float32 (H, W, 1), from 0 (flat) to 1, by the mean distance from the smoothed picture.
     """
     fine = np.abs(picture - _smooth(picture, GRAIN_PX)).mean(axis=2, keepdims=True)
-    near_hole = (
-        _smooth(absent[..., None].astype(np.float32), GRAIN_PX) > 1e-3
-    )  # whose smoothed values are of the hole, too
+    near_hole = _smooth(absent[..., None].astype(np.float32), GRAIN_PX) > 1e-3  # their smoothed values include the hole
     seen = (~near_hole).astype(np.float32)
     weight, total = mean_of_squares(seen, _TEXTURE_PX), mean_of_squares(fine * seen, _TEXTURE_PX)
     level = ((total / weight.clip(1e-3) - FLAT_LEVELS) / (TEXTURED_LEVELS - FLAT_LEVELS)).clip(0, 1)
@@ -137,7 +135,7 @@ def _smooth(values: Floats, sigma: float) -> Floats:
 
 
 def _sharpened(filled: Pixels, mixed: Floats, small: Floats, absent: Missing, factor: int) -> Floats:
-    """Enlarge `mixed`, and add to each of its pixels what enlarging loses at the known place that looks the same.
+    """Enlarge `mixed`, and add to each pixel the detail that enlarging loses at a similar known place.
 
     Args:
         filled: uint8 (H, W, 3), the picture at its own size.
@@ -159,17 +157,17 @@ def _sharpened(filled: Pixels, mixed: Floats, small: Floats, absent: Missing, fa
 
 
 def _alike(picture: Floats, absent: Missing) -> Ints:
-    """Find for each missing pixel a known one around which the picture looks the same.
+    """Find for each missing pixel a known one with similar surroundings.
 
-    Every fourth one by comparing it with all; the others take the place beside their neighbour's, if that looks as
-    much alike: so large pieces are copied in one.
+    Every fourth pixel in each direction is compared with all; the others try the position next to their neighbour's
+    match, so that large pieces are copied together.
 
     Args:
         picture: float32 (H, W, 3), filled.
         absent: bool (H, W).
 
     Returns:
-        (N,), for each missing pixel, row by row, the known one's place in the flattened picture.
+        (N,), for each missing pixel, row by row, the index of the known one in the flattened picture.
     """
     h, w = absent.shape
     around = np.pad(picture, [(2, 2), (2, 2), (0, 0)], mode="edge")
@@ -206,7 +204,7 @@ def _alike(picture: Floats, absent: Missing) -> Ints:
 
 
 def _nearest(wanted: Floats, offered: Floats) -> Ints:
-    """Return for each row of `wanted` (N, D) the row of `offered` (M, D) at the least Euclidean distance."""
+    """Return for each row of `wanted` (N, D) the index of the nearest row of `offered` (M, D)."""
     lengths = np.square(offered).sum(axis=1) / 2
     found = [
         np.argmin(lengths - wanted[start : start + _BATCH] @ offered.T, axis=1)

@@ -1,4 +1,7 @@
-"""Harmonic inpainting in NumPy: a membrane over the known pixels, and a net under answers that are far from it."""
+"""Harmonic inpainting in NumPy, and detection of predictions that are far from it.
+
+A membrane is the solution of Laplace's equation over the known pixels.
+"""
 
 import math
 
@@ -9,32 +12,32 @@ from .boxes import Floats, Missing, depth
 from .scaling import enlarged
 
 _SWEEPS, _COARSEST_SWEEPS = 4, 8  # at each size
-_DAMPED = (0.05, 2.0)  # eigenvalues of a sweep, as in stages/training/membrane.py, which is the same cascade in torch
+_DAMPED = (0.05, 2.0)  # eigenvalues of a sweep, as in stages/training/membrane.py, the same algorithm in torch
 _LEAST_SIDE = 3
 
-# An answer may differ from the membrane by what nobody sees, and by three times as much as nine in ten known pixels
-# differ from the mean of their surroundings: of 1,100 crops of photographs by three trained models, one had more than
-# 5 % beyond that. Nowhere may it differ by more than twice what the roughest known pixel does: that concerns smooth
-# surroundings alone (of 40 photographs one, by one level).
+# A prediction may differ from the membrane by an invisible amount plus three times the 90th percentile of how much
+# known pixels differ from the mean of their surroundings: of 1,100 crops of photographs filled by three models, one had
+# more than 5 % of its pixels beyond that. No pixel may differ by more than twice the maximum over known pixels, which
+# matters in smooth surroundings only (one of 40 photographs, by one level).
 ALLOWED_LEVELS = 1.5 / 255
 ALLOWED_ROUGHNESS = 3.0
 MOST_ALLOWED_ROUGHNESS = 2.0
 _MOST_BEYOND = 0.05  # of the missing pixels
-_DEPTH_PX = 4  # about how deep a hole is at the size at which its answer is looked at
-_LEAST_SEEN = 30  # pixels to measure roughness by
+_DEPTH_PX = 4  # approximate depth of a hole at the size at which predictions are compared
+_LEAST_SEEN = 30  # pixels needed to measure roughness
 
 
 def spread(values: Floats, missing: Missing) -> Floats:
-    """Solve Laplace's equation in the holes, nearly: from the coarsest size to the finest, a few sweeps at each.
+    """Solve Laplace's equation in the holes approximately: a few sweeps at each size, from coarse to fine.
 
-    The cascade of Bornemann and Deuflhard (Numerische Mathematik 75, 1996). Edges are mirrored.
+    Cascadic multigrid (Bornemann and Deuflhard, Numerische Mathematik 75, 1996). Edges are mirrored.
 
     Args:
-        values: float32 (H, W, C); what stands in holes is ignored.
+        values: float32 (H, W, C); values in holes are ignored.
         missing: bool (H, W).
 
     Returns:
-        like `values`, which it equals where nothing is missing; 0 where nothing is known.
+        like `values`, equal to them where they are known; 0 if nothing is known.
     """
     h, w = missing.shape
     known = ~missing[..., None]
@@ -54,7 +57,7 @@ def _halved(values: Floats) -> Floats:
 
 
 def _swept(sheet: Floats, known: npt.NDArray[np.bool_], sweeps: int) -> Floats:
-    """Move the unknown values, in place, towards the mean of their four neighbours; edges are mirrored."""
+    """Move unknown values towards the mean of their four neighbours, in place; edges are mirrored."""
     low, high = _DAMPED
     quarter = np.float32(0.25)
     for number in range(sweeps):
@@ -67,7 +70,7 @@ def _swept(sheet: Floats, known: npt.NDArray[np.bool_], sweeps: int) -> Floats:
 
 
 def known_range(image: Floats, missing: Missing) -> tuple[Floats, Floats]:
-    """Return the lowest and the highest known value of each channel, (3,), widened by less than half a level.
+    """Return the lowest and highest known value of each channel, (3,), widened by less than half a level.
 
     Args:
         image: float32 (H, W, 3) in [0, 1].
@@ -81,18 +84,18 @@ def known_range(image: Floats, missing: Missing) -> tuple[Floats, Floats]:
 
 
 def strays(image: Floats, missing: Missing, answer: Floats) -> float:
-    """Say how far an answer is from a membrane, if that is more than the roughness of the surroundings explains.
+    """Return the distance of a prediction from a membrane, if the roughness of the surroundings does not explain it.
 
-    Both are compared at a size at which the hole is a few pixels deep. How far known pixels are there from the mean of
-    their own surroundings, over as many pixels as the hole is deep, says what a membrane cannot know.
+    Both are compared at a size at which the hole is a few pixels deep. The distance of known pixels from the mean of
+    their own surroundings, over a radius of the hole's depth, is what a membrane cannot reproduce.
 
     Args:
-        image: float32 (H, W, 3) in [0, 1]; what stands in its holes is ignored.
+        image: float32 (H, W, 3) in [0, 1]; its values in holes are ignored.
         missing: bool (H, W), some pixels known.
-        answer: like `image`, for the missing pixels.
+        answer: the prediction, like `image`.
 
     Returns:
-        0 for an answer that is close enough, else the largest distance, in [0, 1].
+        0 for a prediction that is close enough, else the largest distance, in [0, 1].
     """
     hole_depth, levels = depth(missing), 0
     while hole_depth > _DEPTH_PX:
@@ -114,7 +117,7 @@ def strays(image: Floats, missing: Missing, answer: Floats) -> float:
     composite = _reduced(np.where(missing[..., None], answer, image), levels)
     if not found(composite - spread(known, unknown)):
         return 0.0
-    # A membrane over so few pixels can be off itself. One at full size takes longer, and is rarely asked.
+    # A membrane of so few pixels may be inaccurate itself. One at full size takes longer, and is rarely needed.
     return found(_reduced((answer - spread(image, missing)) * whole, levels) / absent.clip(1e-3))
 
 
@@ -125,10 +128,10 @@ def _reduced(values: Floats, levels: int) -> Floats:
 
 
 def _roughness(image: Floats, unknown: Missing, reach: int) -> tuple[float, float]:
-    """Return how far nine in ten known pixels, and how far all, are at most from the mean of their surroundings.
+    """Return the 90th percentile and the maximum of how far known pixels are from the mean of their surroundings.
 
-    The surroundings are the pixels up to `reach` around them, or up to half as many, where too few have so many known
-    ones around them; where that leaves none, the harmonic polynomial of second degree that fits all known pixels best.
+    The surroundings are the pixels within `reach`, or half of it if too few known pixels have complete surroundings,
+    and so on; if none has, pixels are compared with the harmonic polynomial of degree 2 that fits all known ones best.
     """
     while reach:
         side = 2 * reach + 1

@@ -1,4 +1,4 @@
-"""Pictures at other sizes, and networks that take only some sizes."""
+"""Scaling of pictures, and padding for networks that accept only some sizes."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -10,11 +10,11 @@ from .boxes import Floats, Missing, Pixels
 
 
 class Padded:
-    """A network that takes multiples of a size, for crops of any size.
+    """Pads crops of any size for a network.
 
     Args:
-        network: float32 (1, 4, H, W) in [0, 1], RGB with holes zeroed and hole, to (1, 3, H, W).
-        multiple: of which H and W are multiples; they are at least twice that.
+        network: maps float32 (1, 4, H, W) in [0, 1], RGB with holes set to 0 and the hole, to (1, 3, H, W).
+        multiple: H and W must be multiples of it, and at least twice as large.
     """
 
     def __init__(self, network: Callable[[Floats], Floats], multiple: int) -> None:
@@ -22,42 +22,42 @@ class Padded:
         self._multiple = multiple
 
     def __call__(self, image: Pixels, missing: Missing) -> Floats:
-        """Answer for every pixel of uint8 (H, W, 3) with float32 (H, W, 3) in [0, 1]."""
+        """Predict every pixel of uint8 (H, W, 3): float32 (H, W, 3) in [0, 1]."""
         h, w = missing.shape
-        # By repeating the last row and column, known or missing as they are: no edge appears that is not in the photo.
+        # Repeat the last row and column, known or missing: padding must not add an edge.
         padding = [(0, self._padded(side) - side) for side in (h, w)]
         pixels = np.pad(image, [*padding, (0, 0)], mode="edge")
         absent = np.pad(missing, padding, mode="edge")
         holed = np.concatenate([pixels / np.float32(255), absent[..., None]], axis=2, dtype=np.float32)
         holed[absent, :3] = 0
-        filled = self._network(np.ascontiguousarray(holed.transpose(2, 0, 1)[None]))
-        return filled[0, :, :h, :w].transpose(1, 2, 0)
+        prediction = self._network(np.ascontiguousarray(holed.transpose(2, 0, 1)[None]))
+        return prediction[0, :, :h, :w].transpose(1, 2, 0)
 
     def _padded(self, side: int) -> int:
         return max(2 * self._multiple, -(-side // self._multiple) * self._multiple)
 
 
 def natural_side(facts: Mapping[str, Any]) -> int:
-    """Return the side of the largest crop that suits a model: four times that of the pictures it was trained on."""
+    """Return the side of the largest crop for a model: four times its training tiles, at least 256 pixels."""
     return max(256, 4 * int(facts.get("tile_size", 0)))
 
 
 def natural_reach(facts: Mapping[str, Any]) -> int:
-    """Return how far from known pixels a model has learned to answer, in pixels.
+    """Return the distance from known pixels up to which a model was trained, in pixels.
 
-    That is how deep its training holes were; of a model that does not say, a third of the side of its training
-    pictures, as deep as the default holes are.
+    That is the depth of its training holes; for a model without that fact, a third of the side of its training tiles,
+    the depth of the default holes.
     """
     return int(facts.get("reach", 0)) or max(8, int(facts.get("tile_size", 0)) // 3)
 
 
 def reduced(image: Pixels, missing: Missing, factor: int) -> tuple[Pixels, Missing]:
-    """Scale down by the mean of the known pixels of each square; one is missing where any of its pixels is.
+    """Scale down by the mean of the known pixels in each square; a square is missing if any of its pixels is.
 
     Args:
-        image: uint8 (H, W, 3); what stands in its holes is ignored.
+        image: uint8 (H, W, 3); its values in holes are ignored.
         missing: bool (H, W).
-        factor: side of the squares; those that reach over the edge repeat the last row or column.
+        factor: side of the squares; beyond the edge the last row or column is repeated.
     """
     known = ~_squares(missing[..., None], factor)
     count = known.sum(axis=(1, 3), dtype=np.int32)
@@ -79,7 +79,7 @@ def mean_of_squares(floats: Floats, factor: int) -> Floats:
 
 
 def enlarged(floats: Floats, factor: int, h: int, w: int) -> Floats:
-    """Scale float32 (H', W', C) up by a whole factor, smoothly, and cut it to (h, w, C)."""
+    """Scale float32 (H', W', C) up by an integer factor with bicubic interpolation, and crop it to (h, w, C)."""
     size = (factor * floats.shape[1], factor * floats.shape[0])
     channels = [Image.fromarray(np.ascontiguousarray(channel)) for channel in np.moveaxis(floats, 2, 0)]
     return np.stack([np.asarray(each.resize(size, Image.Resampling.BICUBIC))[:h, :w] for each in channels], axis=2)

@@ -53,7 +53,7 @@ def test_an_everyday_hole_of_any_spec_can_be_had():
 
 def test_what_cannot_be_is_said():
     with pytest.raises(
-        InputError, match=r"no `challenge` hole that keeps off the border with a ratio in \(0\.3, 0\.4\]"
+        InputError, match=r"no `challenge` hole that does not touch the border with a ratio in \(0\.3, 0\.4\]"
     ):
         draw_hole("challenge", (64, 64), MaskSpec(0.3, 0.4, 0.35, border=False), np.random.default_rng(0))
 

@@ -6,7 +6,7 @@ import xml.etree.ElementTree as ET
 import numpy as np
 import pytest
 
-from stages.imaging.look.charts import Histogram, Line, histogram, line_chart
+from stages.imaging.data_report.charts import Histogram, Line, histogram, line_chart
 
 TITLES = ".//{http://www.w3.org/2000/svg}title"
 
@@ -50,6 +50,6 @@ def test_charts_of_one_page_share_no_names_and_empty_ones_are_empty() -> None:
 def test_a_histogram_counts_what_is_beyond_and_leaves_out_empty_sets() -> None:
     values = {"a": np.array([0.5, 0.5, 1.5]), "b": np.array([9.0]), "none": np.array([])}
     svg = histogram(Histogram("x", values, 0, 2, bars=2))
-    assert "what is beyond 2 counts in the last bar" in svg
+    assert "values above 2 count in the last bar" in svg
     assert {"a", "b", "100 %"} <= set(texts(svg))
     assert "none" not in texts(svg)

@@ -1,4 +1,4 @@
-"""A look at the holes: sheets of every kind, and how ratio, border, number of parts and width are distributed."""
+"""Data report of the holes: examples of every kind, distributions of ratio, border, number of parts and width."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,11 +8,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from stages.imaging.data_report.charts import Histogram
+from stages.imaging.data_report.page import Page, Picture, Section, render
+from stages.imaging.data_report.sheets import contact_sheet, spread
 from stages.imaging.drawing.mask_folder import MaskFolder
 from stages.imaging.holes import BUCKETS, MaskSet, Pixels
-from stages.imaging.look.charts import Histogram
-from stages.imaging.look.page import Page, Picture, Section, render
-from stages.imaging.look.sheets import contact_sheet, spread
 
 _SPLITS = ("train", "val", "test")
 _ON_A_SHEET, _COLUMNS, _HOLE_PX = 48, 16, 64
@@ -21,36 +21,36 @@ _MEASURED = 1000  # holes of each kind
 Floats = npt.NDArray[np.float64]
 
 _RATIOS = (
-    "White is missing. From small holes to large ones. Liu et al. (2018) take the regions that are occluded between "
-    "two frames of a video, ragged and of all sizes: blobs are like those, strokes like the hand-drawn holes of Yu et "
-    "al. (2019). Holes that keep off the border have only the middle to fill, so large ones approach a square."
+    "White is missing; sorted by ratio. Blobs resemble the masks of Liu et al. (2018), regions that are occluded "
+    "between two frames of a video. Strokes resemble the hand-drawn masks of Yu et al. (2019). Large holes that do not "
+    "touch the border approach a square."
 )
-_KINDS = "Width is that of the widest part, parts are counted where they do not touch; up to 1,000 holes of each kind."
-_CELLS = "The test mask set holds as many in every cell of ratio and border; the others spread evenly over their range."
+_KINDS = "Width is that of the widest part; parts are connected components. Up to 1,000 holes of each kind."
+_CELLS = "The test mask set has equally many in every cell of ratio and border; the others cover their range evenly."
 
 
-def look(folder: Path, given: MaskFolder | None, hole_is: str) -> str:
-    """Return the page.
+def data_report(folder: Path, given: MaskFolder | None, hole_is: str) -> str:
+    """Render the page.
 
     Args:
-        folder: where the mask sets and their tables are.
-        given: the holes of the folder, where some were asked for.
-        hole_is: the colour that was taken for "missing" there.
+        folder: of the mask sets and their tables.
+        given: the holes of the folder of mask pictures, if it was used.
+        hole_is: the colour that means "missing" there.
     """
     training = MaskSet(folder / "train.npy")
     tables = {split: pd.read_parquet(folder / f"{split}.parquet") for split in _SPLITS}
     kinds = sorted(set(tables["train"]["kind"]))
     shown = {kind: tables["train"].query("kind == @kind").sort_values("ratio")["row"].to_numpy() for kind in kinds}
     numbers = ", ".join(f"{len(table):,} {split}" for split, table in tables.items())
-    doubt = given.doubt("black" if hole_is == "black" else "white") if given else ""
+    warning = given.polarity_warning("black" if hole_is == "black" else "white") if given else ""
     lead = f"{numbers} holes of {training.size} x {training.size} pixels."
     return render(
         Page(
             "The holes",
-            f"{lead}\n{doubt[:1].upper()}{doubt[1:]}".strip(),
+            f"{lead}\n{warning[:1].upper()}{warning[1:]}".strip(),
             [
                 Section("Every kind", _RATIOS, sheets=[_sheet(training, kind, shown[kind]) for kind in kinds]),
-                Section("What they are like", _KINDS, histograms=_measures(training, shown)),
+                Section("Properties", _KINDS, histograms=_measures(training, shown)),
                 Section("Ratios in the splits", _CELLS, histograms=[_ratios(tables)], facts=_cells(tables)),
             ],
         )
@@ -103,5 +103,5 @@ def _cells(tables: Mapping[str, pd.DataFrame]) -> list[list[str]]:
         for border in (False, True):
             some = table[table["border"] == border]["bucket"].value_counts()
             counts = [f"{some.get(bucket, 0):,}" for bucket in (*range(len(BUCKETS)), -1)]
-            rows.append([f"{split}, {'touches it' if border else 'keeps off it'}", *counts])
+            rows.append([f"{split}, {'touching it' if border else 'not touching it'}", *counts])
     return rows

@@ -7,8 +7,8 @@ from io import BytesIO
 import numpy as np
 from PIL import Image
 
-from stages.imaging.look.page import Count, Page, Picture, Section, render
-from stages.imaging.look.sheets import contact_sheet, data_uri, fit, spread
+from stages.imaging.data_report.page import Count, Page, Picture, Section, render
+from stages.imaging.data_report.sheets import contact_sheet, data_uri, fit, spread
 
 
 def opened(uri: str) -> np.ndarray:

@@ -1,7 +1,7 @@
-"""The page: sections of counts, distributions and pictures, in one HTML file that needs no other.
+"""The page: sections of counts, histograms and pictures in one self-contained HTML file.
 
-page = Page("Prepared photographs", "18 files ...", [Section("Files", "What became of them.", counts=[...])])
-write_text("data/prepared/look.html", render(page))
+page = Page("Prepared photographs", "18 files ...", [Section("Files", "How they were used.", counts=[...])])
+write_text("data/prepared/data_report.html", render(page))
 """
 
 from collections.abc import Sequence
@@ -10,12 +10,12 @@ from pathlib import Path
 
 import jinja2
 
-from stages.imaging.look.charts import Histogram, histogram
+from stages.imaging.data_report.charts import Histogram, histogram
 
 
 @dataclass(frozen=True)
 class Count:
-    """A bar: what is counted, how often, and in words what it is, such as examples."""
+    """A bar: label, number, and details such as examples."""
 
     label: str
     number: int
@@ -24,7 +24,7 @@ class Count:
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture or sheet, as `sheets.data_uri` writes it, and what it shows."""
+    """A picture or contact sheet as a data URI, with its caption."""
 
     uri: str
     caption: str
@@ -32,16 +32,16 @@ class Picture:
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the page; what is empty is not shown.
+    """A section of the page; empty parts are not shown.
 
     Attributes:
         title: its heading.
-        note: a sentence or two on what is to be seen.
-        counts: bars, in this order.
-        histograms: side by side.
-        sheets: pictures of the page's full width, one below the other.
-        pictures: small ones, side by side.
-        facts: a table, header first.
+        note: a sentence or two about what to look for.
+        counts: bars.
+        histograms: shown side by side.
+        sheets: pictures of full width.
+        pictures: rows of small pictures.
+        facts: rows of a table, header first.
     """
 
     title: str
@@ -54,13 +54,13 @@ class Section:
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is nothing to show."""
+        """Whether the section has no content."""
         return not (self.counts or self.histograms or self.sheets or self.pictures or self.facts)
 
 
 @dataclass(frozen=True)
 class Page:
-    """All of it: the title, what is most worth knowing, the sections."""
+    """The title, a summary, and the sections."""
 
     title: str
     lead: str
@@ -68,7 +68,7 @@ class Page:
 
 
 def render(page: Page) -> str:
-    """Return the page as HTML."""
+    """Render the page as HTML."""
     loader = jinja2.FileSystemLoader(Path(__file__).parent)
     environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     return environment.get_template("page.html.j2").render(page=page, histogram=histogram)

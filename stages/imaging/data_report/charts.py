@@ -1,9 +1,9 @@
-"""Charts by matplotlib, as SVG within a page: colours from the page's style sheet, values on hover, no script.
+"""Charts drawn by matplotlib as inline SVG: colours from the page's style sheet, values on hover, no script.
 
     line_chart("hole PSNR, dB", "missing pixels, %", [Line("pconv", "trained-0", [(5, 31.2), (15, 28.4)])])
 
-matplotlib draws in stand-in colours, which become the style sheet's variables (`--trained-0`, `--quiet`, `--rule`), so
-that one drawing serves light and dark pages.
+matplotlib draws in placeholder colours, which are replaced by variables of the style sheet (`--trained-0`, `--quiet`,
+`--rule`), so that a chart works on light and dark pages.
 """
 
 import io
@@ -22,17 +22,17 @@ _LINK = "{http://www.w3.org/1999/xlink}"
 _INCHES = (5.6, 3.1)
 _QUIET, _RULE = "#010101", "#020202"
 _DASHES = ((0, ()), (0, (1, 2)), (0, (4, 2)), (0, (7, 2, 1, 2)))
-_LOG_FROM = 30  # times the smallest value: from here on small values cannot be seen on a linear axis
-_NEGLIGIBLE = 1e-4  # of the largest value: a line that stays below is named and not drawn
+_LOG_FROM = 30  # ratio of largest to smallest value from which the axis is logarithmic
+_NEGLIGIBLE = 1e-4  # of the largest value; a line below that is listed but not drawn
 
 
 @dataclass(frozen=True)
 class Line:
-    """What a chart shows.
+    """A line of a chart.
 
     Attributes:
-        label: for the key and on hover.
-        style: variable of the style sheet that colours it.
+        label: in the legend and on hover.
+        style: variable of the style sheet with its colour.
         points: (x, y), from left to right.
         dashes: 0 for a solid line, 1 to 3 for others.
     """
@@ -45,14 +45,14 @@ class Line:
 
 @dataclass(frozen=True)
 class Histogram:
-    """The distributions of one number in several sets, each as shares of its own set.
+    """The distribution of a number in several sets, as shares of each set.
 
     Attributes:
-        title: what the number is, with its unit.
-        values: of each set, by its name; an empty set is left out.
-        low: where the axis begins.
-        high: where it ends; what is beyond counts in the last bar.
-        bars: how many.
+        title: name of the number, with its unit.
+        values: of each set, by its name; empty sets are left out.
+        low: start of the axis.
+        high: end of the axis; larger values count in the last bar.
+        bars: number of bars.
     """
 
     title: str
@@ -63,15 +63,15 @@ class Histogram:
 
 
 def line_chart(title: str, x_label: str, lines: Sequence[Line], zero: bool = False) -> Markup:
-    """Draw lines over a shared grid, named in the order in which they end, the highest first.
+    """Draw lines; the legend lists them by their last value, the highest first.
 
-    The y axis is logarithmic where all values are positive and the largest is more than thirty times the smallest.
+    The y axis is logarithmic if all values are positive and the largest is more than thirty times the smallest.
 
     Args:
-        title: what is on the y axis, with its unit.
-        x_label: what is on the x axis, with its unit.
-        lines: those without points are left out.
-        zero: whether a line is drawn at 0.
+        title: of the y axis, with its unit.
+        x_label: of the x axis, with its unit.
+        lines: lines without points are left out.
+        zero: whether to draw a line at 0.
 
     Returns:
         an `svg` element, "" without lines.
@@ -87,7 +87,7 @@ def line_chart(title: str, x_label: str, lines: Sequence[Line], zero: bool = Fal
         _log_scale(axes)
     if zero:
         axes.axhline(0, color=_QUIET, linewidth=1)
-    colours = {line.style: _stand_in(number) for number, line in enumerate(lines)}
+    colours = {line.style: _placeholder(number) for number, line in enumerate(lines)}
     for number, line in enumerate(lines):
         is_drawn = line in drawn
         axes.plot(
@@ -107,9 +107,9 @@ def line_chart(title: str, x_label: str, lines: Sequence[Line], zero: bool = Fal
 
 
 def histogram(one: Histogram) -> Markup:
-    """Draw it as an `svg` element."""
+    """Draw a histogram as an `svg` element."""
     figure, axes = _figure((4.2, 2.3))
-    colours = {f"line-{number}": _stand_in(number) for number in range(5)}
+    colours = {f"line-{number}": _placeholder(number) for number in range(5)}
     for number, (name, of_set) in enumerate((name, each) for name, each in one.values.items() if len(each)):
         counts, edges = np.histogram(np.clip(of_set, one.low, one.high), one.bars, (one.low, one.high))
         colour = [*colours.values()][number % len(colours)]
@@ -121,11 +121,11 @@ def histogram(one: Histogram) -> Markup:
     if one.values:
         axes.legend(frameon=False, labelcolor="linecolor", fontsize=9)
     beyond = any((of_set > one.high).any() for of_set in one.values.values())
-    note = f"{one.title}; what is beyond {one.high:g} counts in the last bar" if beyond else one.title
+    note = f"{one.title}; values above {one.high:g} count in the last bar" if beyond else one.title
     return _as_svg(figure, one.title, note, colours)
 
 
-# Text stays text, in the page's font.
+# Text stays text, in the font of the page.
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "font.size": 9.5,
@@ -146,8 +146,8 @@ def _figure(inches: tuple[float, float] = _INCHES) -> tuple[Any, Any]:
     return figure, axes
 
 
-def _stand_in(number: int) -> str:
-    return f"#0000{number + 1:02x}"  # black itself would be left out of the drawing
+def _placeholder(number: int) -> str:
+    return f"#0000{number + 1:02x}"  # matplotlib would not write black
 
 
 def _log_scale(axes: Any) -> None:
@@ -163,16 +163,16 @@ def _as_svg(figure: Any, title: str, label: str, colours: Mapping[str, str], lin
     import matplotlib as mpl
 
     nobody = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-    with mpl.rc_context({**_STYLE, "svg.hashsalt": title}):  # so that names within one page's drawings differ
+    with mpl.rc_context({**_STYLE, "svg.hashsalt": title}):  # so that ids of several charts on a page differ
         figure.savefig(file := io.StringIO(), format="svg", metadata=nobody)
     text = file.getvalue().replace(_QUIET, "var(--quiet)").replace(_RULE, "var(--rule)")
     for style, colour in colours.items():
         text = text.replace(colour, f"var(--{style})")
-    # In the page's font; a style would reach the whole page.
+    # Use the font of the page; a style element would affect the whole page.
     text = re.sub(r"font-family: [^;\"]*; |<style.*?</style>", "", text)
     svg = ET.fromstring(text)  # noqa: S314 - made above
     for number, line in enumerate(lines):
-        _say_values(svg, number, line)
+        _add_titles(svg, number, line)
     used = set(re.findall(r"#([\w-]+)", text))
     for one in svg.iter():
         if one.get("id") not in used:
@@ -183,8 +183,8 @@ def _as_svg(figure: Any, title: str, label: str, colours: Mapping[str, str], lin
     return Markup(ET.tostring(svg, encoding="unicode"))  # noqa: S704 - written by ElementTree
 
 
-def _say_values(svg: ET.Element, number: int, line: Line) -> None:
-    """Put what a line is and the values of its points into the drawing, as browsers show them on hover."""
+def _add_titles(svg: ET.Element, number: int, line: Line) -> None:
+    """Add the values of a line's points as titles, which browsers show on hover."""
     group = next(one for one in svg.iter(f"{_SVG}g") if one.get("id") == f"line-{number}")
     group.set("data-method", line.label)
     for point, (x, y) in zip(group.iter(f"{_SVG}use"), line.points, strict=False):

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from stages.imaging.data_report.charts import Histogram
+from stages.imaging.data_report.page import Count, Page, Picture, Section, render
+from stages.imaging.data_report.sheets import Pixels, contact_sheet, data_uri, fit, some_of
 from stages.imaging.images import BadImageError, decode, open_picture
-from stages.imaging.look.charts import Histogram
-from stages.imaging.look.page import Count, Page, Picture, Section, render
-from stages.imaging.look.sheets import Pixels, contact_sheet, data_uri, fit, some_of
 from stages.imaging.shards import Tiles
 from stages.imaging.splits import SPLITS
 from stages.prepare.photos import Photo, Reject
@@ -25,7 +25,7 @@ _EXAMPLES = 3  # of the files that were refused for the same reason
 Floats = npt.NDArray[np.float64]
 
 
-def look(folder: Path, selection: Selection, rejects: Sequence[Reject], summary: Mapping[str, Any]) -> str:
+def data_report(folder: Path, selection: Selection, rejects: Sequence[Reject], summary: Mapping[str, Any]) -> str:
     """Return the page.
 
     Args:

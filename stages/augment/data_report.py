@@ -1,4 +1,4 @@
-"""A look at the altered tiles: originals beside their copies, and how often each transform was applied."""
+"""Data report of the augmented tiles: originals beside their copies, and how often each transform was applied."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from stages.imaging.look.charts import Histogram
-from stages.imaging.look.page import Count, Page, Picture, Section, render
-from stages.imaging.look.sheets import Pixels, contact_sheet, some_of, spread
+from stages.imaging.data_report.charts import Histogram
+from stages.imaging.data_report.page import Count, Page, Picture, Section, render
+from stages.imaging.data_report.sheets import Pixels, contact_sheet, some_of, spread
 from stages.imaging.shards import Tiles
 
 _SHOWN, _ROWS = 48, 16
@@ -16,18 +16,18 @@ _COPIES_SHOWN = 5
 _TILE_PX = 64
 _MEASURED = 2000
 
-_SIDE_BY_SIDE = "The tile as it was prepared, then its copies; several tiles in a row. Its photo must still be a photo."
-_COLOURS = "Copies spread wider than their sources; where they lie elsewhere, training sees what the test never shows."
+_SIDE_BY_SIDE = "Each prepared tile is followed by its copies. Copies should still look like photographs."
+_COLOURS = "Copies vary more than their sources. If they lie elsewhere, training sees what the test never contains."
 
 
-def look(source: Path, folder: Path, copies: int, applied: Mapping[str, int]) -> str:
-    """Return the page.
+def data_report(source: Path, folder: Path, copies: int, applied: Mapping[str, int]) -> str:
+    """Render the page.
 
     Args:
         source: folder of the training tiles.
-        folder: the stage's output.
-        copies: of every tile.
-        applied: how often each transform was applied.
+        folder: output of the stage.
+        copies: per tile.
+        applied: number of tiles per transform.
     """
     originals = Tiles([source])
     total = copies * len(originals)
@@ -40,20 +40,20 @@ def look(source: Path, folder: Path, copies: int, applied: Mapping[str, int]) ->
         ]
         sections = [
             Section("Originals and copies", _SIDE_BY_SIDE, sheets=[_sheet(originals, altered, copies)]),
-            Section("What was applied", f"To {total:,} tiles.", counts=counts),
+            Section("Transforms", f"Applied to {total:,} tiles.", counts=counts),
             Section("Brightness and contrast", _COLOURS, histograms=_measures(originals, altered)),
         ]
     return render(
         Page(
-            "The altered tiles",
-            f"{total:,} altered copies of {len(originals):,} training tiles, {copies} of each.",
+            "Augmented tiles",
+            f"{total:,} augmented copies of {len(originals):,} training tiles, {copies} of each.",
             sections,
         )
     )
 
 
 def _sheet(originals: Tiles, altered: Tiles, copies: int) -> Picture:
-    """Lay a tile and its copies side by side; a row of the sheet holds as many tiles as go into it."""
+    """Lay out each tile with its copies; a row of the sheet holds as many tiles as fit."""
     shown = min(copies, _COPIES_SHOWN)
     rows = spread(len(originals), _SHOWN)
     versions = [originals.gather(rows), *(altered.gather(rows + copy * len(originals)) for copy in range(shown))]

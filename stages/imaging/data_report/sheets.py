@@ -1,4 +1,4 @@
-"""Pictures within a page: contact sheets, and single ones no larger than they are shown.
+"""Pictures for a page: contact sheets, and single pictures in the size in which they are shown.
 
 Pictures are uint8 (H, W, 3).
 """
@@ -19,21 +19,21 @@ Pixels = npt.NDArray[np.uint8]
 _GAP_PX = 3
 _PAPER = 255
 _MOST_BYTES = 24 * 2**20
-_AT_ONCE = 8  # tiles, before the pages around them are given back, of which Linux may map 2 MiB for each
+_AT_ONCE = 8  # tiles between releases of memory: Linux may map 2 MiB around each
 _QUALITY = 88
 
 
 def contact_sheet(tiles: Sequence[Pixels], columns: int, side_px: int, paper: int = _PAPER) -> str:
-    """Lay pictures side by side in rows, on one sheet.
+    """Lay out pictures in rows on one sheet.
 
     Args:
-        tiles: at least one; larger ones are scaled down, smaller ones enlarged by a whole factor.
-        columns: pictures in a row.
-        side_px: of the square that each gets.
-        paper: the grey between them.
+        tiles: at least one; larger ones are scaled down, smaller ones enlarged by an integer factor.
+        columns: pictures per row.
+        side_px: side of the square for each.
+        paper: grey level of the background.
 
     Returns:
-        the sheet, as `data_uri` writes it.
+        the sheet as a data URI.
     """
     step = side_px + _GAP_PX
     columns = min(columns, len(tiles))
@@ -47,7 +47,7 @@ def contact_sheet(tiles: Sequence[Pixels], columns: int, side_px: int, paper: in
 
 
 def fit(pixels: Pixels, side_px: int) -> Pixels:
-    """Bring a picture into a square: smaller as needed, larger by a whole factor and without smoothing."""
+    """Fit a picture into a square: scaled down as needed, or enlarged by an integer factor without smoothing."""
     longest = max(pixels.shape[:2])
     if longest <= side_px:
         factor = side_px // longest
@@ -57,7 +57,7 @@ def fit(pixels: Pixels, side_px: int) -> Pixels:
 
 
 def data_uri(pixels: Pixels) -> str:
-    """Return a picture as the text that stands for it in a page: JPEG, or PNG where it is of few colours."""
+    """Encode a picture as a data URI: PNG if it has at most three colours, else JPEG."""
     is_line_art = len(np.unique(pixels)) <= 3
     kind = "png" if is_line_art else "jpeg"
     options = {"optimize": True} if is_line_art else {"quality": _QUALITY}
@@ -66,7 +66,7 @@ def data_uri(pixels: Pixels) -> str:
 
 
 def some_of(tiles: Tiles, wanted: int) -> Pixels:
-    """Return tiles evenly spread over all, no more than are wanted and than fit into some megabytes."""
+    """Return up to `wanted` tiles, evenly spread, as far as they fit into 24 MiB."""
     fitting = max(1, _MOST_BYTES // (3 * tiles.size**2))
     rows = spread(len(tiles), min(wanted, fitting))
     parts = [tiles.gather(rows[:0])]
@@ -77,5 +77,5 @@ def some_of(tiles: Tiles, wanted: int) -> Pixels:
 
 
 def spread(count: int, wanted: int) -> npt.NDArray[np.intp]:
-    """Choose positions in 0 ... count - 1, evenly spread, all of them where there are no more than are wanted."""
+    """Return up to `wanted` positions, evenly spread over 0 to count - 1."""
     return np.unique(np.linspace(0, count - 1, min(count, wanted)).round().astype(np.intp)) if count else np.arange(0)

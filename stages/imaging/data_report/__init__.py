@@ -1,0 +1,1 @@
+"""Data reports: a page of counts, distributions and pictures of what a stage made, to check before training."""
