@@ -36,13 +36,13 @@ def test_they_are_of_the_networks_that_params_ask_for_and_together_small() -> No
 
 def test_photographs_are_kept_by_the_hashes_that_prepare_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    looks = np.arange(8, dtype=np.uint64).reshape(4, 2)
+    hashes = np.arange(8, dtype=np.uint64).reshape(4, 2)
     rows = {"split": ["train", "train", "val", "test"], "photo": list("aabc")}
     Path("data/prepared").mkdir(parents=True)
-    table = pd.DataFrame(rows).assign(perceptual_hash=[as_text(look.tolist()) for look in looks[[0, 0, 1, 2]]])
+    table = pd.DataFrame(rows).assign(perceptual_hash=[as_text(both.tolist()) for both in hashes[[0, 0, 1, 2]]])
     table.to_parquet("data/prepared/manifest.parquet")
     base.keep_hashes()
-    assert np.array_equal(np.load("data/base/photographs.npy"), looks[:2])
+    assert np.array_equal(np.load("data/base/photographs.npy"), hashes[:2])
 
 
 def test_they_say_which_photographs_they_have_seen() -> None:

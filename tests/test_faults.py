@@ -1,6 +1,6 @@
 """Every stage on a disk that fails at its N-th call: what it made before, or what it was making, but never half of it.
 
-The same of a stage that is killed at its N-th call. By default a dozen calls of a stage fail, each of another kind or
+The same of a stage that is killed at its N-th call. By default eight calls of a stage fail, each of another kind or
 file; with INPAINT_LONG=1 every call there is, with three errors each.
 """
 
@@ -38,7 +38,7 @@ from tests.project import without_export
 pytestmark = pytest.mark.slow
 
 ERRORS = (errno.ENOSPC, errno.EIO, errno.EACCES)
-MOST = 12
+MOST = 8
 LONG = bool(os.environ.get("INPAINT_LONG"))
 CHANGES = {
     "seed": 1,

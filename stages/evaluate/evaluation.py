@@ -74,8 +74,8 @@ def evaluate(
         chunk = by_tile.iloc[start : start + step]
         targets, holes = tiles.gather(chunk["tile_row"].to_numpy()), mask_set.gather(chunk["hole_row"].to_numpy())
         images = targets * (1 - holes[..., None])
-        filled, milliseconds = filler(Questions(chunk["pair"].to_list(), images, holes))
-        answers = [Answer(*answer) for answer in zip(targets, holes, filled, strict=True)]
+        predictions, milliseconds = filler(Questions(chunk["pair"].to_list(), images, holes))
+        answers = [Answer(*answer) for answer in zip(targets, holes, predictions, strict=True)]
         scored = [*map_ordered(score, answers, "scores", "pair", local)]
         for row, is_shown, answer, found in zip(chunk.index, chunk["shown"], answers, scored, strict=True):
             if is_shown or row < measures.critic:
@@ -84,7 +84,7 @@ def evaluate(
                 shown[row] = composites[row]
             if num_worst:
                 _keep_worst(worst, num_worst, -found["hole_psnr"], row, answer)
-        more = _measure(measures, targets, holes, filled)
+        more = _measure(measures, targets, holes, predictions)
         rows += [
             {"milliseconds": float(ms), **of_pair, **dict(zip(more, of_more, strict=True))}
             for ms, of_pair, of_more in zip(milliseconds, scored, _rows(more, len(chunk)), strict=True)
@@ -112,12 +112,12 @@ def _keep_worst(heap: list[tuple[float, int, Pixels]], count: int, badness: floa
 
 
 def _measure(
-    measures: Measures, targets: Pixels, holes: Pixels, filled: npt.NDArray[np.float32]
+    measures: Measures, targets: Pixels, holes: Pixels, predictions: npt.NDArray[np.float32]
 ) -> dict[str, list[float]]:
     if not measures.per_pair and measures.fid is None:
         return {}
     wanted = to_floats(targets)
-    restored = np.where(holes[..., None] > 0, filled, wanted)
+    restored = np.where(holes[..., None] > 0, predictions, wanted)
     if measures.fid is not None:
         measures.fid.add(restored, wanted)
     return {name: measure(restored, wanted, holes) for name, measure in measures.per_pair.items()}

@@ -46,10 +46,9 @@ class Questions(NamedTuple):
 Answers = Callable[[Floats, Floats], Floats]
 """A model: images (N, H, W, 3) with zeroed holes and holes (N, H, W) to colours (N, H, W, 3), all float32 in [0, 1]."""
 
-Filled = tuple[Floats, npt.NDArray[np.float64]]
-Filler = Callable[[Questions], Filled]
-"""Answers with `filled`, float32 (N, H, W, 3), a colour for every pixel, and the milliseconds that each took, float64
-(N,), NaN where nobody knows."""
+Predictions = tuple[Floats, npt.NDArray[np.float64]]
+Filler = Callable[[Questions], Predictions]
+"""Returns predictions, float32 (N, H, W, 3), and the milliseconds that each took, float64 (N,), NaN where unknown."""
 
 
 def choose_filler(key: str, filled_by: str, side_px: int) -> Filler:
@@ -97,17 +96,17 @@ def lacking(key: str, filled_by: str) -> str:
     return ""
 
 
-def _by_method(method: str, local: LocalBudget, questions: Questions) -> Filled:
+def _by_method(method: str, local: LocalBudget, questions: Questions) -> Predictions:
     pairs = list(zip(questions.images, questions.holes, strict=True))
     answers = list(map_ordered(partial(_timed_fill, method), pairs, method, "picture", local))
-    return np.stack([filled for filled, _ in answers]), np.array([ms for _, ms in answers])
+    return np.stack([prediction for prediction, _ in answers]), np.array([ms for _, ms in answers])
 
 
 def _timed_fill(method: str, pair: tuple[Pixels, Pixels]) -> tuple[Floats, float]:
     _import(method)
     start = time.perf_counter()
-    filled = classical.fill(method, *pair)
-    return filled, 1000 * (time.perf_counter() - start)
+    prediction = classical.fill(method, *pair)
+    return prediction, 1000 * (time.perf_counter() - start)
 
 
 @cache
@@ -116,7 +115,7 @@ def _import(method: str) -> None:
     classical.fill(method, np.zeros((8, 8, 3), np.uint8), np.eye(8, dtype=np.uint8))
 
 
-def _by_folder(folder: Path, questions: Questions) -> Filled:
+def _by_folder(folder: Path, questions: Questions) -> Predictions:
     answers = [exchange.read_answer(folder, name, hole.shape) for name, hole in zip(*questions[::2], strict=True)]
     return np.stack(answers), np.full(len(answers), np.nan)
 
@@ -154,17 +153,17 @@ def _by_torch(model: "ExportedModel", images: Floats, holes: Floats) -> Floats:
     import torch
 
     image = torch.from_numpy(images).permute(0, 3, 1, 2)
-    filled: Floats = model(image, torch.from_numpy(holes).unsqueeze(1)).permute(0, 2, 3, 1).numpy()
-    return filled
+    predictions: Floats = model(image, torch.from_numpy(holes).unsqueeze(1)).permute(0, 2, 3, 1).numpy()
+    return predictions
 
 
-def _by_model(answers: Answers, questions: Questions) -> Filled:
+def _by_model(answers: Answers, questions: Questions) -> Predictions:
     images, holes = questions.images.astype(np.float32) / np.float32(255), questions.holes.astype(np.float32)
     answers(images[:BATCH_SIZE], holes[:BATCH_SIZE])  # untimed: the first call also allocates and chooses algorithms
-    filled, milliseconds = [], []
+    predictions, milliseconds = [], []
     for first in range(0, len(images), BATCH_SIZE):
         batch = slice(first, first + BATCH_SIZE)
         start = time.perf_counter()
-        filled.append(answers(images[batch], holes[batch]))
-        milliseconds += [1000 * (time.perf_counter() - start) / len(filled[-1])] * len(filled[-1])
-    return np.concatenate(filled), np.array(milliseconds)
+        predictions.append(answers(images[batch], holes[batch]))
+        milliseconds += [1000 * (time.perf_counter() - start) / len(predictions[-1])] * len(predictions[-1])
+    return np.concatenate(predictions), np.array(milliseconds)

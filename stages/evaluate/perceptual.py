@@ -23,7 +23,7 @@ from stages.runtime.errors import InputError
 if TYPE_CHECKING:
     from torch import Tensor
 
-BATCH_SIZE = 16  # pictures at once, always: an answer never depends on how many there are
+BATCH_SIZE = 16  # pictures at once
 _CPU_PIXELS = 64 * 64**2  # at once on a CPU, as many as its caches hold: twice or half as many took 10 to 40 % longer
 
 Floats = npt.NDArray[np.float32]
@@ -71,27 +71,21 @@ class Distance:
             wanted = [torch.cat(depth) for depth in zip(*self._maps(targets[is_new], at_once), strict=True)]
             for first, made in enumerate(self._maps(restored, at_once)):
                 batch = slice(first * at_once, (first + 1) * at_once)
-                hole = _planes(_filled_up(holes[batch, ..., None], at_once)).to(self._device)
-                target = torch.from_numpy(_filled_up(target_of[batch], at_once)).to(self._device)
-                distances = distance_in_hole(made, [depth[target] for depth in wanted], hole)
-                found += distances[: len(restored[batch])].tolist()
+                hole = _planes(holes[batch, ..., None]).to(self._device)
+                target = torch.from_numpy(target_of[batch]).to(self._device)
+                found += distance_in_hole(made, [depth[target] for depth in wanted], hole).tolist()
         return found
 
     def _maps(self, pictures: Floats, at_once: int) -> "Iterator[list[Tensor]]":
-        """Yield the maps of as many pictures at once, the last batch filled up, of length 1 in every place."""
+        """Yield the maps of a batch of pictures, of length 1 in every place."""
         import torch
 
         from stages.imaging.features import to_unit_length
 
         for first in range(0, len(pictures), at_once):
-            batch = _planes(_filled_up(pictures[first : first + at_once], at_once))
+            batch = _planes(pictures[first : first + at_once])
             maps = self._features(batch.to(self._device, memory_format=torch.channels_last))
             yield to_unit_length(maps)
-
-
-def _filled_up(batch: npt.NDArray[Any], count: int) -> npt.NDArray[Any]:
-    """Add zeros to a batch: sums are rounded otherwise in one of another size."""
-    return np.pad(batch, [(0, count - len(batch)), *[(0, 0)] * (batch.ndim - 1)])
 
 
 def _planes(pictures: Floats | Holes) -> "Tensor":

@@ -38,17 +38,17 @@ class Answer(NamedTuple):
     Attributes:
         target: uint8 (H, W, 3), the whole picture.
         hole: uint8 (H, W), 1 where pixels were missing.
-        filled: float32 (H, W, 3) in [0, 1], the method's answer for every pixel.
+        prediction: float32 (H, W, 3) in [0, 1], the method's answer for every pixel.
     """
 
     target: npt.NDArray[np.uint8]
     hole: npt.NDArray[np.uint8]
-    filled: Floats
+    prediction: Floats
 
 
 def composite(answer: Answer) -> Floats:
-    """Take the missing pixels from `filled` and the known ones from the picture: float32 (H, W, 3) in [0, 1]."""
-    return np.where(answer.hole[..., None] > 0, answer.filled, to_floats(answer.target))
+    """Take the missing pixels from `prediction` and the known ones from the picture: float32 (H, W, 3) in [0, 1]."""
+    return np.where(answer.hole[..., None] > 0, answer.prediction, to_floats(answer.target))
 
 
 def to_floats(picture: npt.NDArray[np.uint8]) -> Floats:
@@ -76,11 +76,11 @@ def score(answer: Answer) -> dict[str, float]:
         "ssim": _inner_mean(likeness),
         "l1_percent": _l1_percent(error),
     }
-    raw_error = answer.filled - target
+    raw_error = answer.prediction - target
     if np.array_equal(raw_error, error):  # of a method that answers with the known pixels as they are
         raw = {f"raw_{name}": scores[name] for name in ("psnr", "ssim", "l1_percent")}
     else:
-        raw_ssim = _inner_mean(ssim.map(answer.filled))
+        raw_ssim = _inner_mean(ssim.map(answer.prediction))
         raw = {"raw_psnr": _psnr(raw_error), "raw_ssim": raw_ssim, "raw_l1_percent": _l1_percent(raw_error)}
     return {**scores, **raw, "sharpness": _sharpness(restored, target, missing)}
 

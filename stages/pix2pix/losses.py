@@ -54,6 +54,6 @@ def generator_loss(fake: Tensor, fakeness: Tensor, objective: Objective) -> Tens
     return (of_fake * fakeness).sum() / fakeness.sum().clamp(min=1e-6)
 
 
-def l1(filled: Tensor, target: Tensor) -> Tensor:
+def l1(prediction: Tensor, target: Tensor) -> Tensor:
     """Mean absolute difference over all elements, of pictures in [0, 1], on the paper's scale of [-1, 1]."""
-    return 2 * F.l1_loss(filled, target)
+    return 2 * F.l1_loss(prediction, target)

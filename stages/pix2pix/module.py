@@ -78,21 +78,21 @@ class Pix2PixModule(InpaintingModule):
         def of_discriminator(batch: MicroBatch) -> dict[str, Tensor]:
             known, real = condition(batch.image, batch.hole), to_signed(batch.target)
             with torch.set_grad_enabled(len(batches) == 1):
-                filled = self.network(batch.image, batch.hole)
+                prediction = self.network(batch.image, batch.hole)
             if len(batches) == 1:
-                answers.append(filled)
-            logits, fakeness = self._judged(filled.detach(), batch)
+                answers.append(prediction)
+            logits, fakeness = self._judged(prediction.detach(), batch)
             return {"loss": discriminator_loss(judges(known, real), logits, fakeness, settings.objective)}
 
         def of_generator(batch: MicroBatch) -> dict[str, Tensor]:
-            filled = answers[0] if answers else self.network(batch.image, batch.hole)
-            logits, fakeness = self._judged(filled, batch)
+            prediction = answers[0] if answers else self.network(batch.image, batch.hole)
+            logits, fakeness = self._judged(prediction, batch)
             gan = generator_loss(logits, fakeness, settings.objective)
-            distance = l1(filled.float(), batch.target)
-            composed = composite(batch.target, filled.detach().float(), batch.hole)
+            distance = l1(prediction.float(), batch.target)
+            composed = composite(batch.target, prediction.detach().float(), batch.hole)
             loss = settings.gan_weight * gan + settings.l1_weight * distance
             terms = {"loss": loss, "gan": gan, "l1": distance, "l1_composite": l1(composed, batch.target)}
-            return self.with_hole_perceptual(terms, filled, batch)
+            return self.with_hole_perceptual(terms, prediction, batch)
 
         loss_d = self.optimise("discriminator", batches, of_discriminator)["loss"]
         judges.requires_grad_(False)
@@ -100,13 +100,13 @@ class Pix2PixModule(InpaintingModule):
         judges.requires_grad_(True)
         return {**terms, "discriminator": loss_d}
 
-    def _judged(self, filled: Tensor, batch: MicroBatch) -> tuple[Tensor, Tensor]:
+    def _judged(self, prediction: Tensor, batch: MicroBatch) -> tuple[Tensor, Tensor]:
         """Return the logits of an answer, and how much of each patch the generator made.
 
         The paper judges answers; with `judges_holes`, composites are judged, and only what is missing counts as made.
         """
         holes_alone = self.settings.judges_holes
-        picture = composite(batch.target, filled.float(), batch.hole) if holes_alone else filled
+        picture = composite(batch.target, prediction.float(), batch.hole) if holes_alone else prediction
         logits = self.discriminator(condition(batch.image, batch.hole), to_signed(picture))
         return logits, share_of(batch.hole, logits) if holes_alone else torch.ones_like(logits)
 

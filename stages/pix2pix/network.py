@@ -151,7 +151,7 @@ class Generator(nn.Module):
             hole: (N, 1, H, W), float32, 1 where `image` is missing.
 
         Returns:
-            filled, (N, 3, H, W) in [0, 1].
+            prediction, (N, 3, H, W) in [0, 1].
         """
         return (torch.tanh(self.translate(condition(image, hole))) + 1) / 2
 

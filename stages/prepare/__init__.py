@@ -1,1 +1,1 @@
-"""Photographs to square tiles: `sources` finds them, `tiling` cuts one, `selection` says which stay and where."""
+"""Photographs to tiles: `photos` decodes, `tiling` cuts, `selection` chooses splits, `sharding` writes shards."""

@@ -1,10 +1,10 @@
-"""Photographs to square tiles in data/prepared: reads a folder or list of photos, writes shards and a manifest.
+"""Cut photographs into square tiles: reads a folder or list of photos, writes shards and a manifest to data/prepared.
 
     python -m stages.prepare
 
-It writes shards of tiles in `train/`, `val/` and `test/`; `manifest.parquet`, a row a tile (the box is in the photo's
-own pixels, `scale` what they were multiplied by); `rejects.csv`, a row a file that is not used;
-`near_duplicates.csv`, a row a pair; `summary.json`, the counts; and `data_report.html`, all of it for the eye.
+Outputs: shards of tiles in `train/`, `val/` and `test/`; `manifest.parquet`, a row per tile (its box in pixels of the
+photo, and its `scale`); `rejects.csv`, a row per unused file; `near_duplicates.csv`, a row per pair; `summary.json`,
+the counts; and `data_report.html`.
 """
 
 import sys
@@ -41,7 +41,19 @@ SEEN_BY_BASE = Path("data/base/photographs.npy")  # perceptual hashes, uint64 (n
 
 
 class PrepareParams(Settings):
-    """The section `prepare` of params.yaml."""
+    """The section `prepare` of params.yaml.
+
+    Attributes:
+        photos: folder of photographs, searched recursively, or a list of them.
+        short_sides: pixels; each photo is scaled down to these and cut at each scale. Not below `tile_size`.
+        max_tiles_per_photo: from 1; photos with more tiles keep a random choice.
+        val_share: expected share of photos in the validation split, between 0 and 1.
+        test_share: expected share in the test split; both shares together are below 1.
+        max_megapixels: larger photos are rejected before they are decoded; up to 178.
+        near_duplicate_bits: largest distance of the perceptual hashes of near duplicates, 0 to 16 of 64 bits.
+        near_duplicate_turns: whether flips and rotations count as near duplicates; takes 8 times as long to hash.
+        max_reject_share: the stage fails if a larger share of the files is unusable, 0 to 1.
+    """
 
     photos: str = Field(min_length=1)
     short_sides: tuple[Annotated[int, Field(ge=1, le=10**5)], ...] = Field(min_length=1)
@@ -119,7 +131,7 @@ def _write_shards(folder: Path, shards: Sequence[Shard], cache: PhotoCache) -> N
     for split in SPLITS:
         members = [entry for shard, entry in zip(shards, entries, strict=True) if shard.split == split]
         close_folder(folder / split, members)
-    machine.return_freed_memory()  # the larger the more shards there were
+    machine.return_freed_memory()  # grows with the number of shards
 
 
 def _table_of_rejects(rejects: Sequence[Reject]) -> pd.DataFrame:
@@ -133,11 +145,11 @@ def _table_of_pairs(pairs: Sequence[Pair]) -> pd.DataFrame:
 
 
 def summarise(selection: Selection, rejects: Sequence[Reject]) -> dict[str, Any]:
-    """Count what became of every file, what was done to the photos, and what there is of each split.
+    """Count the files by category, the conversions, and the photos and tiles of each split.
 
     Args:
         selection: the photos.
-        rejects: all files that are not used.
+        rejects: all unused files.
     """
     placed = selection.placed
     converted = Counter(change for one in placed for change in one.photo.changes.split("+") if change)

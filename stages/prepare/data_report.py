@@ -1,4 +1,4 @@
-"""A look at the photographs: what became of the files, tiles of every split, sizes, colours, near duplicates."""
+"""Data report of the photographs: files by category, tiles of every split, sizes, colours, near duplicates."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -20,18 +20,18 @@ from stages.prepare.selection import Selection
 _ON_A_SHEET, _COLUMNS, _TILE_PX = 48, 16, 64
 _MEASURED = 500  # tiles of each split, for the colours
 _MOST_PAIRS, _PAIR_PX = 24, 150
-_EXAMPLES = 3  # of the files that were refused for the same reason
+_EXAMPLES = 3  # of files that were rejected for the same reason
 
 Floats = npt.NDArray[np.float64]
 
 
 def data_report(folder: Path, selection: Selection, rejects: Sequence[Reject], summary: Mapping[str, Any]) -> str:
-    """Return the page.
+    """Render the page.
 
     Args:
-        folder: what was prepared.
+        folder: output of the stage.
         selection: the photos.
-        rejects: all files that are not used.
+        rejects: all unused files.
         summary: the counts.
     """
     tiles = {split: Tiles([folder / split]) for split in SPLITS}
@@ -40,11 +40,11 @@ def data_report(folder: Path, selection: Selection, rejects: Sequence[Reject], s
     made = ", ".join(f"{summary[f'tiles_{split}']:,} {split}" for split in SPLITS)
     return render(
         Page(
-            "The photographs, as they were prepared",
+            "Prepared photographs",
             f"{summary['files']:,} files: {fates}.\nTiles of {side} x {side} pixels: {made}.",
             [
-                Section("What became of every file", _FILES, counts=_fates(summary, rejects)),
-                Section("Tiles of each split", "Evenly spread over all of the split.", sheets=_sheets(tiles)),
+                Section("Files", _FILES, counts=_fates(summary, rejects)),
+                Section("Tiles of each split", "Evenly spread over the split.", sheets=_sheets(tiles)),
                 Section("Sizes and colours", _COLOURS, histograms=[*_sizes(selection), *_colours(tiles)]),
                 Section("Near duplicates", _NEAR, pictures=_pairs(selection)),
             ],
@@ -52,16 +52,16 @@ def data_report(folder: Path, selection: Selection, rejects: Sequence[Reject], s
     )
 
 
-_FILES = "Each file is in one of these. A photo that was converted may count for several conversions."
-_COLOURS = "Splits should look alike: what differs much here, a test measures as well."
+_FILES = "Each file is in one of these categories. A converted photo may count for several conversions."
+_COLOURS = "The splits should have similar distributions; a large difference here also affects the test."
 _NEAR = (
-    "Photographs that look nearly the same, with the split of each and the bits in which their hashes differ. Pairs "
-    "that do not look alike mean that prepare.near_duplicate_bits is too high."
+    "Photographs that look nearly the same, with their splits and the number of bits in which their hashes differ. If "
+    "pairs do not look alike, prepare.near_duplicate_bits is too high."
 )
 
 
 def _fates(summary: Mapping[str, Any], rejects: Sequence[Reject]) -> list[Count]:
-    counts = [Count("kept as they are", summary["kept"])]
+    counts = [Count("kept", summary["kept"])]
     counts += [
         Count(f"converted: {name.removeprefix('converted_').replace('_', ' ')}", number)
         for name, number in summary.items()
@@ -127,6 +127,6 @@ def _picture(photo: Photo, where: str, more: str) -> Picture | None:
     try:
         with open_picture(photo.source.path) as file:
             decoded = decode(file, photo.shape[0] * photo.shape[1] / 1e6 + 1, _PAIR_PX)
-    except BadImageError:  # it was there a moment ago; the page shows the rest
+    except BadImageError:  # it disappeared in the meantime; show the rest
         return None
     return Picture(data_uri(fit(decoded.pixels, _PAIR_PX)), f"{photo.source.name}: {where}{more}")

@@ -1,4 +1,4 @@
-"""The manifest: a row a tile, written shard by shard, so that memory does not grow with the number of tiles."""
+"""The manifest, a row per tile; written in batches, so that memory does not grow with the number of tiles."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -28,8 +28,8 @@ def write_manifest(path: Path, shards: Sequence[Shard], cutting: TilingConfig) -
     """Write the table of all tiles, in the order of the shards.
 
     Args:
-        path: where it is to stand.
-        shards: as `sharding.assign_shards` puts them.
+        path: of the file.
+        shards: from `sharding.assign_shards`.
         cutting: how the photos are cut.
     """
     with atomic_write(path) as file, pq.ParquetWriter(file, SCHEMA) as writer:

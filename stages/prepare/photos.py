@@ -1,4 +1,4 @@
-"""One photo from file to tiles: what a worker process does, and what it reports."""
+"""A photo from file to tiles, as done by a worker process."""
 
 import errno
 import hashlib
@@ -14,22 +14,22 @@ from stages.imaging.near import perceptual_hash
 from stages.imaging.sources import Source
 from stages.prepare.tiling import Tiles, TilingConfig, choose_tiles, cut
 
-_PASSING = ("changed", "not_a_file", "unreadable")  # of the file system and not of the content
+_TRANSIENT = ("changed", "not_a_file", "unreadable")  # problems of the file system, not of the content
 
 
 @dataclass(frozen=True, slots=True)
 class Photo:
-    """A photo that can be used; its tiles wait on disk until all photos are known.
+    """A usable photo.
 
     Attributes:
         source: the file.
-        sha256: of the file's bytes; the photo's name everywhere.
-        pixels_sha256: of its shape and decoded pixels, at the scale at which they were decoded.
-        hashes: as `near.perceptual_hash` makes it, flat.
+        sha256: of the file; identifies the photo.
+        pixels_sha256: of its shape and decoded pixels, at the scale of decoding.
+        hashes: from `near.perceptual_hash`, flat.
         shape: (height, width) in pixels, upright.
-        kind: the true format.
-        changes: what the loader did, in one word or several joined by `+`; "" for a photo that is as it was.
-        num_tiles: how many are cut from it.
+        kind: the format.
+        changes: conversions by the decoder, joined by `+`; "" for none.
+        num_tiles: number of tiles cut from it.
     """
 
     source: Source
@@ -42,13 +42,13 @@ class Photo:
     num_tiles: int
 
     def tiles(self, cutting: TilingConfig) -> Tiles:
-        """Choose the tiles again, the same ones each time."""
+        """Return the tiles, always the same ones."""
         return _tiles_of(self.sha256, self.shape, cutting)
 
 
 @dataclass(frozen=True, slots=True)
 class Reject:
-    """A file that is not used, with the reason as a word that does not change and in words."""
+    """An unused file, with the reason as a stable word and in words."""
 
     path: str
     reason: str
@@ -56,10 +56,10 @@ class Reject:
 
 
 def take(sources: Sequence[Source], cutting: TilingConfig) -> tuple[Pixels, list[dict[str, Any]]]:
-    """Decode files once each and cut their tiles.
+    """Decode files and cut their tiles.
 
     Returns:
-        the tiles of all, uint8 (n, tile_size, tile_size, 3), and a record a file: what `as_found` reads.
+        all tiles, uint8 (n, tile_size, tile_size, 3), and a record per file for `as_found`.
     """
     taken = [_take(source, cutting) for source in sources]
     none = np.empty((0, cutting.tile_size, cutting.tile_size, 3), np.uint8)
@@ -73,7 +73,7 @@ def _take(source: Source, cutting: TilingConfig) -> tuple[Pixels, dict[str, Any]
         return none, {"sha256": sha256, "reason": photo.code, "detail": photo.detail}
     h, w = photo.shape
     if min(h, w) < cutting.tile_size:
-        detail = f"{w} x {h} pixels, less than a tile of {cutting.tile_size}"
+        detail = f"{w} x {h} pixels, smaller than a tile of {cutting.tile_size}"
         return none, {"sha256": sha256, "reason": "too_small", "detail": detail}
     tiles = _tiles_of(sha256, photo.shape, cutting)
     record = {
@@ -89,7 +89,7 @@ def _take(source: Source, cutting: TilingConfig) -> tuple[Pixels, dict[str, Any]
 
 
 def _read(source: Source, cutting: TilingConfig) -> tuple[str, Decoded | BadImageError]:
-    """Hash and decode from one opening: the same file, even if it is replaced. What may pass is tried twice."""
+    """Hash and decode a file that is opened once, so that both see the same content; retry after an I/O error."""
     if source.problem:
         return "", BadImageError("unreadable", source.problem)
     refused = BadImageError("unreadable", "")
@@ -103,7 +103,7 @@ def _read(source: Source, cutting: TilingConfig) -> tuple[str, Decoded | BadImag
             refused = bad
             if bad.code in ("changed", "unreadable") and getattr(bad.__cause__, "errno", errno.EIO) == errno.EIO:
                 continue
-            return "" if bad.code in _PASSING else sha256, bad
+            return "" if bad.code in _TRANSIENT else sha256, bad
         return sha256, decoded
     return "", refused
 
@@ -119,7 +119,7 @@ def _hash_pixels(photo: Decoded) -> str:
 
 
 def as_found(source: Source, record: dict[str, Any]) -> Photo | Reject:
-    """Return what a record says of a file."""
+    """Make a `Photo` or `Reject` from a record."""
     if "reason" in record:
         return Reject(source.name, record["reason"], record["detail"])
     facts = record | {"hashes": tuple(record["hashes"]), "shape": tuple(record["shape"])}
@@ -127,7 +127,7 @@ def as_found(source: Source, record: dict[str, Any]) -> Photo | Reject:
 
 
 def hash_files(sources: Sequence[Source]) -> list[str]:
-    """Return the SHA-256 of each file, "" where it cannot be read."""
+    """Return the SHA-256 of each file, "" if it cannot be read."""
     return [_hash_file(source) for source in sources]
 
 

@@ -1,17 +1,16 @@
-"""Which photos share a shard, so that photos that come or go leave the other shards as they are.
+"""Assignment of photos to shards, such that added or removed photos leave most shards unchanged.
 
-A shard's bytes follow from its photos and the settings alone, and which photos share it follows from the photos that
-are there, never from an earlier run: two machines with the same photos have the same shards, however they came to
-them. To leave every old shard untouched whatever photo is added, such a rule has but one way, a shard a photo, and DVC
-pays for every file. So it is left untouched where it can be said beforehand, by two rules:
+Shards depend only on the present photos and the settings, never on earlier runs: two machines with the same photos have
+the same shards. A shard per photo would keep all other shards unchanged, but DVC is slow with many files. Instead:
 
-1. Photos share a shard only with those of the same folder, at the top of `prepare.photos`, and split. A new folder of
-   photos so means new shards and no other change, and so does the end of one.
-2. Within a folder photos stand in the order of their hashes, and a shard ends where a photo's hash says so, about every
-   half shard, or where it is full. A photo that comes or goes changes the shard it stands in, and, where that was full,
-   those up to the next such end.
+1. A shard contains photos of one split and one top-level folder of `prepare.photos`. A new folder adds new shards and
+   changes no other, and so does the removal of a folder.
+2. Within a folder photos are sorted by hash. A shard ends after a photo whose hash meets a condition, which happens
+about
+   every half shard, or when it is full. An added or removed photo changes its own shard and, if that was full, the
+   following ones up to the next such end.
 
-A shard is named by the photos that it holds and how they are cut, so the same name means the same bytes.
+A shard's name is a hash of its photos and settings, so equal names mean equal bytes.
 """
 
 import hashlib
@@ -33,12 +32,12 @@ from stages.prepare.selection import Placed
 from stages.prepare.tiling import TilingConfig
 from stages.runtime.files import sha256, write_array
 
-_END_DIGITS = slice(48, 56)  # of a photo's hash: far from those that choose its split
+_END_DIGITS = slice(48, 56)  # of a photo's hash; others than those that choose its split
 
 
 @dataclass(frozen=True)
 class Shard:
-    """A file of tiles, and whose they are."""
+    """A file of tiles, with the photos that they are from."""
 
     split: str
     name: str
@@ -46,7 +45,7 @@ class Shard:
 
     @property
     def num_tiles(self) -> int:
-        """How many tiles the shard holds."""
+        """Number of tiles in the shard."""
         return sum(one.photo.num_tiles for one in self.members)
 
 
@@ -55,8 +54,8 @@ class ShardJob:
     """What a worker needs to make a shard.
 
     Attributes:
-        target: where it is to stand.
-        known: where it may stand already, and stands afterwards where the file system can.
+        target: the file to write.
+        known: the same shard in the cache; linked afterwards if the file system supports it.
         pieces: its tiles.
     """
 
@@ -66,15 +65,15 @@ class ShardJob:
 
 
 def assign_shards(placed: Sequence[Placed], cutting: TilingConfig, shard_bytes: int) -> list[Shard]:
-    """Put photos into shards.
+    """Assign photos to shards.
 
     Args:
-        placed: all photos that stay.
+        placed: all used photos.
         cutting: how they are cut.
-        shard_bytes: size that no shard exceeds (but by its first photo).
+        shard_bytes: size limit of a shard, which holds at least one photo.
 
     Returns:
-        the shards of train, then val, then test, in the order in which their tiles count.
+        the shards of train, val and test, in the order of their tiles.
     """
     most = max(1, shard_bytes // (3 * cutting.tile_size**2))
     every = max(1, round(most / cutting.max_tiles / 2))
@@ -113,20 +112,20 @@ def _name(members: Sequence[Placed], cutting: TilingConfig) -> str:
     return f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.npy"
 
 
-def write_shard(order: ShardJob) -> dict[str, Any]:
-    """Write a shard, or link it where it is known; return its entry in the folder's closing record."""
-    if order.known.exists():
-        _link_or_copy(order.known, order.target)
+def write_shard(job: ShardJob) -> dict[str, Any]:
+    """Write a shard, or link it from the cache; return its entry in the folder's index."""
+    if job.known.exists():
+        _link_or_copy(job.known, job.target)
     else:
-        write_array(order.target, np.concatenate([_read(*piece) for piece in order.pieces]))
-        with suppress(OSError):  # another file system, or one without links: the next run does the work again
-            os.link(order.target, order.known)
-    tiles_held = len(np.load(order.target, mmap_mode="r"))
-    return {"file": order.target.name, "tiles": tiles_held, "sha256": sha256(order.target)}
+        write_array(job.target, np.concatenate([_read(*piece) for piece in job.pieces]))
+        with suppress(OSError):  # no hard links possible: the next run writes it again
+            os.link(job.target, job.known)
+    tiles_held = len(np.load(job.target, mmap_mode="r"))
+    return {"file": job.target.name, "tiles": tiles_held, "sha256": sha256(job.target)}
 
 
 def _read(path: Path, start: int, count: int) -> Pixels:
-    """Read some tiles of a file; through a memory map, pages around them would stay in memory as well."""
+    """Read some tiles of a file; a memory map would keep the pages around them in memory, too."""
     held = np.load(path, mmap_mode="r")
     one = held[0].nbytes
     flat = np.fromfile(path, np.uint8, count * one, offset=held.offset + start * one)

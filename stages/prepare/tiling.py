@@ -1,4 +1,4 @@
-"""Which squares are cut from a photo, and the cutting.
+"""Choice and cutting of tiles.
 
 tiles = choose_tiles((427, 640), cutting, rng)     # boxes in the photo's own pixels
 cut(pixels, (427, 640), tiles, 64)                 # uint8 (n, 64, 64, 3)
@@ -17,14 +17,14 @@ Ints = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class TilingConfig:
-    """How photos are cut.
+    """How photos are decoded and cut.
 
     Attributes:
         tile_size: side of a tile in pixels.
         short_sides: pixels, none below `tile_size`; a photo's short side is scaled down to each.
-        max_tiles: of one photo.
-        max_megapixels: larger pictures are refused.
-        turned: whether photos are compared with the flips and rotations of others as well.
+        max_tiles: per photo.
+        max_megapixels: larger photos are rejected.
+        turned: whether to hash flips and rotations, too.
         seed: of the choice of tiles.
     """
 
@@ -37,7 +37,7 @@ class TilingConfig:
 
 
 def scaled_shape(shape: tuple[int, int], short_side: int) -> tuple[int, int]:
-    """Return (height, width) after the short side has become `short_side` pixels."""
+    """Return (height, width) scaled to a short side of `short_side` pixels."""
     h, w = shape
     return round(h * short_side / min(shape)), round(w * short_side / min(shape))
 
@@ -55,14 +55,14 @@ class Tiles:
     corners: Ints
 
     def boxes(self, shape: tuple[int, int], tile_size: int) -> Ints:
-        """Return where the tiles lie in the photo's own pixels.
+        """Return the boxes of the tiles in pixels of the photo.
 
         Args:
             shape: (height, width) of the photo.
             tile_size: pixels at the tile's scale.
 
         Returns:
-            (n, 4), x0, y0, x1, y1, the ends not included.
+            (n, 4): x0, y0, x1, y1; x1 and y1 are excluded.
         """
         scaled = np.array([scaled_shape(shape, int(side)) for side in self.short_sides])
         ratio = np.array(shape[::-1]) / scaled[:, ::-1]
@@ -71,12 +71,12 @@ class Tiles:
 
 
 def choose_tiles(shape: tuple[int, int], cutting: TilingConfig, rng: np.random.Generator) -> Tiles:
-    """Lay a covering grid over the photo at every scale, and where that is too many take some of each.
+    """Choose tiles from a covering grid at every scale, at random if there are too many.
 
     Args:
         shape: (height, width) of the photo; neither below `cutting.tile_size`.
         cutting: how photos are cut; a scale above the photo's own counts as its own.
-        rng: chooses among the squares of a scale. Scales take turns, so that a scale with few squares keeps them all.
+        rng: for the choice. Scales take turns, so that a scale with few tiles keeps all of them.
     """
     sides = sorted({min(side, *shape) for side in cutting.short_sides})
     grids = [_grid(scaled_shape(shape, side), cutting.tile_size) for side in sides]
@@ -92,18 +92,18 @@ def _grid(shape: tuple[int, int], tile_size: int) -> Ints:
 
 
 def _starts(side: int, tile_size: int) -> list[int]:
-    """Return as few evenly spaced starts as cover the side from its first pixel to its last."""
+    """Return the fewest evenly spaced starts of tiles that cover the side."""
     count = -(-side // tile_size)
     return [round(start) for start in np.linspace(0, side - tile_size, count)]
 
 
 def cut(pixels: Pixels, shape: tuple[int, int], tiles: Tiles, tile_size: int) -> Pixels:
-    """Cut tiles out of a photo, which is scaled down for each scale once.
+    """Cut tiles out of a photo, which is scaled down once per scale.
 
     Args:
-        pixels: uint8 (h, w, 3), the photo, or a smaller version of it that is not below any scale of the tiles.
+        pixels: uint8 (h, w, 3), the photo, or a smaller version that is at least as large as every scale of the tiles.
         shape: (H, W) of the photo.
-        tiles: as from `choose_tiles` for (H, W).
+        tiles: from `choose_tiles` for (H, W).
         tile_size: pixels.
 
     Returns:

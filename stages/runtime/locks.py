@@ -1,4 +1,7 @@
-"""File locks. The kernel releases them when their holder exits, even if it is killed."""
+"""File locks. The kernel releases them when their holder exits, even if it is killed.
+
+filelock has no shared locks, which stages that run side by side need.
+"""
 
 import errno
 import fcntl

@@ -2,8 +2,8 @@
 
 With H(v) the harmonic function that continues the known values of v into the holes (`membrane.py`):
 
-    seen   = image - H'(image)                what the network sees; H' follows means of 2 x 2 pixels only
-    filled = f + H(image - f)                 for its answer f: f's detail, on the membrane of the picture
+    seen       = image - H'(image)                what the network sees; H' follows means of 2 x 2 pixels only
+    prediction = f + H(image - f)                 for its output f: f's detail, on the membrane of the picture
 
 So a network need not learn to copy colours. What its answer is off by at known pixels is spread over the holes and
 taken off: "Poisson Image Editing" (Pérez, Gangnet and Blake, SIGGRAPH 2003). It is trained through H, which is linear.
@@ -42,7 +42,7 @@ class HarmonicResidual(nn.Module):
             hole: (N, 1, H, W), float32, 1 where `image` is missing.
 
         Returns:
-            filled, (N, 3, H, W), float32, not clamped; grey where nothing is known.
+            prediction, (N, 3, H, W), float32, not clamped; grey where nothing is known.
         """
         known = hole < 0.5
         shifted = (image - GREY).where(known, 0.0)

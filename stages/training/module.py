@@ -105,7 +105,9 @@ class InpaintingModule(nn.Module):
         """Return the share of the learning rate that is left at a step: 1, then falling linearly over `decay_steps`."""
         return min(1.0, (self.settings.total_steps - step) / max(self.settings.decay_steps, 1))
 
-    def with_hole_perceptual(self, terms: dict[str, Tensor], filled: Tensor, batch: MicroBatch) -> dict[str, Tensor]:
+    def with_hole_perceptual(
+        self, terms: dict[str, Tensor], prediction: Tensor, batch: MicroBatch
+    ) -> dict[str, Tensor]:
         """Add to loss terms the mean distance of composites from targets in features, where pixels are missing.
 
         Pictures are rolled by a few pixels, otherwise at every step: strided features see some phases of a grid better
@@ -113,15 +115,15 @@ class InpaintingModule(nn.Module):
 
         Args:
             terms: with "loss", their weighted sum.
-            filled: the network's answer, (N, 3, H, W).
+            prediction: the network's answer, (N, 3, H, W).
             batch: what it answered to.
         """
         weight = self.settings.hole_perceptual_weight
         if not weight:
             return terms
-        teacher = features.load(_TEACHER).to(filled.device)
+        teacher = features.load(_TEACHER).to(prediction.device)
         shift = [int(each) for each in torch.randint(_GRID, (2,))]
-        composed = composite(batch.target, filled.float(), batch.hole)
+        composed = composite(batch.target, prediction.float(), batch.hole)
         composed, target, hole = (each.roll(shift, (2, 3)) for each in (composed, batch.target, batch.hole))
         with torch.no_grad():
             wanted = features.to_unit_length(teacher(target))
@@ -205,8 +207,8 @@ class InpaintingModule(nn.Module):
         """
         image, hole, target = to_float(batch)
         with self._fabric.autocast():
-            filled = self.trained(image, hole)
-        composed = composite(image, filled.float().clamp(0, 1), hole)
+            prediction = self.trained(image, hole)
+        composed = composite(image, prediction.float().clamp(0, 1), hole)
         missing = hole.sum((1, 2, 3)).clamp(min=1) * target.shape[1]
         error = composed - target
         judge = features.load(_JUDGE).to(target.device)

@@ -20,6 +20,7 @@ from stages.imaging.holes import pack
 from stages.imaging.images import BadImageError, load_image
 from stages.imaging.shards import write_tiles
 from stages.runtime.files import write_array
+from tests.clone import ROOT
 
 HELD_OUT = 9
 SEED = 2018
@@ -55,21 +56,20 @@ def read_photos(folder: Path, sizes: Sizes) -> tuple[list[Pixels], list[Pixels]]
     return kept
 
 
-def make_project(
-    folder: Path, photos: list[Pixels], sizes: Sizes, models: dict[str, Any], train: dict[str, Any]
-) -> None:
+def make_project(folder: Path, photos: list[Pixels], sizes: Sizes, params: dict[str, Any]) -> None:
     """Write params, tiles and holes as the pipeline would.
 
     Args:
         folder: of the project, which is made.
         photos: to train on.
         sizes: of the tiles.
-        models: the section `models`.
-        train: the section `train`.
+        params: the sections `models` and `train`; the criterion is that of params.yaml.
     """
     folder.mkdir(exist_ok=True)
     rng = np.random.default_rng(SEED)
-    (folder / "params.yaml").write_text(yaml.safe_dump({"seed": SEED, "models": models, "train": train}))
+    criterion = yaml.safe_load((ROOT / "params.yaml").read_text())["criterion"]
+    params = {"seed": SEED, "criterion": criterion, **params}
+    (folder / "params.yaml").write_text(yaml.safe_dump(params))
     crops = [_crop(photo, sizes.tile, rng) for photo in photos for _ in range(sizes.crops_a_photo)]
     write_tiles(folder / "data/prepared/train", (crops[place] for place in rng.permutation(len(crops))))
     write_tiles(folder / "data/prepared/val", crops[:64])  # looked at, once, by the training; nothing is chosen by it

@@ -1,19 +1,14 @@
 """Measure what preparation promises of its speed and memory. Times are of the processor, so other load matters little.
 
-python -m tests.benchmarks.preparation                 # all but growth: two minutes
-python -m tests.benchmarks.preparation growth          # 10,000, 40,000 and 160,000 tiles: ten minutes
-python -m tests.benchmarks.preparation scaling         # two workers against one, on a quiet machine
-python -m tests.benchmarks.preparation near 1000000    # near duplicates among so many hashes
-python -m tests.benchmarks.preparation decoding ~/Pictures/holiday
+python -m tests.benchmarks.preparation                 # two minutes
 """
 
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -25,7 +20,6 @@ from stages.augment.transforms import alter, build
 from stages.imaging.near import near_duplicates
 from stages.imaging.sources import Source
 from stages.masks.__main__ import Recipe, _draw_rows
-from stages.prepare.photo_cache import PhotoCache
 from stages.prepare.photos import take
 from stages.prepare.tiling import TilingConfig
 from tests.clone import ROOT
@@ -33,7 +27,6 @@ from tests.prepare.photographs import photo
 
 DEFAULTS = yaml.safe_load((ROOT / "params.yaml").read_text())
 CUTTING = TilingConfig(64, tuple(DEFAULTS["prepare"]["short_sides"]), 48, 100, turned=False, seed=0)
-TILES = (10_000, 40_000, 160_000)
 ROUNDS = 20
 
 
@@ -44,10 +37,10 @@ def processor_seconds(work: Callable[[], object]) -> float:
     return time.process_time() - start
 
 
-def decoding(files: Sequence[Path] = ()) -> str:
+def decoding() -> str:
     """Photos to tiles, in units of a bare Pillow decode of the same files, on one core."""
     with tempfile.TemporaryDirectory() as folder:
-        paths = list(files) or _large_photos(Path(folder), 6)
+        paths = _large_photos(Path(folder), 6)
         bare = ours = 0.0
         for path in paths:  # in turn, so that other load meets both
             bare += processor_seconds(lambda path=path: np.asarray(Image.open(path).convert("RGB")))
@@ -72,8 +65,7 @@ def known_photos() -> str:
     """A second run over the same photos: they are hashed, and their shards linked."""
     with tempfile.TemporaryDirectory() as folder:
         _project(Path(folder), 200)
-        first, _ = _prepare(Path(folder))
-        second, _ = _prepare(Path(folder))
+        first, second = _prepare(Path(folder)), _prepare(Path(folder))
     return f"200 small photos in {first:.1f} s, again in {second:.1f} s, of which most is the start of Python"
 
 
@@ -114,33 +106,6 @@ def near(count: int = 100_000) -> str:
     )
 
 
-def growth(numbers: Sequence[int]) -> str:
-    """Processor time and memory of the stage over the number of tiles, in one process."""
-    lines = []
-    for tiles in numbers:
-        with tempfile.TemporaryDirectory() as folder:
-            _project(Path(folder), tiles // 48)
-            seconds, memory = _prepare(Path(folder))
-            lines.append(f"{tiles:,} tiles: {seconds:.0f} s, {1000 * seconds / tiles:.2f} ms a tile, {memory:.0f} MiB")
-            print(f"  {lines[-1]}", flush=True)
-    return "; ".join(lines)
-
-
-def scaling() -> str:
-    """The decoding of large photos by one worker and by two, in seconds on the clock: only a quiet machine tells."""
-    with tempfile.TemporaryDirectory() as folder:
-        sources = [Source(path, path.name) for path in _large_photos(Path(folder), 64)]
-        taken = {}
-        for workers in ("1", "2", "1", "2"):  # the second time processes are warm
-            os.environ["INPAINT_WORKERS"] = workers
-            journal, start = Path(folder) / "journal", time.perf_counter()
-            journal.mkdir()
-            PhotoCache(journal, CUTTING).look_at(sources)
-            taken[workers] = time.perf_counter() - start
-            shutil.rmtree(journal)
-    return f"{taken['1'] / taken['2']:.2f} x on two cores: {taken['2']:.1f} s instead of {taken['1']:.1f} for 64 photos"
-
-
 def _project(folder: Path, photos: int) -> None:
     params = DEFAULTS | {"prepare": DEFAULTS["prepare"] | {"photos": "photos"}}
     (folder / "params.yaml").write_text(yaml.safe_dump(params))
@@ -149,8 +114,8 @@ def _project(folder: Path, photos: int) -> None:
         Image.fromarray(photo(number, 321, 481)).save(folder / "photos" / f"{number:06d}.jpg", quality=90)
 
 
-def _prepare(folder: Path) -> tuple[float, float]:
-    """Run the stage; return its processor time in seconds and its greatest memory in MiB."""
+def _prepare(folder: Path) -> float:
+    """Run the stage; return its processor time in seconds."""
     own = {"PYTHONPATH": str(ROOT), "DVC_ROOT": str(folder), "INPAINT_WORKERS": "1", "OMP_NUM_THREADS": "1"}
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     with subprocess.Popen([sys.executable, "-m", "stages.prepare"], cwd=folder, env=os.environ | own, **quiet) as stage:
@@ -158,25 +123,7 @@ def _prepare(folder: Path) -> tuple[float, float]:
         stage.returncode = os.waitstatus_to_exitcode(status)
     if stage.returncode:
         sys.exit(f"python -m stages.prepare in {folder}: exit {stage.returncode}")
-    return usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
-
-
-def main() -> None:
-    """Print a line a measurement."""
-    match sys.argv[1:]:
-        case ["growth", *tiles]:
-            print(growth([int(number) for number in tiles] or TILES))
-        case ["scaling"]:
-            print(scaling())
-        case ["near", count]:
-            print(near(int(count)))
-        case ["decoding", folder]:
-            print(
-                decoding(sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in (".jpg", ".jpeg")))
-            )
-        case _:
-            for name, measure in MEASURED.items():
-                print(f"{name}: {measure()}", flush=True)
+    return usage.ru_utime + usage.ru_stime
 
 
 MEASURED: dict[str, Callable[[], str]] = {
@@ -188,4 +135,5 @@ MEASURED: dict[str, Callable[[], str]] = {
 }
 
 if __name__ == "__main__":
-    main()
+    for name, measure in MEASURED.items():
+        print(f"{name}: {measure()}", flush=True)

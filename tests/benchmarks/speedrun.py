@@ -3,7 +3,7 @@
     make speedrun PHOTOS=folder MINUTES=5
     python -m tests.benchmarks.speedrun folder --minutes 5 --set width=48 --set learning_rate=2e-3
 
-Photographs are scaled to 80 pixels on the short side and cut at random into tiles of 64; one in nine is kept for
+Photographs are scaled to 144 pixels on the short side and cut at random into tiles of 128; one in nine is kept for
 scoring, by its content. Training is the pipeline's own, with `train.pconv` of params.yaml but for what `--set` says;
 how many steps fill the time is measured first. The score is the hole PSNR of the composite, on 300 pairs of held-out
 crop and hole (strokes and boxes in turn, 5 to 50 % missing), less that of biharmonic inpainting on the same pairs. A
@@ -30,14 +30,14 @@ from stages.training import trainer
 from tests.benchmarks.held_out import Pixels, Sizes, hole_psnr, make_project, pairs, read_photos
 from tests.clone import ROOT
 
-SIZES = Sizes(tile=64, short_side=80, crops_a_photo=40, num_pairs=300)
+SIZES = Sizes(tile=128, short_side=144, crops_a_photo=40, num_pairs=300)
 CALIBRATION_STEPS = 100
 
 
 def train(folder: Path, photos: list[Pixels], settings: dict[str, Any]) -> float:
     """Train and export as the pipeline does, and return how many seconds it took, without preparation."""
-    entry = {"code": "pconv", "tiles": "data/prepared/train", "base": "data/base/pconv.safetensors"}
-    make_project(folder, photos, SIZES, {"pconv": entry}, {"pconv": settings})
+    entry = {"code": "pconv", "tiles": "data/prepared/train", "base": str(ROOT / "data/base/pconv.safetensors")}
+    make_project(folder, photos, SIZES, {"models": {"pconv": entry}, "train": {"pconv": settings}})
     os.environ["DVC_ROOT"] = str(folder)
     os.chdir(folder)
     trainer.MIRROR = "stages.runtime.log"  # no live view: its process takes time
@@ -51,8 +51,9 @@ def settings_for(steps: int, changes: dict[str, Any]) -> dict[str, Any]:
     settings: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text())["train"]["pconv"]
     settings |= changes
     whole = settings["steps"] + settings["finetune_steps"]
-    finetune = steps * settings["finetune_steps"] // whole
-    return settings | {"steps": steps - finetune, "finetune_steps": finetune, "validate_every": steps}
+    finetune, decay = (steps * settings[name] // whole for name in ("finetune_steps", "decay_steps"))
+    lengths = {"steps": steps - finetune, "finetune_steps": finetune, "decay_steps": decay, "validate_every": steps}
+    return settings | lengths
 
 
 def main() -> None:
@@ -87,10 +88,10 @@ def score(model: exported.ExportedModel, targets: Pixels, holes: Pixels, what: s
     images = targets * (1 - holes)[..., None]
     image = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
     hole = torch.from_numpy(holes)[:, None].float()
-    filled = torch.cat([model(image[n : n + 50], hole[n : n + 50]) for n in range(0, len(images), 50)])
-    filled = np.where(holes[..., None] == 1, filled.permute(0, 2, 3, 1).numpy(), images / 255)
-    ours = hole_psnr(filled, targets, holes)
-    print(f"{what}: {ours.mean():.2f} dB, sharpness {sharpness(filled, targets, holes):.2f}", flush=True)
+    predictions = torch.cat([model(image[n : n + 50], hole[n : n + 50]) for n in range(0, len(images), 50)])
+    predictions = np.where(holes[..., None] == 1, predictions.permute(0, 2, 3, 1).numpy(), images / 255)
+    ours = hole_psnr(predictions, targets, holes)
+    print(f"{what}: {ours.mean():.2f} dB, sharpness {sharpness(predictions, targets, holes):.2f}", flush=True)
     for rival in ("biharmonic", "harmonic"):
         theirs = np.stack([classical.fill(rival, *pair) for pair in zip(images, holes, strict=True)])
         ahead = ours - hole_psnr(theirs, targets, holes)
@@ -100,15 +101,17 @@ def score(model: exported.ExportedModel, targets: Pixels, holes: Pixels, what: s
     if keep:
         keep.mkdir(parents=True, exist_ok=True)
         for number in range(0, len(images), 10):
-            sheet = np.concatenate([targets[number], images[number], np.uint8(255 * filled[number] + 0.5)], axis=1)
+            sheet = np.concatenate([targets[number], images[number], np.uint8(255 * predictions[number] + 0.5)], axis=1)
             Image.fromarray(sheet).resize((SIZES.tile * 9, SIZES.tile * 3), Image.Resampling.NEAREST).save(
                 keep / f"{number}.png"
             )
 
 
-def sharpness(filled: npt.NDArray[np.float32], targets: Pixels, holes: Pixels) -> float:
+def sharpness(predictions: npt.NDArray[np.float32], targets: Pixels, holes: Pixels) -> float:
     """Return the mean over pairs of the gradient energy in the hole, in units of the target's."""
-    answers = (scores.Answer(target, hole, made) for target, hole, made in zip(targets, holes, filled, strict=True))
+    answers = (
+        scores.Answer(target, hole, made) for target, hole, made in zip(targets, holes, predictions, strict=True)
+    )
     return float(np.mean([scores.score(answer)["sharpness"] for answer in answers]))
 
 

@@ -86,7 +86,9 @@ def test_the_same_network_gives_the_same_bytes_in_another_process_and_folder(tmp
     )
     other = "1" if os.environ.get("PYTHONHASHSEED") == "0" else "0"
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, env={**os.environ, "PYTHONHASHSEED": other})
-    assert (tmp_path / "there.onnx").read_bytes() == (tmp_path / "here.onnx").read_bytes()
+    for suffix in (".onnx", ".pt2"):
+        here, there = (tmp_path / f"{name}{suffix}" for name in ("here", "there"))
+        assert here.read_bytes() == there.read_bytes()
 
 
 def test_a_model_that_answers_otherwise_is_not_written(tmp_path: Path) -> None:

@@ -38,14 +38,31 @@ def write_params(size: int = SIZE, seed: int = 3, **changed) -> None:
     Path("params.yaml").write_text(yaml.safe_dump({"seed": seed, "tile_size": size, "masks": section | changed}))
 
 
+@pytest.fixture(scope="module")
+def default_run(tmp_path_factory):
+    """A folder in which the stage ran with the default params of these tests."""
+    folder = tmp_path_factory.mktemp("masks")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("INPAINT_WORKERS", "1")
+        write_params()
+        masks.main()
+    return folder
+
+
+@pytest.fixture
+def made(default_run, monkeypatch):
+    """The same as the working directory; tests only read it."""
+    monkeypatch.chdir(default_run)
+
+
 def bank_and_table(split: str) -> tuple[np.ndarray, pd.DataFrame]:
     mask_set = MaskSet(f"data/masks/{split}.npy")
     return mask_set.gather(np.arange(len(mask_set))), pd.read_parquet(f"data/masks/{split}.parquet")
 
 
 @pytest.mark.parametrize("split", ["train", "val", "test"])
-def test_the_table_says_what_is_in_the_mask_set(split):
-    masks.main()
+def test_the_table_says_what_is_in_the_mask_set(split, made):
     holes, table = bank_and_table(split)
     assert list(table.columns) == ["row", "kind", "ratio", "bucket", "border", "seed"]
     assert len(holes) == len(table) == {"train": 30, "val": 12, "test": 36}[split]
@@ -56,8 +73,7 @@ def test_the_table_says_what_is_in_the_mask_set(split):
     assert table.seed.nunique() == len(table)
 
 
-def test_the_test_bank_is_balanced_and_every_hole_lies_in_its_cell():
-    masks.main()
+def test_the_test_bank_is_balanced_and_every_hole_lies_in_its_cell(made):
     _, table = bank_and_table("test")
     counts = table.groupby(["bucket", "border"]).size()
     assert len(counts) == 2 * len(BUCKETS)
@@ -65,8 +81,7 @@ def test_the_test_bank_is_balanced_and_every_hole_lies_in_its_cell():
 
 
 @pytest.mark.parametrize("split", ["train", "val"])
-def test_train_and_val_are_spread_evenly_over_the_ratios_and_the_border(split):
-    masks.main()
+def test_train_and_val_are_spread_evenly_over_the_ratios_and_the_border(split, made):
     _, table = bank_and_table(split)
     assert table.ratio.between(0.05, 0.5).all()
     assert table.border.tolist() == [row % 2 == 1 for row in table.row]
@@ -168,8 +183,7 @@ def test_pictures_of_the_other_polarity_are_noticed(capsys):
     assert set(bank_and_table("train")[1]["kind"]) == {"files", "strokes"}
 
 
-def test_the_page_shows_every_kind_and_the_cells():
-    masks.main()
+def test_the_page_shows_every_kind_and_the_cells(made):
     page = Path("data/masks/data_report.html").read_text()
     for kind in ("strokes", "blobs", "boxes"):
         assert f"<figcaption>{kind}, " in page

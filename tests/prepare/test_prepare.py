@@ -141,7 +141,7 @@ def test_what_cannot_be_used_is_listed_with_its_reason(project):
         "loop": "not_a_file",
         "small.png": "too_small",
     }
-    assert rejects.loc["small.png", "detail"] == "15 x 40 pixels, less than a tile of 16"
+    assert rejects.loc["small.png", "detail"] == "15 x 40 pixels, smaller than a tile of 16"
     counts = {key: value for key, value in summary().items() if not key.startswith(("photos", "tiles"))}
     assert counts == {
         "files": 17, "kept": 12, "converted": 0, "duplicates": 1, "rejected": 4, "near_duplicates": 0,

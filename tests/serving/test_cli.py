@@ -256,6 +256,7 @@ def test_several_workers_fill_as_one_does(folder: Path) -> None:
 
 def test_photos_that_come_are_filled_until_interrupted(folder: Path) -> None:
     command = [Path(sys.executable).parent / "inpaint", "run", "photos", "hole.png", "-o", "out", "--watch", *RUN]
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it, as do its children
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as watching:
         try:
             wait_for(lambda: len(list(Path("out").rglob("*.*"))) == 3, 30)
