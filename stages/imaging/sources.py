@@ -100,15 +100,13 @@ def find_sources(params: SourcesParams) -> list[Source]:
         )
     listing = photos / params.table
     if params.table and not listing.is_file():
-        raise ParamsError(
-            f"`prepare.table` in params.yaml is {params.table!r}, but there is no file {listing}; correct it"
-        )
+        raise ParamsError(f"`prepare.table` in params.yaml is {params.table!r}, but {listing} is no file; correct it")
     found = _read_list(listing, params.columns) if listing.is_file() else _search(photos)
     if params.split_folders:
         found = [replace(source, split=source.split or _SPLITS.get(source.batch.lower(), "")) for source in found]
         if not any(source.split for source in found):
             raise ParamsError(
-                f"`prepare.split_folders` in params.yaml is true, but {photos} has no top-level folder with photos called "
+                f"`prepare.split_folders` in params.yaml is true, but {photos} has no photos in a folder "
                 f"{', '.join(filter(None, _SPLITS))}; create them, or set it to false"
             )
     _check_groups(found)
@@ -120,9 +118,7 @@ def _check_groups(sources: list[Source]) -> None:
     for source in sources:
         if source.group and (split := split_of.setdefault(source.group, source.split)) != source.split:
             said = " and ".join(sorted(repr(each) if each else "none" for each in (split, source.split)))
-            raise InputError(
-                f"{source.name}: the group {source.group!r} is in the splits {said}; use one for all of it, or none"
-            )
+            raise InputError(f"{source.name}: the group {source.group!r} is in the splits {said}; use one, or none")
 
 
 def _search(folder: Path) -> list[Source]:
@@ -173,7 +169,7 @@ def _read_list(path: Path, columns: Columns) -> list[Source]:
     if rows.empty:
         raise InputError(f"{path} lists no photographs; add a line for each")
     if len(twice := rows[rows.duplicated(["package", "file"])]):
-        said = f"{path}, line {twice.index[0]}: {twice['file'].iloc[0]} has another split, group or hash in an earlier line"
+        said = f"{path}, line {twice.index[0]}: {twice['file'].iloc[0]} has another split, group or hash above"
         raise InputError(f"{said}; keep one of them")
     return [_listed(path, _Row(*row)) for row in rows.itertuples()]
 

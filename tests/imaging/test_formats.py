@@ -101,12 +101,9 @@ def test_without_the_extra_what_to_install_is_said(
 @pytest.mark.parametrize(
     "content",
     [
-        HEIC[:300],
-        b"\0\0\0\x18ftypheic" + bytes(200),
-        dng()[:400],
-        b"\xff\x0a" + bytes(50),
-        jpeg_xl()[:-300],
-        dng()[:-5000],
+        *(HEIC[:300], b"\0\0\0\x18ftypheic" + bytes(200)),
+        *(dng()[:400], dng()[:-5000]),
+        *(b"\xff\x0a" + bytes(50), jpeg_xl()[:-300]),
     ],
 )
 def test_what_is_damaged_or_not_read_is_refused(content: bytes) -> None:

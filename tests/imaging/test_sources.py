@@ -103,7 +103,7 @@ def test_a_table_of_another_kind_is_read_by_the_names_of_its_columns(tmp_path):
             find(tmp_path / f"pets/metadata.{suffix}")
         with pytest.raises(InputError, match="no column 'person', .* set `prepare.columns.group`"):
             find(tmp_path / f"pets/metadata.{suffix}", file="file_name", group="person")
-    with pytest.raises(ParamsError, match="`prepare.table` .* is 'list.csv', but there is no file .*pets/list.csv"):
+    with pytest.raises(ParamsError, match="`prepare.table` .* is 'list.csv', but .*pets/list.csv is no file"):
         find(tmp_path / "pets", "list.csv")
 
 
@@ -114,7 +114,7 @@ def test_folders_called_as_splits_are_the_splits_when_that_is_asked_for(tmp_path
     assert {each.split for each in find(tmp_path)} == {""}
     with pytest.raises(
         ParamsError,
-        match="more/train has no top-level folder with photos called train, val, test, validation, valid; create",
+        match="more/train has no photos in a folder train, val, test, validation, valid; create",
     ):
         find(tmp_path / "more/train", split_folders=True)
 
@@ -131,7 +131,7 @@ def test_folders_called_as_splits_are_the_splits_when_that_is_asked_for(tmp_path
             r"line 2 \(a.jpg\): the split should be one of train, val, test, .* is 'training'",
         ),
         (HEADER + ",a.jpg,train,\n\n,b.jpg,train,\n", "line 4: .*b.jpg does not exist; paths are relative to"),
-        (HEADER + ",a.jpg,train,\n,a.jpg,val,\n", "line 3: a.jpg has another split, group or hash in an earlier line"),
+        (HEADER + ",a.jpg,train,\n,a.jpg,val,\n", "line 3: a.jpg has another split, group or hash above"),
         (HEADER + "no_such_package,a.jpg,train,\n", "line 2: the package no_such_package is not installed"),
         (HEADER + "skimage,data/none.png,train,\n", "none.png does not exist; install the locked version of skimage"),
         (
