@@ -28,12 +28,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from PIL import Image
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from stages.imaging.drawing.everyday import EVERYDAY_KINDS, draw_everyday
 from stages.imaging.holes import hole_ratio
 from stages.imaging.images import BadImageError, decode_image, open_picture, save_png
-from stages.imaging.sources import find_sources
+from stages.imaging.sources import SourcesParams, find_sources
 from stages.runtime import files, guard
 from stages.runtime.errors import InputError
 from stages.runtime.log import log
@@ -63,6 +63,12 @@ class PhotographsParams(Settings):
     max_side: int = Field(ge=3 * LEAST_SIDE_PX, le=10**4)
     count: int = Field(ge=1, le=10**5)
     gallery: int = Field(ge=1, le=100)
+
+
+class _Sources(SourcesParams):
+    max_megapixels: float
+
+    model_config = ConfigDict(extra="ignore")  # other settings of `prepare`
 
 
 class Question(NamedTuple):
@@ -214,21 +220,21 @@ def large_enough(tiles: pd.DataFrame) -> pd.DataFrame:
 def main() -> None:
     """Choose the questions, read the photographs, write the test."""
     seed, params = read_seed(), read("photographs", PhotographsParams)
-    photos = read("prepare.photos", str)
+    sources = read("prepare", _Sources)
     source_of = large_enough(pd.read_parquet("data/prepared/manifest.parquet"))["source"]
-    path_of = {source.name: source.path for source in find_sources(Path(photos))}
+    path_of = {source.name: source.path for source in find_sources(sources)}
     questions = choose(list(source_of.index), params.count, seed)
     asked: dict[str, list[Question]] = {}
     for question in questions:
         asked.setdefault(question.photo, []).append(question)
     jobs = [
-        PhotographJob(_path(path_of, source_of[photo], photos), source_of[photo], photo, about)
+        PhotographJob(_path(path_of, source_of[photo], sources.photos), source_of[photo], photo, about)
         for photo, about in asked.items()
     ]
     with files.fresh_folder(OUT) as folder:
         for part in ("images", "holes"):
             (folder / part).mkdir()
-        config = OutputConfig(folder.absolute(), params.max_side, read("prepare.max_megapixels", float), seed)
+        config = OutputConfig(folder.absolute(), params.max_side, sources.max_megapixels, seed)
         made = map_ordered(partial(make, config), jobs, "photographs", "photo", LocalBudget(_LOCAL_S))
         row_of = {row["id"]: row for rows in made for row in rows}
         rows = [row_of[question.name] | {"shown": n < params.gallery} for n, question in enumerate(questions)]

@@ -78,7 +78,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     pd.DataFrame(rows).to_parquet(tmp_path / "data/prepared/manifest.parquet")
     params = {
         "seed": 7,
-        "prepare": {"photos": "photos", "max_megapixels": 10},
+        "prepare": {"photos": "photos", "table": "", "columns": {}, "split_folders": False, "max_megapixels": 10},
         "photographs": {"max_side": 120, "count": 9, "gallery": 4},
     }
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))

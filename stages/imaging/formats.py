@@ -1,4 +1,4 @@
-"""Formats that can be read: those of Pillow, and with the extra `camera` HEIC and RAW.
+"""Formats that can be read: those of Pillow, and with the extra `camera` HEIC, JPEG XL and RAW.
 
 picture = identify(file, max_megapixels=100)           # a Pillow image, possibly not decoded yet
 """
@@ -16,7 +16,7 @@ _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b
 _RAW_BEGINS = (b"FUJIFILMCCD-RAW", b"IIU\0", b"IIRO", b"IIRS", b"MMOR")  # Fujifilm, Panasonic, Olympus
 _TIFF_BEGINS = (b"II*\0", b"MM\0*")
 _JXL_BEGINS = (b"\xff\x0a", b"\0\0\0\x0cJXL ")
-_SUBFILE_TYPE, _MAKE, _SUB_IFDS, _SAMPLE_FORMAT, _DNG_VERSION = 254, 271, 330, 339, 50706
+_SUBFILE_TYPE, _MAKE, _ORIENTATION, _SUB_IFDS, _SAMPLE_FORMAT, _DNG_VERSION = 254, 271, 274, 330, 339, 50706
 _FLOATING = 3
 NO_TONES = {
     True: ("float_image", "floating-point pixels, for which black and white are not defined"),
@@ -38,7 +38,7 @@ def identify(file: BinaryIO, max_megapixels: float) -> Image.Image:
 
     Args:
         file: at the picture's first byte.
-        max_megapixels: a larger RAW file is refused before it is developed.
+        max_megapixels: a larger RAW or JPEG XL file is refused before it is decoded.
 
     Raises:
         FormatError: the format is not supported.
@@ -49,7 +49,7 @@ def identify(file: BinaryIO, max_megapixels: float) -> Image.Image:
     if _is_raw(head, tags):
         return _developed(file, max_megapixels)
     if head.startswith(_JXL_BEGINS):
-        raise FormatError("not_an_image", "JPEG XL is not supported; convert the file with djxl to PNG or JPEG")
+        return _jpeg_xl(file, max_megapixels)
     try:
         return Image.open(file, formats=FORMATS)
     except UnidentifiedImageError:
@@ -60,9 +60,13 @@ def identify(file: BinaryIO, max_megapixels: float) -> Image.Image:
 
 def size_of(file: BinaryIO) -> tuple[int, int]:
     """Return width and height from a picture's header, as stored; arguments and errors as for `identify`."""
-    if _is_raw(*_beginning(file)):
+    head, tags = _beginning(file)
+    if _is_raw(head, tags):
         with _opened_raw(file) as raw:
             return raw.sizes.width, raw.sizes.height
+    if head.startswith(_JXL_BEGINS):
+        header = _pyjpegxl().probe(file.read())
+        return header.width, header.height
     with identify(file, math.inf) as picture:
         return picture.size
 
@@ -109,10 +113,34 @@ def _opened_raw(file: BinaryIO) -> Any:
 
 def _developed(file: BinaryIO, max_megapixels: float) -> Image.Image:
     with _opened_raw(file) as raw:
-        megapixels = raw.sizes.width * raw.sizes.height / 1e6
-        if megapixels > max_megapixels:
-            detail = f"{megapixels:.1f} megapixels, more than the {max_megapixels:g} allowed"
-            raise FormatError("too_many_pixels", detail)
+        _check_size(raw.sizes.width * raw.sizes.height / 1e6, max_megapixels)
         picture = Image.fromarray(raw.postprocess(use_camera_wb=True))
     picture.format = "RAW"
     return picture
+
+
+def _jpeg_xl(file: BinaryIO, max_megapixels: float) -> Image.Image:
+    library, content = _pyjpegxl(), file.read()
+    header = library.probe(content)
+    _check_size(header.width * header.height / 1e6, max_megapixels)
+    _, pixels = library.decode_to_numpy(content, dtype="uint8")
+    picture = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+    picture.format = "JXL"
+    picture.info.update(icc_profile=header.icc, bit_depth=header.bits_per_sample)
+    with suppress(Exception):  # damaged EXIF data do not matter for the pixels, which are upright already
+        picture.getexif().load(header.exif[4:])
+        del picture.getexif()[_ORIENTATION]
+    return picture
+
+
+def _pyjpegxl() -> Any:
+    try:
+        import pyjpegxl
+    except ImportError:
+        raise FormatError("needs_extra", f"a JPEG XL picture; {_INSTALL}") from None
+    return pyjpegxl
+
+
+def _check_size(megapixels: float, most: float) -> None:
+    if megapixels > most:
+        raise FormatError("too_many_pixels", f"{megapixels:.1f} megapixels, more than the {most:g} allowed")

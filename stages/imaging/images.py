@@ -163,7 +163,7 @@ class Opened:
         orientation: for `turn`; 1 for TIFF, which Pillow turns upright itself.
         shape: (height, width) of the upright picture in the file.
         is_turned: whether the file stores it in another orientation.
-        is_deep: whether a channel has 16 bits, of which Pillow keeps 8 in colour pictures.
+        is_deep: whether a channel has more than 8 bits, of which Pillow keeps 8 in colour pictures.
         damage: what is wrong with a JPEG's data, "" if no damage is known.
     """
 
@@ -190,7 +190,7 @@ def opened(file: BinaryIO, max_megapixels: float, short_side: int | None = None)
             check_size(picture, max_megapixels)
             size, damage = picture.size, ""
             stored = orientation(picture) if picture.format == "TIFF" else 1  # Pillow turns TIFF itself
-            is_deep = ";16" in f"{picture.mode} {getattr(picture, 'tile', '')}"
+            is_deep = ";16" in f"{picture.mode} {getattr(picture, 'tile', '')}" or picture.info.get("bit_depth", 8) > 8
             if short_side and isinstance(picture, ImageFile):
                 picture.draft(picture.mode, (short_side * _DRAFT_GAP,) * 2)
             picture.load()  # first: a later attempt could succeed with half a picture

@@ -110,7 +110,7 @@ def _decode(file: BinaryIO, max_megapixels: float) -> Photo:
         grey, is_deep_grey = picture.mode in ("1", "L", "LA", "I;16", "I;16B"), picture.mode in ("I;16", "I;16B")
         deep = np.asarray(upright).astype(np.uint16) if is_deep_grey else None
         if found.is_deep and deep is None:
-            notes.append("16 bits per channel become 8, also in known pixels")
+            notes.append("more than 8 bits per channel become 8, also in known pixels")
         if deep is not None:
             upright = Image.fromarray(((deep.astype(np.uint32) + 128) // 257).astype(np.uint8))
         transparent = upright.has_transparency_data

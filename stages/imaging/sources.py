@@ -1,29 +1,62 @@
 """The files to use as photographs: all files in a folder, or those in a list.
 
-A list is a CSV file with the columns of `COLUMNS` and one photo per line:
+A list is a table (CSV, JSON lines or Parquet) with one photo per row. `prepare.columns` names its columns; all but
+`file` are optional:
 
-    package,file,split,sha256
-    skimage,data/coffee.png,test,cc02f8ca188b167c775a7101b5d767d1e71792cf762c33d6fa15a4599b5a8de7
-    ,holiday/0001.jpg,train,
-
-`file` is relative to the installed package or, if `package` is empty, to the list. If `sha256` is given, the file must
-match it.
+    file       relative to the installed package or, if `package` is empty, to the list
+    package    that has the file
+    split      train, val (or validation, valid) or test; if empty, the content decides
+    group      the person or scene in the photo; photos of one group are in the same split
+    sha256     that the file must match
 """
 
-import csv
 import os
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+from pydantic import Field
 
 from stages.imaging.images import printable_name
 from stages.imaging.splits import SPLITS
 from stages.runtime.errors import InputError, ParamsError
+from stages.runtime.params import Settings
 
-COLUMNS = ["package", "file", "split", "sha256"]
+LIST_SUFFIXES = (".csv", ".jsonl", ".parquet")
 
 _SYSTEM_FILES = ("Thumbs.db", "desktop.ini")
+_SPLITS = {**{split: split for split in SPLITS}, "validation": "val", "valid": "val", "": ""}
+
+
+class Columns(Settings):
+    """The column names of a list."""
+
+    file: str = "file"
+    package: str = "package"
+    split: str = "split"
+    group: str = "group"
+    sha256: str = "sha256"
+
+
+class SourcesParams(Settings):
+    """The settings in `prepare` that say where the photographs are.
+
+    Attributes:
+        photos: a folder, searched recursively, or a list. Links to files are followed, links to folders are not.
+            Hidden files and those of file managers are ignored.
+        table: a list in that folder, which then names the photographs; "" for none.
+        columns: of the list.
+        split_folders: whether top-level folders with the names of splits are the splits.
+    """
+
+    photos: str = Field(min_length=1)
+    table: str
+    columns: Columns
+    split_folders: bool
 
 
 @dataclass(frozen=True)
@@ -33,7 +66,8 @@ class Source:
     Attributes:
         path: absolute, since worker processes may have another working directory.
         name: in the manifest: relative to the folder or list, or package/file.
-        split: from the list; "" if the content decides.
+        split: from the list or folder; "" if the group or the content decides.
+        group: from the list; "" if it has none.
         sha256: from the list; "" if it has none.
         problem: why a folder could not be searched; "" for files.
     """
@@ -41,6 +75,7 @@ class Source:
     path: Path
     name: str
     split: str = ""
+    group: str = ""
     sha256: str = ""
     problem: str = ""
 
@@ -50,24 +85,40 @@ class Source:
         return self.name.partition("/")[0] if "/" in self.name else ""
 
 
-def find_sources(photos: Path) -> list[Source]:
-    """List the files of a folder or of a CSV list in a fixed order.
-
-    Args:
-        photos: the folder, searched recursively, or the list. Links to files are followed, links to folders are not.
-            Hidden files and those of file managers are ignored.
+def find_sources(params: SourcesParams) -> list[Source]:
+    """List the files of a folder or of a list in a fixed order.
 
     Raises:
-        ParamsError: `photos` does not exist.
-        InputError: the folder is empty, or the list cannot be read or names missing files.
+        ParamsError: `photos` or the table does not exist, or no top-level folder has the name of a split.
+        InputError: the folder is empty, or the list cannot be read, names missing files or splits a group.
     """
+    photos = Path(params.photos)
     if not (photos.is_dir() or photos.is_file()):
         raise ParamsError(
-            f"`prepare.photos` in params.yaml is {str(photos)!r}, which does not exist; "
+            f"`prepare.photos` in params.yaml is {params.photos!r}, which does not exist; "
             "set it to a folder of photographs, or to a list such as data/embedded.csv"
         )
-    found = _search(photos) if photos.is_dir() else _read_list(photos)
+    listing = photos / params.table
+    if params.table and not listing.is_file():
+        raise ParamsError(f"`prepare.table` in params.yaml is {params.table!r}, but {listing} is no file; correct it")
+    found = _read_list(listing, params.columns) if listing.is_file() else _search(photos)
+    if params.split_folders:
+        found = [replace(source, split=source.split or _SPLITS.get(source.batch.lower(), "")) for source in found]
+        if not any(source.split for source in found):
+            raise ParamsError(
+                f"`prepare.split_folders` in params.yaml is true, but {photos} has no photos in a folder "
+                f"{', '.join(filter(None, _SPLITS))}; create them, or set it to false"
+            )
+    _check_groups(found)
     return [replace(source, path=source.path.absolute()) for source in found]
+
+
+def _check_groups(sources: list[Source]) -> None:
+    split_of: dict[str, str] = {}
+    for source in sources:
+        if source.group and (split := split_of.setdefault(source.group, source.split)) != source.split:
+            said = " and ".join(sorted(repr(each) if each else "none" for each in (split, source.split)))
+            raise InputError(f"{source.name}: the group {source.group!r} is in the splits {said}; use one, or none")
 
 
 def _search(folder: Path) -> list[Source]:
@@ -95,32 +146,58 @@ def _walk(folder: Path, note: Callable[[OSError], None]) -> Iterator[Path]:
         yield from (Path(parent, name) for name in links + photos)
 
 
-def _read_list(path: Path) -> list[Source]:
+class _Row(NamedTuple):
+    line: int
+    file: str
+    package: str
+    split: str
+    group: str
+    sha256: str
+
+
+def _read_list(path: Path, columns: Columns) -> list[Source]:
     try:
-        with path.open(encoding="utf-8-sig", newline="") as lines:  # spreadsheets write a byte order mark
-            rows = list(csv.reader(lines))
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is neither a folder nor a CSV list of photographs: {error}") from None
-    if not rows or rows[0] != COLUMNS:
-        raise InputError(f"{path} should begin with the line {','.join(COLUMNS)} to be a list of photographs")
-    sources = [_listed(path, number, row) for number, row in enumerate(rows[1:], start=2) if row]
-    if not sources:
+        table = _read_table(path)
+    except (ValueError, pd.errors.ParserWarning) as error:
+        raise InputError(f"{path} is neither a folder nor a list of photographs: {error}") from None
+    called, has = columns.model_dump(), ", ".join(map(str, table.columns))
+    for key, name in called.items():
+        if name not in table and (key == "file" or name != Columns.model_fields[key].default):
+            raise InputError(f"{path} has no column {name!r}, but {has}; set `prepare.columns.{key}` in params.yaml")
+    rows = pd.DataFrame({key: table.get(name, "") for key, name in called.items()}, table.index).fillna("").astype(str)
+    rows = rows[rows["file"] != ""].drop_duplicates()
+    if rows.empty:
         raise InputError(f"{path} lists no photographs; add a line for each")
-    return sources
+    if len(twice := rows[rows.duplicated(["package", "file"])]):
+        said = f"{path}, line {twice.index[0]}: {twice['file'].iloc[0]} has another split, group or hash above"
+        raise InputError(f"{said}; keep one of them")
+    return [_listed(path, _Row(*row)) for row in rows.itertuples()]
 
 
-def _listed(listing: Path, number: int, row: list[str]) -> Source:
-    where = f"{listing}, line {number}"
-    if len(row) != len(COLUMNS):
-        raise InputError(f"{where} should have {len(COLUMNS)} columns ({','.join(COLUMNS)}), but has {len(row)}")
-    package, file, split, sha256 = row
-    if split not in SPLITS:
-        raise InputError(f"{where} ({file}): the split should be one of {', '.join(SPLITS)}, but is {split!r}")
-    folder = _package_folder(package, where) if package else listing.parent
-    if not (folder / file).exists():
-        hint = f"install the locked version of {package}" if package else f"paths are relative to {folder}"
-        raise InputError(f"{where}: {folder / file} does not exist; {hint}")
-    return Source(folder / file, f"{package}/{file}" if package else file, split, sha256)
+def _read_table(path: Path) -> pd.DataFrame:
+    """Read a table; its index has the line numbers of text editors and spreadsheets."""
+    if path.suffix == ".parquet":
+        table, first = pd.read_parquet(path), 1
+    elif path.suffix == ".jsonl":
+        table, first = pd.read_json(path, lines=True, dtype=False), 1
+    else:  # spreadsheets write a byte order mark
+        with warnings.catch_warnings(action="error", category=pd.errors.ParserWarning):  # more fields than columns
+            table = pd.read_csv(path, dtype=str, encoding="utf-8-sig", index_col=False, skip_blank_lines=False)
+        first = 2
+    return table.set_axis(range(first, first + len(table)))
+
+
+def _listed(listing: Path, row: _Row) -> Source:
+    where = f"{listing}, line {row.line}"
+    if row.split.lower() not in _SPLITS:
+        wanted = ", ".join(filter(None, _SPLITS))
+        raise InputError(f"{where} ({row.file}): the split should be one of {wanted}, but is {row.split!r}")
+    folder = _package_folder(row.package, where) if row.package else listing.parent
+    if not (folder / row.file).exists():
+        hint = f"install the locked version of {row.package}" if row.package else f"paths are relative to {folder}"
+        raise InputError(f"{where}: {folder / row.file} does not exist; {hint}")
+    name = f"{row.package}/{row.file}" if row.package else row.file
+    return Source(folder / row.file, name, _SPLITS[row.split.lower()], row.group, row.sha256)
 
 
 def _package_folder(package: str, where: str) -> Path:

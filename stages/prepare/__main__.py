@@ -20,7 +20,7 @@ from pydantic import Field
 from stages.imaging.images import MOST_MEGAPIXELS
 from stages.imaging.near import Hashes
 from stages.imaging.shards import SHARD_BYTES, close_folder
-from stages.imaging.sources import find_sources
+from stages.imaging.sources import SourcesParams, find_sources
 from stages.imaging.splits import SPLITS
 from stages.prepare.data_report import data_report
 from stages.prepare.manifest import write_manifest
@@ -34,17 +34,16 @@ from stages.runtime.errors import ParamsError
 from stages.runtime.files import fresh_folder, write_csv, write_json, write_text
 from stages.runtime.log import log
 from stages.runtime.parallel import map_ordered
-from stages.runtime.params import Settings, read, read_seed, read_tile_size
+from stages.runtime.params import read, read_seed, read_tile_size
 
 PREPARED = Path("data/prepared")
 SEEN_BY_BASE = Path("data/base/photographs.npy")  # perceptual hashes, uint64 (n, 2)
 
 
-class PrepareParams(Settings):
+class PrepareParams(SourcesParams):
     """The section `prepare` of params.yaml.
 
     Attributes:
-        photos: folder of photographs, searched recursively, or a list of them.
         short_sides: pixels; each photo is scaled down to these and cut at each scale. Not below `tile_size`.
         max_tiles_per_photo: from 1; photos with more tiles keep a random choice.
         val_share: expected share of photos in the validation split, between 0 and 1.
@@ -55,7 +54,6 @@ class PrepareParams(Settings):
         max_reject_share: the stage fails if a larger share of the files is unusable, 0 to 1.
     """
 
-    photos: str = Field(min_length=1)
     short_sides: tuple[Annotated[int, Field(ge=1, le=10**5)], ...] = Field(min_length=1)
     max_tiles_per_photo: int = Field(ge=1, le=10**6)
     val_share: float = Field(gt=0, lt=1)
@@ -71,7 +69,7 @@ def main() -> None:
     params = read("prepare", PrepareParams)
     cutting = _cutting(params, read_tile_size(), read_seed())
     shares = (params.val_share, params.test_share)
-    sources = find_sources(Path(params.photos))
+    sources = find_sources(params)
     with open_cache(cutting) as cache, fresh_folder(PREPARED) as folder:
         photos, rejects = cache.look_at(sources)
         check_rejects(rejects, len(sources), params.max_reject_share)

@@ -1,5 +1,6 @@
 """Which photos stay, and in which split each stands."""
 
+import hashlib
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -68,19 +69,19 @@ def check_rejects(rejects: Sequence[Reject], num_files: int, max_share: float) -
 
 
 def select(photos: Sequence[Photo], shares: tuple[float, float], near_duplicate_bits: int, seen: Hashes) -> Selection:
-    """Give each photo its split, the one its list says or else by its content, and leave out what it may not hold.
+    """Give each photo its split, from its list or folder, else by its group or content, and enforce that none leaks.
 
     Of photos with the same pixels the one in the strongest split stays, of those the first of the list. Of near
     duplicates in several splits those in the strongest stay: test before val, val before train.
 
     Args:
         photos: in the order of the folder or list.
-        shares: of val and of test, for photos without a listed split.
+        shares: of val and of test, for photos whose split is not given.
         near_duplicate_bits: largest distance of the hashes of near duplicates.
         seen: of the photos that the base weights were trained on, (n, 2): what looks like one is left out of val and
             test.
     """
-    wished = {photo.source.path: photo.source.split or split_of(photo.sha256, *shares) for photo in photos}
+    wished = {photo.source.path: photo.source.split or split_of(_split_hash(photo), *shares) for photo in photos}
     stay, left_out = _drop_duplicates(photos, wished)
     stay.sort(key=lambda photo: photo.sha256)
     stay, by_base = _drop_seen(stay, wished, seen, near_duplicate_bits)
@@ -100,6 +101,12 @@ def select(photos: Sequence[Photo], shares: tuple[float, float], near_duplicate_
         detail = f"looks like {kept.photo.source.name}, which is in {kept.split}, and would be in {splits[position]}"
         left_out.append(Reject(stay[position].source.name, "near_duplicate", detail))
     return Selection(placed, left_out, [_pair(stay, splits, gone, one, other) for one, other in pairs.tolist()])
+
+
+def _split_hash(photo: Photo) -> str:
+    """Return the hash that decides the split: of the photo's group, or else of its content."""
+    group = photo.source.group
+    return hashlib.sha256(group.encode()).hexdigest() if group else photo.sha256
 
 
 def _drop_duplicates(photos: Sequence[Photo], wished: Mapping[Path, str]) -> tuple[list[Photo], list[Reject]]:
@@ -155,7 +162,7 @@ def check_splits(placed: Sequence[Placed], shares: tuple[float, float]) -> None:
         return
     found = f"{len(placed)} photos can be used, and none of them is in {' or '.join(empty)}"
     if placed[0].photo.source.split:
-        raise InputError(f"{found}; give the list a line for each split (of near duplicates, those in test stay)")
+        raise InputError(f"{found}; add photos of each split (of near duplicates, those in test stay)")
     smallest = min(*shares, 1 - sum(shares))
     enough = math.ceil(math.log(_UNLIKELY) / math.log1p(-smallest))
     raise InputError(

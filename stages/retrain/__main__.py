@@ -26,6 +26,7 @@ from typing import Any
 
 import numpy as np
 
+from stages.imaging.sources import LIST_SUFFIXES
 from stages.retrain import doctor, drift, gate, inbox, news, report, trial
 from stages.retrain.settings import RetrainParams
 from stages.retrain.worktree import Worktree
@@ -209,7 +210,8 @@ def _clear_away() -> None:
 
 def _begin() -> Call:
     photos = Path(read("prepare.photos", str))
-    call = Call(photos if photos.suffix != ".csv" else None, read("retrain", RetrainParams))
+    is_listed = bool(read("prepare.table", str)) or photos.suffix in LIST_SUFFIXES
+    call = Call(None if is_listed else photos, read("retrain", RetrainParams))
     if STATE.exists():
         said = json.loads(STATE.read_text(encoding="utf-8"))
         for name in ("id", "batch", "outcome", "models"):

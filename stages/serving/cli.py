@@ -191,7 +191,7 @@ def challenge(
 def serve(
     model: Annotated[
         list[str] | None,
-        typer.Option(help="As for run, as often as wanted; by default every champion of the registry."),
+        typer.Option(help="As for run, as often as wanted; by default every champion and every classical method."),
     ] = None,
     host: Annotated[str, typer.Option(help="0.0.0.0 lets other machines in.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535)] = 8000,
@@ -296,6 +296,7 @@ def doctor(
 
 
 def _all_models() -> list[str]:
+    from stages.inpainting.inpainter import CLASSICAL
     from stages.serving.models import base_instead
     from stages.tracking import store
 
@@ -304,7 +305,7 @@ def _all_models() -> list[str]:
     trained = sorted(names, key=lambda name: name != DEFAULT_MODEL) or list(filter(None, [base_instead()]))
     if not trained:
         raise InputError("no champions are registered: run dvc repro, or say what to serve, such as --model telea")
-    return [*trained, "harmonic", "biharmonic", "telea", "patchmatch"]
+    return [*trained, *CLASSICAL]
 
 
 def _checked(kind: Any, **values: Any) -> Any:

@@ -3,7 +3,7 @@
 from typing import Annotated, Any, Literal
 
 from fastapi import UploadFile
-from pydantic import Base64Bytes, BaseModel, ConfigDict, Field
+from pydantic import Base64Bytes, BaseModel, ConfigDict, Field, model_validator
 
 from stages.inpainting.cropping import MOST_FEATHER_PX, MOST_GROW_PX
 from stages.serving.answer import AnswerFormat
@@ -20,7 +20,7 @@ Places = Annotated[str, Field(pattern=r"^([0-9]{1,6},[0-9]{1,6}( [0-9]{1,6},[0-9
 
 
 class Options(BaseModel):
-    """How a hole is filled and answered, beside the pictures."""
+    """How a hole is filled and answered, beside the pictures. `mask_is` and `mask_at` are `hole_is` and `hole_at`."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -37,6 +37,13 @@ class Options(BaseModel):
     detail: bool | None = Field(None, description="Copy texture of the photo into the hole; empty: by model.")
     format: AnswerFormat = Field("png", description="keep: the photo's own; patch, patches: only what changed.")
     quality: int | None = Field(None, ge=1, le=100, description="Of JPEG; empty: as the photo.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_another_name(cls, sent: dict[str, Any]) -> dict[str, Any]:
+        """Rename, but for a field that came by both names, which is refused as unknown."""
+        other = {name: name.replace("mask_", "hole_") for name in ("mask_is", "mask_at")}
+        return {name if other.get(name, name) in sent else other[name]: value for name, value in sent.items()}
 
 
 class Upload(Options):

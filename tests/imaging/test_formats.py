@@ -5,8 +5,10 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
+import pyjpegxl
 import pytest
 import tifffile
+from PIL import Image
 
 from stages.imaging.formats import size_of
 from stages.imaging.images import BadImageError, decode_image
@@ -40,6 +42,28 @@ def test_heic_is_read_upright_and_written_as_jpeg() -> None:
     assert np.array_equal(decode_image(BytesIO(HEIC), 1), shown.pixels)
 
 
+def jpeg_xl() -> bytes:
+    """A JPEG of 64 x 48 that lies on its side, packed as JPEG XL."""
+    exif = Image.Exif()
+    exif.update({274: 6, 271: "Camera"})
+    photo().rotate(90, expand=True).save(content := BytesIO(), "JPEG", exif=exif, quality=95)
+    return bytes(pyjpegxl.jpeg_to_jxl(content.getvalue()))
+
+
+def test_jpeg_xl_is_read_upright_and_written_as_jpeg() -> None:
+    shown = read_photo(jpeg_xl(), 1)
+    assert np.abs(shown.pixels.astype(int) - np.asarray(photo())).mean() < 4
+    assert target(shown, "keep") == "JPEG"
+    kept = read_photo(encode(shown, "JPEG", keep_exif=True), 1)
+    assert b"Camera" in kept.metadata.exif
+    assert kept.pixels.shape == (48, 64, 3)
+    with pytest.raises(BadImageError, match="too_many_pixels"):
+        read_photo(jpeg_xl(), 0.001)
+    deep = pyjpegxl.encode_from_numpy(257 * np.asarray(photo(), np.uint16), lossless=True)
+    assert np.array_equal(read_photo(deep, 1).pixels, np.asarray(photo()))
+    assert "more than 8 bits per channel become 8" in read_photo(deep, 1).notes[0]
+
+
 def test_raw_is_developed_and_not_its_preview() -> None:
     shown = read_photo(dng(), 1)
     assert shown.pixels.shape == (H, W, 3)
@@ -50,9 +74,10 @@ def test_raw_is_developed_and_not_its_preview() -> None:
 
 
 def test_the_size_is_known_from_the_header() -> None:
-    assert [size_of(BytesIO(content)) for content in (HEIC, dng(), encoded(photo(), "JPEG"))] == [
+    assert [size_of(BytesIO(content)) for content in (HEIC, dng(), jpeg_xl(), encoded(photo(), "JPEG"))] == [
         (64, 48),
         (W, H),
+        (64, 48),
         (64, 48),
     ]
 
@@ -62,6 +87,7 @@ def test_the_size_is_known_from_the_header() -> None:
     [
         (HEIC, "pi_heif", "a HEIC picture; to read it, pip install"),
         (dng(), "rawpy", "a camera's RAW file; to read it, pip install"),
+        (b"\xff\x0a", "pyjpegxl", "a JPEG XL picture; to read it, pip install"),
     ],
 )
 def test_without_the_extra_what_to_install_is_said(
@@ -73,7 +99,12 @@ def test_without_the_extra_what_to_install_is_said(
 
 
 @pytest.mark.parametrize(
-    "content", [HEIC[:300], b"\0\0\0\x18ftypheic" + bytes(200), dng()[:400], b"\xff\x0a" + bytes(50), dng()[:-5000]]
+    "content",
+    [
+        *(HEIC[:300], b"\0\0\0\x18ftypheic" + bytes(200)),
+        *(dng()[:400], dng()[:-5000]),
+        *(b"\xff\x0a" + bytes(50), jpeg_xl()[:-300]),
+    ],
 )
 def test_what_is_damaged_or_not_read_is_refused(content: bytes) -> None:
     with pytest.raises(BadImageError):

@@ -144,8 +144,8 @@ def cmyk() -> bytes:
     ("content", "said"),
     [
         (cmyk(), "CMYK pixels converted to 8-bit sRGB"),
-        (deep_rgb("PNG"), "16 bits per channel become 8"),
-        (deep_rgb("TIFF"), "16 bits per channel become 8"),
+        (deep_rgb("PNG"), "more than 8 bits per channel become 8"),
+        (deep_rgb("TIFF"), "more than 8 bits per channel become 8"),
         (flipped(file_of(Image.fromarray(pixels()), "JPEG"), 2000), "the file is damaged"),
     ],
 )

@@ -11,6 +11,9 @@ from stages.imaging.images import save_png
 
 PARAMS: dict[str, Any] = {
     "photos": "photos",
+    "table": "",
+    "columns": {},
+    "split_folders": False,
     "short_sides": [20, 40],
     "max_tiles_per_photo": 9,
     "val_share": 0.3,

@@ -251,9 +251,24 @@ def test_a_list_decides_the_splits(project):
     splits = manifest().drop_duplicates("source").set_index("source")["split"].to_dict()
     assert splits == {f"photos/{number:02d}.png": SPLITS[number % 3] for number in range(6)}
     Path("list.csv").write_text("\n".join(["package,file,split,sha256", *lines[:2]]))
-    refused("2 photos can be used, and none of them is in test; give the list a line for each split")
+    refused("2 photos can be used, and none of them is in test; add photos of each split")
     Path("list.csv").write_text(f"package,file,split,sha256\n,photos/00.png,test,{'0' * 64}\n")
     refused("photos/00.png is not the listed file: its SHA-256 is")
+
+
+def test_photos_of_one_group_stand_in_one_split_whatever_comes(project):
+    lines = [f"photos/{number:02d}.png,{number // 2}" for number in range(12)]
+    Path("list.csv").write_text("\n".join(["name,scene", *lines]))
+    write_params(photos="list.csv", columns={"file": "name", "group": "scene"})
+    main()
+    before = manifest().drop_duplicates("source").set_index("source")["split"]
+    assert before.groupby(before.index.str[7:9].astype(int) // 2).nunique().eq(1).all()
+    save_png("photos/12.png", photo(12))
+    Path("list.csv").write_text("\n".join(["name,scene", "photos/12.png,0", *lines]))
+    main()
+    after = manifest().drop_duplicates("source").set_index("source")["split"]
+    assert after["photos/12.png"] == after["photos/00.png"]
+    assert after[before.index].equals(before)
 
 
 def test_of_near_duplicates_that_a_list_parts_those_in_the_test_split_stay(project):

@@ -78,6 +78,9 @@ def test_a_mask_is_a_hole(client: TestClient) -> None:
     assert answer.content == ask(client).content
     both = client.post("/v1/inpaint", files={"image": photo, "mask": hole, "hole": hole})
     assert (both.status_code, both.json()["error"]) == (422, "bad_request")
+    small = {"hole": png(np.zeros((20, 40), np.uint8)), "mask_at": "70,40", "mask_is": "black"}
+    assert ask(client, **small).content == answer.content
+    assert ask(client, **small, hole_at="70,40").status_code == 422
 
 
 def test_json_with_base64_says_the_same_as_a_form(client: TestClient) -> None:

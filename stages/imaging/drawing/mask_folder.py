@@ -1,9 +1,10 @@
-"""Holes from a folder of mask pictures, scaled to one size and varied.
+"""Holes from a folder of mask pictures or annotations, scaled to one size and varied.
 
 given, refused = load_given("data/holes", "white", 64)
 hole = given.draw(wanted, crop=True, rng=np.random.default_rng(0))     # uint8 (64, 64), 1 = missing
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -12,6 +13,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from stages.imaging.drawing.annotations import read_annotations
 from stages.imaging.drawing.mask_spec import MaskSpec, first_allowed
 from stages.imaging.holes import Pixels, hole_ratio, pack, touches_border
 from stages.imaging.images import MOST_MEGAPIXELS, BadImageError
@@ -19,6 +21,7 @@ from stages.imaging.user_mask import open_hole
 from stages.runtime.errors import InputError
 
 _SUFFIXES = {".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".tif", ".tiff", ".webp"}
+_ANNOTATIONS = ".json"
 _SMALLEST_CROP = 0.6  # of the side
 _MOSTLY = 0.6  # of the pixels; larger holes are not used
 
@@ -98,10 +101,10 @@ def _resized(hole: Pixels, size: int) -> Pixels:
 def load_given(
     folder: str | Path, hole_is: Literal["white", "black"], size: int
 ) -> tuple[MaskFolder, list[BadImageError]]:
-    """Load the mask pictures of a folder and its subfolders, sorted by name.
+    """Load the mask pictures and the objects of COCO files of a folder and its subfolders, sorted by name.
 
     Args:
-        folder: of the pictures; other files are ignored.
+        folder: of the files, or one file; other kinds of files are ignored.
         hole_is: the colour that means "missing".
         size: side of the holes in pixels; pictures that are not square are squeezed.
 
@@ -111,19 +114,28 @@ def load_given(
     Raises:
         InputError: no picture can be used.
     """
-    paths = sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in _SUFFIXES)
-    holes: list[Pixels] = []
+    found = [Path(folder)] if Path(folder).is_file() else Path(folder).rglob("*")
+    paths = sorted(path for path in found if path.suffix.lower() in {_ANNOTATIONS, *_SUFFIXES})
+    holes: list[tuple[Pixels, float, bool]] = []  # packed, since COCO files can have hundreds of thousands
     refused: list[BadImageError] = []
     for path in paths:
         try:
-            holes.append(_resized(open_hole(path, hole_is, MOST_MEGAPIXELS).missing.view(np.uint8), size))
+            for each in _read(path, hole_is):
+                hole = _resized(each, size)
+                holes.append((pack(hole[None]), hole_ratio(hole), touches_border(hole)))
         except BadImageError as bad:
             refused.append(bad)
     if not holes:
-        found = f"none of its {len(paths)} can be used: {refused[0]}" if refused else "there are none"
+        problem = f"none of its {len(paths)} can be used: {refused[0]}" if refused else "there are none"
         raise InputError(
-            f"`masks.kinds.files` needs mask pictures from {folder}, but {found}; put pictures there, name another "
+            f"`masks.kinds.files` needs mask pictures from {folder}, but {problem}; put pictures there, name another "
             f"folder in `masks.files`, or set the share to 0"
         )
-    ratios = np.array([hole_ratio(hole) for hole in holes])
-    return MaskFolder(pack(np.stack(holes)), ratios, np.array([touches_border(hole) for hole in holes])), refused
+    packed, ratios, borders = zip(*holes, strict=True)
+    return MaskFolder(np.concatenate(packed), np.array(ratios), np.array(borders)), refused
+
+
+def _read(path: Path, hole_is: Literal["white", "black"]) -> Iterable[Pixels]:
+    if path.suffix.lower() == _ANNOTATIONS:
+        return read_annotations(path)
+    return [open_hole(path, hole_is, MOST_MEGAPIXELS).missing.view(np.uint8)]

@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -61,7 +61,7 @@ MOST_GROW_PX = 64
 MOST_FEATHER_PX = LEAST_MARGIN_PX  # the band lies within the crop
 TILE_MARGIN_PX = 32  # context around a tile; 64 gains at most 0.1 dB
 
-_THREADS = 2  # for copying texture; more would need memory and wait for PatchMatch, which runs one at a time
+_THREADS = 2  # for boxes that get texture; more would need more memory
 _VISIBLE = 16 / 255  # a replaced prediction that was off by less is not reported
 
 Fill = Callable[[Pixels, Missing], Floats]
@@ -121,6 +121,22 @@ class Filler:
         return replace(self, side=max_side, reach=reach)
 
 
+class _Place(NamedTuple):
+    """A part of a box that gets texture in one step.
+
+    Attributes:
+        coarse: bool, the pixels of the box that still need texture.
+        part: in the box.
+        crop: of the box, to copy from.
+        factor: by which the crop is scaled down.
+    """
+
+    coarse: Missing
+    part: Box
+    crop: Box
+    factor: int
+
+
 @dataclass
 class _Done:
     """What happened while a picture was filled, for the report."""
@@ -154,13 +170,28 @@ def inpaint(image: Pixels, missing: Missing, filler: Filler, settings: Settings)
         raise ValueError(f"image should be (H, W, 3) and missing (H, W), but are {image.shape} and {missing.shape}")
     filler, done = filler.limited(settings.max_side), _Done()
     weight = weights(missing, settings.grow, settings.feather)
-    absent = weight == 255
-    boxes, composite = crops(absent, settings.context), image.copy()
-    for box in boxes:
-        absent_here = weight[box.part] > 0
-        composite[box.part] = _filled(composite[box.part], absent_here, absent_here, filler, done)
-    wanted = filler.detail if settings.detail is None else settings.detail
-    textured = wanted and _add_detail(composite, weight > 0, boxes, settings, done)
+    absent, affected, composite = weight == 255, weight > 0, image.copy()
+    boxes = crops(absent, settings.context)
+    places: list[list[_Place]] = [[] for _ in boxes]
+    if filler.detail if settings.detail is None else settings.detail:
+        places = _places_of_detail(affected, boxes, settings, done)
+
+    def fill(box: Box, places: list[_Place]) -> tuple[_Done, bool]:
+        own, here = _Done(), affected[box.part]
+        composite[box.part] = _filled(composite[box.part], here, here, filler, own)
+        added = [_add_texture(composite[box.part], place) for place in places]
+        return own, any(added)
+
+    if any(places) and len(boxes) > 1:  # PatchMatch uses one core, and boxes do not overlap
+        with ThreadPoolExecutor(_THREADS) as threads:
+            filled = list(threads.map(fill, boxes, places))
+    else:
+        filled = list(map(fill, boxes, places))
+    done.scale = min([1.0, *(own.scale for own, _ in filled)])
+    done.strays = max([0.0, *(own.strays for own, _ in filled)])
+    textured = any(is_textured for _, is_textured in filled)
+    if any(places) and not textured:
+        done.notes.append("without copied texture: too little of the picture is known")
     parts = [_moved(part, box) for box in boxes if (part := bounds(weight[box.part] > 0))]
     for part in parts:
         composite[part.part] = _blended(image[part.part], composite[part.part], weight[part.part])
@@ -243,55 +274,46 @@ def _laid_over(image: Pixels, missing: Missing, deep: Missing, small: Floats) ->
     return laid
 
 
-def _add_detail(composite: Pixels, missing: Missing, boxes: list[Box], settings: Settings, done: _Done) -> bool:
-    """Copy texture into the thick parts of holes, in place; return whether any was copied."""
-    coarse = np.zeros_like(missing)
-    for box in boxes:
-        coarse[box.part] = thick(missing[box.part], detail.THINNEST_PX + settings.feather)
-    if not coarse.any():
-        return False
-    if problem := detail.problem():
-        done.notes.append(f"without copied texture: {problem}")
-        return False
-    # Crops do not overlap, so threads can process them in parallel.
-    places = [_places_of_detail(coarse[box.part], box) for box in crops(coarse, settings.context)]
+def _places_of_detail(missing: Missing, boxes: list[Box], settings: Settings, done: _Done) -> list[list[_Place]]:
+    """Return the places of each box that get texture: the thick parts of its holes."""
+    coarse = [thick(missing[box.part], detail.THINNEST_PX + settings.feather) for box in boxes]
+    places = [[place for crop in crops(part, settings.context) for place in _places_in(part, crop)] for part in coarse]
+    problem = detail.problem() if any(places) else ""
     if (count := sum(map(len, places))) > detail.MOST_PLACES:
-        done.notes.append(
-            f"without copied texture: {count} places need it, but at most {detail.MOST_PLACES} are processed at once; "
+        problem = (
+            f"{count} places need it, but at most {detail.MOST_PLACES} are processed at once; "
             "fill the holes in several steps"
         )
-        return False
-    with ThreadPoolExecutor(_THREADS) as threads:
-        copied = any(list(threads.map(lambda crop: _add_texture(composite, coarse, crop), places)))
-    if not copied:
-        done.notes.append("without copied texture: too little of the picture is known")
-    return copied
+    if problem:
+        done.notes.append(f"without copied texture: {problem}")
+        return [[] for _ in boxes]
+    return places
 
 
-def _add_texture(composite: Pixels, coarse: Missing, places: list[tuple[Box, Box, int]]) -> bool:
-    """Copy texture into the places of a crop, one after the other; return whether any was copied."""
-    copied = False
-    for part, crop, factor in places:
-        textured = detail.textured(composite[crop.part], coarse[crop.part], factor)
-        if textured is not None:
-            inner = textured[part.top - crop.top :, part.left - crop.left :][
-                : part.bottom - part.top, : part.right - part.left
-            ]
-            composite[part.part] = np.where(coarse[part.part][..., None], inner, composite[part.part])
-            coarse[part.part] = False
-            copied = True
-    return copied
-
-
-def _places_of_detail(coarse: Missing, box: Box) -> list[tuple[Box, Box, int]]:
-    """Return the parts of a crop that get texture together, each with its crop of the picture and its scale factor.
+def _places_in(coarse: Missing, crop: Box) -> list[_Place]:
+    """Return the parts of a crop that get texture together.
 
     That is the whole crop if its hole is still deep at the size at which texture is copied; else parts along the hole.
     """
-    most = max(1, depth(coarse) // detail.LEAST_DEPTH_PX)
-    factor = min(most, -(-max(coarse.shape) // detail.WORK_SIDE_PX))
+    here = coarse[crop.part]
+    most = max(1, depth(here) // detail.LEAST_DEPTH_PX)
+    factor = min(most, -(-max(here.shape) // detail.WORK_SIDE_PX))
     side = factor * detail.WORK_SIDE_PX
-    return [(_moved(part, box), _moved(tile, box), factor) for part, tile in tiles(coarse, side, side // 4)]
+    return [
+        _Place(coarse, _moved(part, crop), _moved(tile, crop), factor) for part, tile in tiles(here, side, side // 4)
+    ]
+
+
+def _add_texture(composite: Pixels, place: _Place) -> bool:
+    """Copy texture into a place, in place; return whether any was copied."""
+    coarse, part, crop, factor = place
+    textured = detail.textured(composite[crop.part], coarse[crop.part], factor)
+    if textured is None:
+        return False
+    inner = textured[part.top - crop.top :, part.left - crop.left :][: part.bottom - part.top, : part.right - part.left]
+    composite[part.part] = np.where(coarse[part.part][..., None], inner, composite[part.part])
+    coarse[part.part] = False  # known to the places that follow
+    return True
 
 
 def _moved(part: Box, by: Box) -> Box:

@@ -91,7 +91,8 @@ def _holes(missing: Missing) -> list[Box]:
     if not missing.size:
         return []
     cell = max(8, -(-max(h, w) // MOST_CELLS))
-    by_row = np.logical_or.reduceat(missing, np.arange(0, h, cell), axis=0)
+    words = np.pad(missing, [(0, 0), (0, -w % 8)]).view(np.uint64)  # of eight pixels, in an eighth of the time
+    by_row = np.bitwise_or.reduceat(words, np.arange(0, h, cell), axis=0).view(bool)[:, :w]
     waiting = set(zip(*np.nonzero(np.logical_or.reduceat(by_row, np.arange(0, w, cell), axis=1)), strict=True))
     found = []
     while waiting:

@@ -59,22 +59,26 @@ def reduced(image: Pixels, missing: Missing, factor: int) -> tuple[Pixels, Missi
         missing: bool (H, W).
         factor: side of the squares; beyond the edge the last row or column is repeated.
     """
-    known = ~_squares(missing[..., None], factor)
-    count = known.sum(axis=(1, 3), dtype=np.int32)
-    colour = (_squares(image, factor) * known).sum(axis=(1, 3), dtype=np.int32)
+    known = _padded(~missing[..., None], factor)
+    colours = _padded(image, factor) * known
+    count, colour = (  # many times as fast as a sum over axes of so few
+        sum(each[row::factor, column::factor].astype(np.int32) for row in range(factor) for column in range(factor))
+        for each in (known, colours)
+    )
     mean = (colour + count // 2) // count.clip(1)
     return mean.astype(np.uint8), count[..., 0] < factor**2
 
 
-def _squares(pixels: Pixels | Missing, factor: int) -> Any:
-    h, w, channels = pixels.shape
-    padded = np.pad(pixels, [(0, -h % factor), (0, -w % factor), (0, 0)], mode="edge")
-    return padded.reshape(-(-h // factor), factor, -(-w // factor), factor, channels)
+def _padded(pixels: Any, factor: int) -> Any:
+    h, w = pixels.shape[:2]
+    return np.pad(pixels, [(0, -h % factor), (0, -w % factor), (0, 0)], mode="edge")
 
 
 def mean_of_squares(floats: Floats, factor: int) -> Floats:
     """Scale float32 (H, W, C) down by the mean of each square of `factor` pixels."""
-    mean: Floats = _squares(floats, factor).mean(axis=(1, 3))  # type: ignore[arg-type]
+    padded = _padded(floats, factor)
+    h, w, channels = padded.shape
+    mean: Floats = padded.reshape(h // factor, factor, w // factor, factor, channels).mean(axis=(1, 3))
     return mean
 
 

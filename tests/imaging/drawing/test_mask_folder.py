@@ -1,9 +1,13 @@
 """Holes out of a folder: either polarity, any size, whatever else lies there."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
 
+from stages.imaging.drawing.annotations import read_annotations
 from stages.imaging.drawing.mask_folder import load_given
 from stages.imaging.drawing.mask_spec import MaskSpec
 from stages.imaging.holes import hole_ratio, touches_border
@@ -65,6 +69,37 @@ def test_a_damaged_picture_is_named_and_passed_over(folder):
     given, refused = load_given(folder, "white", 32)
     assert len(given.ratios) == 2
     assert "broken.png" in str(refused[0])
+
+
+RUNS = [405, *[15, 25] * 19, 15, 1220]  # rows 5 to 19 of columns 10 to 29
+SAME = "e<?i00000000000000000000000000000000000000[U1"  # as pycocotools writes it
+
+
+def write_annotations(path: Path, *segmentations: object) -> None:
+    objects = [{"image_id": 7, "segmentation": each} for each in segmentations]
+    path.write_text(json.dumps({"images": [{"id": 7, "height": 40, "width": 60}], "annotations": objects}))
+
+
+def test_every_object_of_a_coco_file_is_a_hole(tmp_path):
+    polygons = [[10, 5, 29, 5, 29, 19, 10, 19], [3, 3, 4, 4]]
+    write_annotations(tmp_path / "a.json", polygons, {"counts": RUNS}, {"counts": SAME}, [], None)
+    for hole in read_annotations(tmp_path / "a.json"):
+        assert hole.shape == (40, 60)
+        assert hole[5:20, 10:30].all()
+        assert hole.sum() == 300
+    given, refused = load_given(tmp_path / "a.json", "white", 32)
+    assert (len(given.packed), refused) == (3, [])
+    assert given.ratios == pytest.approx([1 / 8] * 3, abs=0.02)
+
+
+@pytest.mark.parametrize("counts", [[5, 3], [2400, -5, 5], [10**9, 5], "0", "zzz", "\u00e9", []])
+def test_a_coco_file_that_contradicts_itself_is_passed_over(counts, folder):
+    write_annotations(folder / "a.json", {"counts": counts})
+    (folder / "tasks.json").write_text("[]")
+    given, refused = load_given(folder, "white", 32)
+    assert len(given.ratios) == 2
+    assert "a.json" in str(refused[0])
+    assert "tasks.json: no COCO file; of Label Studio, export COCO or brush labels to PNG" in str(refused[1])
 
 
 def test_an_empty_folder_is_said(tmp_path):
