@@ -73,6 +73,16 @@ def test_what_a_run_shows_by_number_is_little_and_no_fact_is_a_bar(tree: Path) -
     assert next(iter(seen.versions("inpaint-pconv")[0].tags)) == "tile_psnr_db"
 
 
+def test_a_training_that_kept_its_start_says_so(tree: Path) -> None:
+    path = Path("data/training/pconv/record.json")
+    record = json.loads(path.read_text())
+    record["params"]["start_from"], record["summary"]["best_step"] = "base", 0
+    path.write_text(json.dumps(record))
+    publish(held(), registering=False)
+    note = Seen().run().data.tags["mlflow.note.content"]
+    assert note.startswith("pconv, the base weights, over which 30 steps of fine-tuning gained nothing, in 2 min on 40")
+
+
 @pytest.mark.slow
 def test_the_table_of_runs_opens_with_scores_as_columns(
     tree: Path, monkeypatch: pytest.MonkeyPatch, browser: Browser

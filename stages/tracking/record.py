@@ -52,6 +52,11 @@ class Record(BaseModel):
         """Whether the training has come to its end."""
         return self.status == "finished"
 
+    @property
+    def kept_start(self) -> bool:
+        """Whether no step gained anything over the weights that it started from, which are the model then."""
+        return self.summary.get("best_step") == 0 and self.param("start_from") not in (None, "none")
+
     def param(self, name: str) -> Any:
         """Return the setting called `name`, whatever section it stands in, or None."""
         return next((value for key, value in self.params.items() if key.split(".")[-1] == name), None)

@@ -83,7 +83,7 @@ def test_a_run_shows_all_of_its_record(tree: Path) -> None:
     assert (run.info.status, run.info.start_time, run.info.end_time) == ("FINISHED", STARTED_MS, STARTED_MS + 90_000)
     assert run.info.run_name == "pconv · 30 steps · 2e-3"
     assert run.data.params == {
-        "seed": "3", "steps": "26", "finetune_steps": "4", "learning_rate": "0.002", "partial": "true",
+        "seed": "3", "steps": "26", "training.finetune_steps": "4", "learning_rate": "0.002", "partial": "true",
         "tiles": "data/prepared/train",
     }  # fmt: skip
     assert run.data.tags["inpaint.record"] == content["id"]
