@@ -53,6 +53,12 @@ class Record(BaseModel):
         return self.status == "finished"
 
     @property
+    def parent(self) -> str:
+        """What it started from: the file of the weights, or "random weights"."""
+        start = self.param("start_from") or "none"
+        return {"none": "random weights", "base": str(self.param("base"))}.get(start, start)
+
+    @property
     def kept_start(self) -> bool:
         """Whether no step gained anything over the weights that it started from, which are the model then."""
         return self.summary.get("best_step") == 0 and self.param("start_from") not in (None, "none")

@@ -55,7 +55,7 @@ def _page(browser: Browser, path: Path) -> None:
         page = browser.new_page(viewport={"width": 1100, "height": 760})
         page.goto(address)
         open_example(page)
-        page.locator("#model").select_option(label="Learned (pconv)")
+        page.locator("#model").select_option(page.locator("#model option[data-learned=yes]").get_attribute("value"))
         drag(page, *_SCRATCH)
         fill(page)
         page.locator("#compare").fill("50")

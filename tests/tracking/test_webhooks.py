@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from stages.serving.cli import app
 from stages.tracking import aliases, store
-from tests.tracked import Server, register_versions, wait_for
+from tests.tracked import Server, wait_for
 
 NAME = "inpaint-pconv"
 
@@ -51,7 +51,7 @@ def test_one_command_has_the_server_tell_of_versions_and_aliases(
 ) -> None:
     """To loopback, which servers tell nothing unless they are allowed to."""
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
-    allowed = {"_MLFLOW_WEBHOOK_ALLOWED_SCHEMES": "http", "_MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS": "true"}
+    allowed = {"MLFLOW_WEBHOOK_ALLOWED_SCHEMES": "http", "MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS": "true"}
     with Server(tmp_path, given=allowed) as server:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
         code, said = webhook(f"{address}/refused")
@@ -60,15 +60,18 @@ def test_one_command_has_the_server_tell_of_versions_and_aliases(
         code, said = webhook(address, "--secret", "of-us")  # in place of the first
         assert (code, "took the first try" in said) == (0, True)
         Listener.heard.clear()
-        register_versions(NAME, tmp_path, "12")
+        with store.reached():
+            client = store.connect()
+            client.create_registered_model(NAME)
+            client.create_model_version(NAME, "s3://elsewhere/model")
         aliases.promote(NAME, "1", "the first")
-        wait_for(lambda: len(Listener.heard) >= 3, 30)
+        wait_for(lambda: len(Listener.heard) >= 2, 30)
         assert {(path, signed) for path, _, signed in Listener.heard} == {("/", True)}
         told = [(said["entity"], said["action"], said["data"].get("alias")) for _, said, _ in Listener.heard]
         assert ("model_version", "created", None) in told
         assert ("model_version_alias", "created", "champion") in told
         with store.reached():
-            assert [hook.url for hook in store.connect().list_webhooks()] == [address]
+            assert [hook.url for hook in client.list_webhooks()] == [address]
 
 
 def test_a_registry_that_is_a_file_tells_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
