@@ -113,9 +113,9 @@ def read_points(folder: str | Path, started_ms: int) -> list[Point]:
         points named `train/...`, `val/...` and `system/...`; system ones are numbered by their line.
     """
     folder = Path(folder)
-    return [
-        *_points(folder / "history.csv", "train/", started_ms),
+    return [  # scores first: MLflow's page compares runs by the metric that was logged first
         *_points(folder / "validation.csv", "val/", started_ms),
+        *_points(folder / "history.csv", "train/", started_ms),
         *_points(folder / "system.csv", "system/", started_ms),
     ]
 

@@ -16,16 +16,16 @@ from itertools import product
 from pathlib import Path
 from urllib.parse import quote
 
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
 from stages.tracking import store
 from tests.browser import FLAGS
-from tests.serving.test_page import drag, fill, open_example, serving
+from tests.serving.test_page import drag, fill, serving
 from tests.tracked import answers, free_port, wait_for
 
 _DESK, _PHONE, _DOCS = (1440, 900), (390, 844), (1280, 740)
 _UNFOLD = "document.querySelectorAll('details').forEach((one) => { one.open = true })"
-_SCRATCH = ((0.12, 0.62), (0.3, 0.9), (0.2, 0.97))  # across table and saucer of the example, in shares of the photo
+_MASTS = (((0.315, 0.26), (0.305, 0.84)), ((0.697, 0.26), (0.712, 0.84)))  # of the example, in shares of the photo
 
 
 def main(out: Path) -> None:
@@ -54,9 +54,12 @@ def _page(browser: Browser, path: Path) -> None:
     with serving(path.parent, "--model", "models:/inpaint-pconv@champion") as (address, _):
         page = browser.new_page(viewport={"width": 1100, "height": 760})
         page.goto(address)
-        open_example(page)
+        page.get_by_role("button", name="Example: rocket").click()
+        expect(page.locator("#said")).to_contain_text("pixels")
         page.locator("#model").select_option(page.locator("#model option[data-learned=yes]").get_attribute("value"))
-        drag(page, *_SCRATCH)
+        page.locator("#size").fill("64")
+        for mast in _MASTS:
+            drag(page, *mast)
         fill(page)
         page.locator("#compare").fill("50")
         page.mouse.move(0, 0)
@@ -81,7 +84,7 @@ def _mlflow(browser: Browser, out: Path) -> None:
             "versions": "models/inpaint-pconv",
         }
         for name, address in pages.items():
-            size = (1250, 480) if name == "runs" else _DESK
+            size = (1250, 540) if name == "runs" else _DESK
             _take(browser, f"http://127.0.0.1:{port}/#/{address}", out / f"{name}.png", size, seconds=6)
     finally:
         os.killpg(server.pid, signal.SIGTERM)

@@ -51,7 +51,7 @@ def test_points_are_those_of_complete_lines(tmp_path: Path) -> None:
     (tmp_path / "history.csv").write_text("step,seconds,loss,lr\n25,1.5,0.5,\n50,3.25,nan,1e-3\n75,4.0,0.2")
     (tmp_path / "validation.csv").write_text("step,seconds,val_ssim\n50,3.5,0.75\n")
     (tmp_path / "system.csv").write_text("seconds,cpu_perc")
-    loss, hole, rate, ssim = read_points(tmp_path, 1000)
+    ssim, loss, hole, rate = read_points(tmp_path, 1000)
     assert loss == Point("train/loss", 25, 2500, 0.5)
     assert (hole.name, hole.step) == ("train/loss", 50)
     assert hole.value != hole.value  # a loss that is no number is shown as such
