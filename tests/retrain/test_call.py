@@ -135,7 +135,7 @@ def test_it_is_served(project: Project) -> None:
     try:
         wait_for(lambda: answers(f"http://127.0.0.1:{port}/v1/model"), 60)
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/v1/model") as said:
-            assert json.load(said)["default"] == "models:/inpaint-pconv@champion"
+            assert json.load(said)["default"] == "inpaint-pconv"
     finally:
         serving.terminate()
         serving.communicate()
