@@ -51,6 +51,7 @@ class Clone:
     Args:
         folder: where it is made.
         changes: of params.yaml, section by section; the other values stay.
+        repository: of git, where that is a folder above.
 
     Attributes:
         given: what the environment of its commands says beside this one's.
@@ -58,7 +59,7 @@ class Clone:
 
     given: Mapping[str, str] = {}
 
-    def __init__(self, folder: Path, changes: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, folder: Path, changes: Mapping[str, Any] | None = None, repository: Path | None = None) -> None:
         self.root = folder
         listed = subprocess.run(
             ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
@@ -69,7 +70,7 @@ class Clone:
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(ROOT / name, folder / name)
         self.change_params(changes or TINY)
-        self.run("git", "init", "-q", "-b", "main")
+        self.run("git", "init", "-q", "-b", "main", str(repository or folder))
         self.commit("as it stands")
 
     def change_params(self, changes: Mapping[str, Any]) -> None:

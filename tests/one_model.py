@@ -39,10 +39,11 @@ class OneModel(Clone):
     Args:
         folder: where it is made.
         changes: of params.yaml beside `TINY`.
+        repository: as for `Clone`.
     """
 
-    def __init__(self, folder: Path, changes: Mapping[str, Any]) -> None:
-        super().__init__(folder, TINY | changes)
+    def __init__(self, folder: Path, changes: Mapping[str, Any], repository: Path | None = None) -> None:
+        super().__init__(folder, TINY | changes, repository)
         params, chain = (yaml.safe_load((folder / name).read_text()) for name in ("params.yaml", "dvc.yaml"))
         params["models"] = {"pconv": {"code": "pconv", "tiles": "data/prepared/train", "base": BASE}}
         params["methods"] = {key: params["methods"][key] for key in ("mean", "pconv")}
@@ -61,9 +62,10 @@ class Project(OneModel):
     Args:
         folder: where it is made.
         tracking: of an MLflow server; "" for the file in the project.
+        repository: as for `Clone`.
     """
 
-    def __init__(self, folder: Path, tracking: str = "") -> None:
+    def __init__(self, folder: Path, tracking: str = "", repository: Path | None = None) -> None:
         self.given = {"GIT_CONFIG_GLOBAL": os.devnull}  # as a scheduler's account, which has no name
         self.given |= {"MLFLOW_TRACKING_URI": tracking} if tracking else {}
         changes = {
@@ -71,7 +73,7 @@ class Project(OneModel):
             "train": {"pconv": TINY["train"]["pconv"] | BARE},
             "retrain": {"refuse_loss_db": 20.0},  # trainings this short differ by chance
         }
-        super().__init__(folder, changes)
+        super().__init__(folder, changes, repository)
         write_photos(folder / "data/raw", 0, 24)
         self.commit("one model")
 

@@ -70,7 +70,20 @@ def test_what_a_run_shows_by_number_is_little_and_no_fact_is_a_bar(tree: Path) -
     assert {name for name in run.data.metrics if "/" not in name} == {"tile_psnr_db"}  # curves have a slash
     assert run.data.tags["summary.val_hole_psnr"] == "21.5"
     assert not {"checkpoint_every_s", "validate_every", "patience"} & run.data.params.keys()
-    assert next(iter(seen.versions("inpaint-pconv")[0].tags)) == "tile_psnr_db"
+    assert list(seen.versions("inpaint-pconv")[0].tags.items())[:2] == [
+        ("tile_psnr_db", "22"),
+        ("parent", "random weights"),
+    ]
+
+
+def test_a_training_that_kept_its_start_says_so(tree: Path) -> None:
+    path = Path("data/training/pconv/record.json")
+    record = json.loads(path.read_text())
+    record["params"]["start_from"], record["summary"]["best_step"] = "base", 0
+    path.write_text(json.dumps(record))
+    publish(held(), registering=False)
+    note = Seen().run().data.tags["mlflow.note.content"]
+    assert note.startswith("pconv, the base weights, over which 30 steps of fine-tuning gained nothing, in 2 min on 40")
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ import tempfile
 import time
 import urllib.request
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -245,9 +245,18 @@ class Server:
         database: a URI as SQLAlchemy takes it; by default that of a file.
         words: further options of `mlflow server`.
         scheme: http or https.
+        given: what its environment says beside this.
     """
 
-    def __init__(self, folder: Path, database: str = "", words: Sequence[str] = (), scheme: str = "http") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        database: str = "",
+        words: Sequence[str] = (),
+        scheme: str = "http",
+        given: Mapping[str, str] | None = None,
+    ) -> None:
+        self._given = given or {}
         self._folder, self._database, self._words = folder, database or f"sqlite:///{folder}/server.db", words
         self._is_file = not database
         self.port = free_port()
@@ -262,6 +271,7 @@ class Server:
         given = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
         given |= {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
         given |= {"MLFLOW_FLASK_SERVER_SECRET_KEY": "of a test", "MLFLOW_AUTH_ADMIN_PASSWORD": PASSWORD}
+        given |= self._given
         with (self._folder / "server.log").open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "mlflow", "server", *words],

@@ -84,6 +84,7 @@ def _candidate(held: PipelineOutputs, key: str, run_id: str) -> registry.Candida
     name, record, folder = held.registered_name(key), held.records[key], held.data / "models" / key
     facts = {  # MLflow's list of versions shows them in this order
         **{score: f"{value:g}" for score, value in words.shown_scores(held.scores[key]).items()},
+        "parent": record.parent,
         "key": key,
         "fingerprint": record.fingerprint,
         "git_commit": record.commit,

@@ -64,8 +64,11 @@ def describe(held: PipelineOutputs, key: str) -> str:
     minutes = ((record.ended_ms or record.started_ms) - record.started_ms) / 60_000
     read_tiles = {part: facts["tiles"] for part, facts in record.inputs.items() if "tiles" in facts}
     tiles = " and ".join(f"{number} tiles of {part}" for part, number in read_tiles.items() if Path(part).stem != "val")
+    course = f"trained for {record.steps} steps"
+    if record.kept_start:
+        course = f"the base weights, over which {record.steps} steps of fine-tuning gained nothing,"
     return (
-        f"{key}, trained for {record.steps} steps in {minutes:.0f} min on {tiles}, "
+        f"{key}, {course} in {minutes:.0f} min on {tiles}, "
         f"on {record.machine.get('gpu') or record.machine.get('processor', 'an unnamed machine')}. "
         f"In the tests:\n\n{score_list(held, [key, *(method for method in _BASELINES if method in held.scores)])}"
     )

@@ -83,7 +83,9 @@ def gather(seed: int, methods: dict[str, MethodParams]) -> Content:
     """Bring together all that the page shows."""
     filled_by = {key: one.filled_by for key, one in methods.items()}
     evaluations = read_evaluations(Path("data/evaluation"), filled_by)
-    absent = {label_of(key): why for key, why in read_absent(Path("data/evaluation"), filled_by).items()}
+    absent = {
+        label_of(key): f"not scored: {why}" for key, why in read_absent(Path("data/evaluation"), filled_by).items()
+    }
     trainings = read_trainings(Path("data/training"), [one.key for one in evaluations if one.trained])
     tiles, mask_set = Tiles(["data/prepared/test"]), MaskSet("data/masks/test.npy")
     rows = sorted(evaluations[0].pictures)
@@ -97,7 +99,7 @@ def gather(seed: int, methods: dict[str, MethodParams]) -> Content:
         for one in evaluations
     }
     resamples = Resamples(evaluations[0].scores["photo"], np.random.default_rng([seed, *b"report"]))
-    claims = find_claims(evaluations, resamples, rows)
+    claims = find_claims(evaluations, resamples, rows, trainings)
     return Content(
         evaluations=evaluations,
         absent=absent,

@@ -5,17 +5,18 @@ where it holds 0 the answer is that this test cannot tell. A question is asked w
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
 
 from stages.comparing.bootstrap import Estimate, Resamples
 from stages.report.comparison import columns_of, in_words, scores_of
-from stages.report.reading import Evaluation
+from stages.report.reading import Evaluation, Training, said_of_kept, twins
 
 IRREGULAR = ("strokes", "blobs", "files")  # kinds of holes that no few rectangles make up
 NUM_PICTURES = 3
+_OF_AUGMENTATION = "Does augmentation help PConvNet?"
 
 
 @dataclass(frozen=True)
@@ -60,25 +61,37 @@ class Claim:
     pictures: list[int] = field(default_factory=list)
 
 
-def find_claims(evaluations: Sequence[Evaluation], resamples: Resamples, shown: Sequence[int]) -> list[Claim]:
+def find_claims(
+    evaluations: Sequence[Evaluation], resamples: Resamples, shown: Sequence[int], trainings: Sequence[Training] = ()
+) -> list[Claim]:
     """Answer the questions that can be asked of these methods.
 
     Args:
         evaluations: of all methods.
         resamples: of the photos of their pairs.
         shown: rows of the scores whose pictures there are.
+        trainings: of those trained here.
     """
-    by_key = {one.key: one for one in evaluations}
+    by_key, same = {one.key: one for one in evaluations}, twins(trainings)
     asked: list[tuple[tuple[str, str], Callable[..., Claim]]] = [
         (("pconv", "unet"), _partial_convolution),
         (("pconv_augmented", "pconv"), _augmentation),
         (("pix2pix", "pconv_augmented"), _sharper),
     ]
-    return [
-        ask(by_key[one], by_key[other], resamples, shown)
-        for (one, other), ask in asked
-        if one in by_key and other in by_key
-    ]
+    claims = []
+    for keys, ask in asked:
+        if by_key.keys() >= set(keys):
+            one, other = (by_key[same.get(key, key)] for key in keys)
+            claim = _not_told(keys) if one is other else ask(one, other, resamples, shown)
+            kept = said_of_kept(training for training in trainings if training.key in keys)
+            claims.append(replace(claim, sentence=f"{kept} {claim.sentence}") if kept else claim)
+    return claims
+
+
+def _not_told(keys: tuple[str, str]) -> Claim:
+    """Answer the question of augmentation, the only one of two models that start from the same weights."""
+    sentence = "Both are the same model. Longer trainings, or some from random weights (start_from: none), would tell."
+    return Claim("augmentation", _OF_AUGMENTATION, "Cannot be told", sentence, "", [], keys)
 
 
 def _partial_convolution(one: Evaluation, other: Evaluation, resamples: Resamples, shown: Sequence[int]) -> Claim:
@@ -102,9 +115,16 @@ def _augmentation(one: Evaluation, other: Evaluation, resamples: Resamples, show
     answer, sentence = _in_a_sentence(
         rows[0].estimate, "PConvNet with augmented tiles", "PConvNet without them, after as many steps,", "on all pairs"
     )
-    question, difference = "Does augmentation help PConvNet?", "hole PSNR of pconv_augmented minus pconv"
+    difference = "hole PSNR of pconv_augmented minus pconv"
     return Claim(
-        "augmentation", question, answer, sentence, difference, rows, (one.key, other.key), _pictures(one, other, shown)
+        "augmentation",
+        _OF_AUGMENTATION,
+        answer,
+        sentence,
+        difference,
+        rows,
+        (one.key, other.key),
+        _pictures(one, other, shown),
     )
 
 

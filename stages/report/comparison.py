@@ -9,7 +9,7 @@ import pandas as pd
 
 from stages.comparing.bootstrap import Estimate, Resamples
 from stages.comparing.scores import SCORES, Score
-from stages.report.reading import Evaluation
+from stages.report.reading import Evaluation, listed
 
 
 class Compared(Protocol):
@@ -91,7 +91,7 @@ def title(headline: Headline[Method], wins: str, where: str) -> str:
     if len(names) == 1:
         return f"{names[0]} {wins} {where}"
     if len(names) <= _MOST_NAMES:
-        return f"{', '.join(names[:-1])} and {names[-1]} tie {where}"
+        return f"{listed(names)} tie {where}"
     return f"{_IN_WORDS[len(names)] if len(names) < len(_IN_WORDS) else len(names)} methods tie {where}"
 
 

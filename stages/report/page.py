@@ -18,7 +18,7 @@ from stages.report import comparison, gallery, photographs
 from stages.report.album import Album
 from stages.report.claims import Claim
 from stages.report.pictures import Shown
-from stages.report.reading import Evaluation, Training
+from stages.report.reading import Evaluation, Training, label_of, said_of_kept, twins
 from stages.report.runs import compare_runs
 
 _STYLES = 6  # of each kind, in the style sheet
@@ -89,8 +89,9 @@ def render(content: Content, album: Album) -> str:
     Returns:
         HTML that needs no network, and no other file but pictures beyond the album's bound.
     """
+    styles, kept = choose_styles(content.evaluations), said_of_kept(content.trainings)
+    content = _each_model_once(content)
     evaluations, resamples = content.evaluations, content.resamples
-    styles = choose_styles(evaluations)
     photos = min([resamples.photos, *([content.photographs.resamples.photos] if content.photographs else [])])
     headline = comparison.find_headline(evaluations, resamples, SCORES[0])
     wins = f"fills holes best, at {headline.estimate.mean:.1f} dB,"
@@ -107,6 +108,7 @@ def render(content: Content, album: Album) -> str:
         photos=resamples.photos,
         few_photos=photos if photos < FEW_PHOTOS else 0,
         photographs=found,
+        kept=kept,
         absent=content.absent,
         resamples=RESAMPLES,
         methods=_methods(content, styles, scores),
@@ -128,6 +130,24 @@ def render(content: Content, album: Album) -> str:
         counts=content.counts,
         pages=content.pages,
         album=Markup(json.dumps(album.addresses)),  # noqa: S704 - data URIs and names of our own
+    )
+
+
+def _each_model_once(content: Content) -> Content:
+    """Leave out models whose weights another one has, too: they would tie with themselves."""
+    same = twins(content.trainings)
+    why = {label_of(one): f"the same weights as {label_of(other)}" for one, other in same.items()}
+    places = [number for number, one in enumerate(content.evaluations) if one.key not in same]
+    found = content.photographs
+    if found is not None:
+        entries = [one for one in found.entries if one.key not in same]
+        found = replace(found, entries=entries, absent=found.absent | why)
+    return replace(
+        content,
+        evaluations=[content.evaluations[number] for number in places],
+        absent=content.absent | why,
+        photographs=found,
+        gallery=[replace(shown, answers=[shown.answers[number] for number in places]) for shown in content.gallery],
     )
 
 

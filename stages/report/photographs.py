@@ -6,6 +6,7 @@ first of them alone.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from PIL import Image
 
 from stages.comparing.bootstrap import Resamples
 from stages.comparing.scores import PHOTOGRAPH_SCORES, Score, by_default, plain
+from stages.inpainting import inpainter
 from stages.report import comparison
 from stages.report.album import Album, Picture
 from stages.report.gallery import Row
@@ -37,6 +39,7 @@ class Entry:
         is_plain: whether this is without the texture that the method copies by default.
         scores: one row a question.
         pictures: files of the composites to look at, by the question's id.
+        again: as `Evaluation` has it.
     """
 
     key: str
@@ -45,6 +48,7 @@ class Entry:
     is_plain: bool
     scores: pd.DataFrame
     pictures: dict[str, Path]
+    again: str = ""
 
 
 @dataclass(frozen=True)
@@ -77,10 +81,19 @@ class Answered:
         return [str(name) for name in self.questions.loc[self.questions["shown"], "id"]]
 
     def read(self, name: str) -> tuple[Pixels, Pixels]:
-        """Return a question's target, and the same with its hole in white."""
-        target = read_picture(self.folder / "images" / f"{name}.png")
-        hole = read_picture(self.folder / "holes" / f"{name}.png")
-        return target, with_hole(target, hole)
+        """Return a question's target and its hole, 255 where pixels are missing."""
+        return read_picture(self.folder / f"images/{name}.png"), read_picture(self.folder / f"holes/{name}.png")
+
+    def answer(self, one: Entry, name: str) -> Pixels:
+        """Return an entry's composite, made again where evaluation kept none."""
+        if name in one.pictures:
+            return read_picture(one.pictures[name])
+        target, hole = self.read(name)
+        composite, _ = _loaded(one.again)(np.where(hole[..., None] > 0, np.uint8(0), target), hole > 0)
+        return composite
+
+
+_loaded = cache(inpainter.load)
 
 
 def answered(
@@ -97,7 +110,7 @@ def answered(
     entries = [entry for one in evaluations for entry in _entries(one)]
     if not entries:
         return None
-    silent = {one.label: "it has no answers to photographs" for one in evaluations if one.photographs.empty}
+    silent = {one.label: "not scored: it has no answers to photographs" for one in evaluations if one.photographs.empty}
     return Answered(entries, silent | absent, Resamples(entries[0].scores["photo"], rng), folder)
 
 
@@ -106,7 +119,7 @@ def _entries(one: Evaluation) -> list[Entry]:
     for path in one.composites:
         found[path.stem.endswith(_PLAIN)][path.stem.removesuffix(_PLAIN)] = path
     entries = (
-        Entry(one.key, one.label, one.trained, False, by_default(one.photographs), found[0]),
+        Entry(one.key, one.label, one.trained, False, by_default(one.photographs), found[0], one.again),
         Entry(one.key, _WITHOUT_TEXTURE.format(one.label), one.trained, True, plain(one.photographs), found[1]),
     )
     return [entry for entry in entries if len(entry.scores)]
@@ -146,7 +159,7 @@ class Example:
     """A large picture at the top of the page.
 
     Attributes:
-        rank: in words, of the pictures that there are.
+        rank: in words, of the pictures to choose from.
         title: the hole, the scores.
         answer: of the best method.
         others: what lies left of the slider, by its name: the hole, the original, the best of the other kind.
@@ -162,18 +175,21 @@ class Example:
 
 def examples(found: Answered, headline: comparison.Headline[Entry], album: Album) -> list[Example]:
     """Choose three pictures by rule: where the best method comes closest, in the middle, and least close."""
-    score, best, rival = headline.score, headline.best, headline.rival
+    score, best = headline.score, headline.best
+    compared = [best, *([headline.rival] if headline.rival else [])]
     asked = found.questions.assign(goodness=score.goodness(best.scores[score.name]))
-    asked = asked[asked["shown"].astype(bool)].sort_values(["goodness", "id"], ascending=[False, True])
+    if not all(one.again for one in compared):
+        asked = asked[asked["shown"].astype(bool)]
+    asked = asked.sort_values(["goodness", "id"], ascending=[False, True])
     ranks = {0: "Best", len(asked) // 2: "Median", len(asked) - 1: "Worst"} if len(asked) > 2 else {0: "One"}
     made = []
     for place, rank in ranks.items():
         question = asked.iloc[place]
-        row = _row(found, str(question["id"]), [best, *([rival] if rival else [])], album)
+        row = _row(found, str(question["id"]), compared, album)
         target, image, answer, *theirs = row.pictures
         others = {"the hole": image, "the original": target} | {one.label: one for one in theirs}
         title = f"{row.title}: {score.label} {abs(question['goodness']):.{score.decimals}f} {score.unit}".strip()
-        hole = read_picture(found.folder / "holes" / f"{question['id']}.png")
+        _, hole = found.read(str(question["id"]))
         cut = round(100 * float(np.median(np.nonzero(hole)[1])) / hole.shape[1]) if hole.any() else 50
         made.append(Example(f"{rank} of {len(asked)}", title, answer, others, cut))
     return made if len(asked) else []
@@ -188,18 +204,18 @@ def _row(found: Answered, name: str, entries: Sequence[Entry], album: Album) -> 
     place = found.questions["id"].to_list().index(name)
     question = found.questions.iloc[place]
     hole = f"{_KINDS.get(question['kind'], question['kind'])}, {100 * question['ratio']:.1f} % missing"
-    target, image = found.read(name)
+    target, missing = found.read(name)
     first = found.scores()[0]
     values = pd.Series([float(one.scores[first.name].iloc[place]) for one in entries])
     best = int(np.argmax(first.goodness(values.round(first.decimals)))) if len(values) > 1 else -1
     texts = [_scored(one, place, found.scores()[:2]) for one in entries]
     asked = [
         album.add(target, "target", "target", "", f"target ({name}: {hole})"),
-        album.add(image, "image", "hole", "", f"photograph with its hole ({name}: {hole})"),
+        album.add(with_hole(target, missing), "image", "hole", "", f"photograph with its hole ({name}: {hole})"),
     ]
     return Row(hole, [*asked, *(
         album.add(
-            read_picture(one.pictures[name]), "answer", one.label, text, f"{one.label}: {text} ({name}: {hole})",
+            found.answer(one, name), "answer", one.label, text, f"{one.label}: {text} ({name}: {hole})",
             number == best,
         )
         for number, (one, text) in enumerate(zip(entries, texts, strict=True))
@@ -215,7 +231,10 @@ def _scored(one: Entry, place: int, scores: Sequence[Score]) -> str:
 def sheet(found: Answered, key: str) -> Image.Image:
     """Put the pictures of a method that answered on one sheet, for where no page opens: a row a question."""
     entries = [one for one in found.entries if one.key == key]
-    rows = [[*found.read(name), *(read_picture(one.pictures[name]) for one in entries)] for name in found.shown()]
+    rows = []
+    for name in found.shown():
+        target, hole = found.read(name)
+        rows.append([target, with_hole(target, hole), *(found.answer(one, name) for one in entries)])
     step = _SHEET_PX + _GAP_PX
     whole = Image.new("RGB", (len(rows[0]) * step - _GAP_PX, len(rows) * step - _GAP_PX), "white")
     for y, row in enumerate(rows):

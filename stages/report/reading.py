@@ -1,7 +1,7 @@
 """What evaluation and training left, read and checked."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from stages.comparing.scores import by_default
+from stages.inpainting.inpainter import CLASSICAL
 from stages.runtime.errors import InputError
 
 _PAIR = ["pair", "sha256"]
@@ -33,6 +34,7 @@ class Evaluation:
         worst: likewise, for the pairs with the lowest hole PSNR, the worst first.
         photographs: one row a question of the photograph test and variant; empty where none was answered.
         composites: files of the answers to photographs to look at.
+        again: what `inpainter.load` takes to have this method fill another hole; "" for answers out of a folder.
     """
 
     key: str
@@ -43,6 +45,7 @@ class Evaluation:
     worst: dict[int, Path] = field(default_factory=dict)
     photographs: pd.DataFrame = field(default_factory=lambda: pd.DataFrame({"id": [], "sha256": [], "detail": []}))
     composites: list[Path] = field(default_factory=list)
+    again: str = ""
 
     @property
     def label(self) -> str:
@@ -69,7 +72,15 @@ class Training:
     @property
     def label(self) -> str:
         """The model's name for people."""
-        return self.key.replace("_", " ")
+        return label_of(self.key)
+
+    @property
+    def kept(self) -> str:
+        """Digest of the weights that it started from, if it kept them since no step gained; else ""."""
+        params, inputs = self.record["params"], self.record["inputs"]
+        start = params.get("start_from")
+        given = inputs.get(params.get("base") if start == "base" else start, {})
+        return str(given.get("digest", "")) if self.record["summary"].get("best_step") == 0 else ""
 
 
 def read_evaluations(folder: Path, methods: Mapping[str, str]) -> list[Evaluation]:
@@ -130,7 +141,10 @@ def _read_evaluation(folder: Path, key: str, filled_by: str) -> Evaluation:
     answered = {"photographs": pd.read_parquet(file)} if (file := folder / "photographs.parquet").exists() else {}
     composites = sorted((folder / "photographs").glob("*.png"))
     is_trained = filled_by.endswith((".onnx", ".pt2"))
-    return Evaluation(key, is_trained, scores, by_ratio, pictures, worst, composites=composites, **answered)
+    again = filled_by if is_trained else key if key in CLASSICAL else ""
+    return Evaluation(
+        key, is_trained, scores, by_ratio, pictures, worst, composites=composites, again=again, **answered
+    )
 
 
 def read_trainings(folder: Path, keys: list[str]) -> list[Training]:
@@ -144,6 +158,28 @@ def read_trainings(folder: Path, keys: list[str]) -> list[Training]:
         InputError: a record is there without its history.
     """
     return [_read_training(folder / key, key) for key in keys if (folder / key / "record.json").exists()]
+
+
+def twins(trainings: Iterable[Training]) -> dict[str, str]:
+    """Return the models that kept the same weights as one before them: that one's key by theirs."""
+    first: dict[str, str] = {}
+    return {
+        one.key: first[one.kept] for one in trainings if one.kept and first.setdefault(one.kept, one.key) != one.key
+    }
+
+
+def said_of_kept(trainings: Iterable[Training]) -> str:
+    """Say which trainings kept the weights that they started from; "" where none did."""
+    kept = [one for one in trainings if one.kept]
+    if not kept:
+        return ""
+    steps = " or ".join(f"{number:,}" for number in sorted({one.record["summary"]["steps"] for one in kept}))
+    return f"{listed([one.label for one in kept])} kept the base weights: {steps} steps of fine-tuning gained nothing."
+
+
+def listed(names: Sequence[str]) -> str:
+    """Write names as people do: "a, b and c"."""
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
 def _read_training(folder: Path, key: str) -> Training:

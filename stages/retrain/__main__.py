@@ -42,6 +42,7 @@ _NEED_SOMEBODY = (2, 12, 128 + signal.SIGINT)  # of all codes those of which a s
 STATE = Path(".retrain/call.json")  # what the call in progress took in and decided; gone when all of it is done
 
 REPORT = Path(".retrain/report.md")  # of the last call that judged something, for people
+DRIFT = Path(".retrain/drift.html")  # of the last photographs that came
 
 _MOST_COMPARED = 400  # photographs that are there, chosen evenly, are enough to know what they look like
 _TOLD = 3  # changed stages that are named; the first call has them all
@@ -76,7 +77,7 @@ class Call:
         id: by which MLflow has it once, however often it was cut off.
         batch: the name of the folder that new photographs go to; "" where there are none.
         findings: how they differ from those that are there.
-        picture: the same, drawn.
+        page: the same, as HTML.
         outcome: what was decided, one of `CODES`; "" before that.
         resumes: whether it goes on with a training, or with what was decided, of a call that was cut off.
         models: by key, what the gate decided (as JSON), of which version, and which was the champion then.
@@ -87,7 +88,7 @@ class Call:
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
     batch: str = ""
     findings: list[drift.Finding] = field(default_factory=list)
-    picture: Any = None
+    page: str = ""
     outcome: str = ""
     resumes: bool = False
     models: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -242,7 +243,8 @@ def _is_unlike(call: Call, new: list[Path]) -> bool:
     if not call.findings:
         log(f"retrain: {len(come.signs)} new photographs are too few to say how they differ")
         return False
-    call.picture = drift.picture(known, come)
+    call.page = drift.page(known, come, call.findings)
+    files.write_text(DRIFT, call.page)
     for finding in call.findings:
         log(f"retrain: new photographs: {finding}")
     return any(one.name == "distance" and one.statistic > call.params.refuse_distance for one in call.findings)
@@ -316,7 +318,7 @@ def _hand_on(shop: Worktree, call: Call, options: Options) -> None:
 
 
 def _report(call: Call) -> None:
-    said = report.Said(call.id, _name(call), call.outcome, call.findings, call.picture, call.models)
+    said = report.Said(call.id, _name(call), call.outcome, call.findings, call.page, call.models)
     report.log(read("publish.experiment", str), said)
 
 

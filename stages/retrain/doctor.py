@@ -10,10 +10,12 @@ training resumes, a cut-off call of retrain is completed by the next. What canno
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from stages.retrain.worktree import Worktree
 from stages.runtime import dvc_locks, files, guard, project
 from stages.runtime.errors import InputError, TrackingError
 from stages.runtime.params import read
@@ -86,7 +88,10 @@ def cure(root: Path, look: Callable[[Path], list[Finding]] = examine) -> list[Fi
 
 
 def _of_dvc(root: Path) -> Iterator[Finding]:
-    for place in (root, root / ".retrain/tree"):
+    places = [root]
+    with suppress(InputError):  # git does not answer, which is said below
+        places.append(Worktree(root).tree)
+    for place in places:
         if wrong := dvc_locks.stale(place):
             yield Finding(f"{wrong}; every DVC command fails", clear=partial(dvc_locks.clear, place))
 

@@ -18,6 +18,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from stages.imaging.data_report.charts import Histogram
+from stages.imaging.data_report.page import Page, Section, render
 from stages.imaging.images import MOST_MEGAPIXELS, BadImageError, decode, open_picture
 from stages.runtime.parallel import map_ordered
 
@@ -146,8 +148,7 @@ def compare(known: Measured, new: Measured, least: int) -> list[Finding]:
 
     if min(len(known.signs), len(new.signs)) < max(least, 2):
         return []
-    pairs = {name: (known.signs[name].to_numpy(), new.signs[name].to_numpy()) for name in known.signs}
-    pairs["distance"] = (_nearest(known.features, None), _nearest(new.features, known.features))
+    pairs = _samples(known, new)
     tests = {name: ks_2samp(*samples) for name, samples in pairs.items()}
     corrected = _holm([float(tests[name].pvalue) for name in SIGNS])
     return [
@@ -156,6 +157,11 @@ def compare(known: Measured, new: Measured, least: int) -> list[Finding]:
         )
         for name, p in zip(SIGNS, corrected, strict=True)
     ]
+
+
+def _samples(known: Measured, new: Measured) -> dict[str, tuple[Floats, Floats]]:
+    samples = {str(name): (known.signs[name].to_numpy(), new.signs[name].to_numpy()) for name in known.signs}
+    return samples | {"distance": (_nearest(known.features, None), _nearest(new.features, known.features))}
 
 
 def _nearest(features: Floats, others: Floats | None) -> Floats:
@@ -175,20 +181,26 @@ def _holm(p: list[float]) -> list[float]:
     return corrected
 
 
-def picture(known: Measured, new: Measured) -> Any:
-    """Draw the distributions of all measures, side by side: a figure of matplotlib."""
-    from matplotlib.figure import Figure
+def page(known: Measured, new: Measured, findings: Sequence[Finding]) -> str:
+    """Show the distributions that `compare` has compared, side by side: HTML."""
+    rows = [
+        (one.name, f"{one.known:.3g}", f"{one.new:.3g}", f"{one.statistic:.2f}", f"{one.p:.2g}") for one in findings
+    ]
+    note = (
+        "D is the largest gap between the two distributions (0 to 1), p the chance of such a gap among photographs of "
+        "one kind, by Holm's method."
+    )
+    histograms = [
+        Histogram(f"{name}: {SIGNS[name]}", {"there": there, "new": come}, *_range(there, come))
+        for name, (there, come) in _samples(known, new).items()
+    ]
+    facts = [("measure", "median there", "median of new ones", "D", "p"), *rows]
+    lead = f"{len(new.signs)} new photographs beside {len(known.signs)} of those that are there."
+    unusable = f" {new.unusable} of the new files are no pictures." if new.unusable else ""
+    section = Section("What can be seen in them", note, facts=facts, histograms=histograms)
+    return render(Page("How new photographs differ", lead + unusable, [section]))
 
-    signs = [str(name) for name in known.signs]
-    samples = [(name, known.signs[name].to_numpy(), new.signs[name].to_numpy()) for name in signs]
-    samples.append(("distance", _nearest(known.features, None), _nearest(new.features, known.features)))
-    figure = Figure(figsize=(12, 6), layout="constrained")
-    for axes, (name, there, come) in zip(figure.subplots(2, 3).flat, samples, strict=True):
-        edges = np.histogram_bin_edges(np.concatenate([there, come]), 20)
-        for sample, label in ((there, f"there: {len(there)}"), (come, f"new: {len(come)}")):
-            axes.hist(sample, edges, density=True, alpha=0.6, label=label)
-        axes.set_title(name)
-        axes.set_xlabel(SIGNS[name], fontsize="small")
-        axes.set_yticks([])
-    figure.axes[0].legend(fontsize="small")
-    return figure
+
+def _range(*samples: Floats) -> tuple[float, float]:
+    low, high = (float(end(np.concatenate(samples))) for end in (np.min, np.max))
+    return low, high if high > low else low + 1

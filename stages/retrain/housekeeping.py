@@ -24,6 +24,7 @@ from pathlib import Path
 
 import yaml
 
+from stages.retrain.worktree import Worktree
 from stages.runtime import dvc_locks, files, guard, project
 from stages.runtime.errors import BusyError, InputError
 from stages.runtime.params import read
@@ -31,7 +32,6 @@ from stages.tracking import holdings, store, versions
 from stages.tracking.holdings import Holding, Present
 from stages.tracking.record import read_record
 
-_TREE = Path(".retrain/tree")
 _STATE = Path(".retrain/call.json")
 _DAY_S = 24 * 60 * 60
 
@@ -141,7 +141,7 @@ def _keepers(root: Path, folder: Path, staying: Sequence[versions.Version]) -> I
     from dvc.repo import Repo
 
     if _STATE.exists():  # of a call that was cut off
-        yield root / _TREE
+        yield Worktree(root).tree
     with Repo.init(str(folder), no_scm=True), Repo(str(root)) as repo:
         cache, queued = str(repo.cache.local_cache_dir), sorted(repo.experiments.stash_revs)
     _check_folders(Path(cache))

@@ -22,7 +22,7 @@ class Said:
         name: of its run.
         outcome: of the call.
         findings: of the drift check, empty where there was none.
-        picture: a figure of matplotlib, or None.
+        page: the same for people, HTML; "" where there was none.
         models: what the gate decided, as JSON, by key of the model.
     """
 
@@ -30,7 +30,7 @@ class Said:
     name: str
     outcome: str
     findings: Sequence[Finding] = ()
-    picture: Any = None
+    page: str = ""
     models: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -61,8 +61,8 @@ def log(experiment: str, said: Said) -> None:
         scores = {f"drift/{finding.name}": finding.statistic for finding in findings}
         scores |= {f"gain/{key}": one["gain"]["mean"] for key, one in models.items() if one["gain"]}
         store.log_scores(client, run_id, scores)
-        if said.picture is not None:
-            client.log_figure(run_id, said.picture, "drift.png")
+        if said.page:
+            client.log_text(run_id, said.page, "drift.html")
         for key, model in models.items():
             client.log_text(run_id, json.dumps(model, indent=2), f"gate/{key}.json")
         client.set_terminated(run_id, status="FINISHED")

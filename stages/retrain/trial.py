@@ -27,6 +27,7 @@ from stages.inpainting.exported import ExportedModel
 from stages.retrain.gate import Case, Champion
 from stages.runtime import machine
 from stages.runtime.errors import InputError
+from stages.runtime.files import sha256
 from stages.runtime.params import read
 from stages.tracking import aliases, versions
 from stages.tracking.versions import Version
@@ -63,30 +64,35 @@ def try_out(tree: Path, key: str, name: str, classical: Sequence[str]) -> Candid
         InputError: the candidate is not registered, or cannot be loaded.
         TrackingError: MLflow cannot be reached.
     """
-    version = _registered(tree / f"data/models/{key}/model.pt2", name)
-    champion = aliases.champion(name)
+    path = tree / f"data/models/{key}/model.pt2"
+    version, champion = _registered(path, name), aliases.champion(name)
     if champion is not None and champion.number == version.number:
         return Candidate(version, None)
-    model = exported.load(tree / f"data/models/{key}/model.pt2", machine.device())
+    model = exported.load(path, machine.device())
     tiles, mask_set = Tiles([tree / "data/prepared/test"]), MaskSet(tree / "data/masks/test.npy")
+    photographs = pd.read_parquet(tree / f"data/evaluation/{key}/photographs.parquet")
     case = Case(
         scores=_scores(tree, key),
         champion=None,
         classical={method: table for method in classical if len(table := _scores(tree, method))},
-        photographs=_photographs(tree, key),
+        photographs=by_default(photographs) if len(photographs) else None,
         unfinite=tuple(_unfinite(model, tiles.size)),
-        unfit=tuple(soundness.find_faults(inpainter.load(tree / f"data/models/{key}"))),
+        unfit=tuple(soundness.find_faults(inpainter.load(path.parent))),
         vetoed=version.tags.get(aliases.VETO, ""),
     )
     if champion is None:
         return Candidate(version, case)
-    judged, slowdown = _champion(tree, champion, model, tiles, mask_set)
+    seen = photographs_seen(tree, champion)
+    try:
+        with versions.fetched(champion) as folder:
+            judged = _score(tree, Champion(champion.number, None, seen=seen), folder, tiles, mask_set)
+            slowdown = _slowdown(model, exported.load(folder / "model.pt2", machine.device()), tiles, mask_set)
+    except InputError as error:
+        judged, slowdown = Champion(champion.number, None, str(error), seen), 1.0
     return Candidate(version, replace(case, champion=judged, slowdown=slowdown))
 
 
 def _registered(model: Path, name: str) -> Version:
-    from stages.runtime.files import sha256
-
     digest = sha256(model)
     found = [version for version in versions.registered(name) if version.digest == digest]
     if not found:
@@ -100,30 +106,16 @@ def _scores(tree: Path, method: str) -> pd.DataFrame:
     return pd.read_parquet(tree / f"data/evaluation/{method}/scores.parquet")
 
 
-def _photographs(tree: Path, method: str) -> pd.DataFrame | None:
-    """Read a method's scores on photographs by default; None where that test was not made."""
-    scores = pd.read_parquet(tree / f"data/evaluation/{method}/photographs.parquet")
-    return by_default(scores) if len(scores) else None
-
-
-def _champion(
-    tree: Path, version: Version, candidate: ExportedModel, tiles: Tiles, mask_set: MaskSet
-) -> tuple[Champion, float]:
-    """Score the champion on the candidate's pairs and photographs; what is wrong with it is said, not raised."""
-    seen = photographs_seen(tree, version)
-    pairs = pd.read_csv(tree / "data/pairs.csv")
+def _score(tree: Path, champion: Champion, folder: Path, tiles: Tiles, mask_set: MaskSet) -> Champion:
+    """Score the champion, whose files are in `folder`, on the candidate's pairs and photographs."""
     measures = Measures({"perceptual": Distance(machine.device())})
-    try:
-        with versions.fetched(version) as folder:
-            path = folder / "model.pt2"
-            scores = evaluate(
-                choose_filler("champion", str(path), tiles.size), tiles, mask_set, pairs, measures, 0
-            ).scores
-            slowdown = _slowdown(candidate, exported.load(path, machine.device()), tiles, mask_set)
-            photographs = _score_photographs(folder, tree / FOLDER, measures)
-    except InputError as error:
-        return Champion(version.number, None, str(error), seen), 1.0
-    return Champion(version.number, scores, "", seen, photographs), slowdown
+    filler = choose_filler("champion", str(folder / "model.pt2"), tiles.size)
+    outcome = evaluate(filler, tiles, mask_set, pd.read_csv(tree / "data/pairs.csv"), measures, 0)
+    if not (tree / FOLDER).is_dir():
+        return replace(champion, scores=outcome.scores)
+    restorer, questions = partial(restore_by_default, str(folder)), read_questions(tree / FOLDER)
+    photographs = evaluate_photographs(restorer, questions, measures, tree / FOLDER).scores
+    return replace(champion, scores=outcome.scores, photographs=photographs)
 
 
 def photographs_seen(tree: Path, version: Version) -> frozenset[str] | None:
@@ -138,14 +130,6 @@ def photographs_seen(tree: Path, version: Version) -> frozenset[str] | None:
     groups, _ = near_duplicates(from_text([*known, *tested["perceptual_hash"]]), bits)
     alike = np.isin(groups[len(known) :], groups[: len(known)])
     return frozenset(tested.loc[alike | tested["photo"].isin(learned), "photo"])
-
-
-def _score_photographs(model: Path, made: Path, measures: Measures) -> pd.DataFrame | None:
-    """Score a model on whole photographs by default; None where there are none."""
-    if not made.is_dir():
-        return None
-    restorer = partial(restore_by_default, str(model))
-    return evaluate_photographs(restorer, read_questions(made), measures, made).scores
 
 
 def _slowdown(candidate: ExportedModel, champion: ExportedModel, tiles: Tiles, mask_set: MaskSet) -> float:
@@ -185,20 +169,22 @@ def hostile(size: int) -> Iterator[tuple[str, npt.NDArray[np.float32], Pixels]]:
     Yields:
         a name, float32 (size, size, 3) in [0, 1], uint8 (size, size) with 1 = missing.
     """
-    rng = np.random.default_rng(0)
-    nothing, everything = np.zeros((size, size), np.uint8), np.ones((size, size), np.uint8)
-    one = nothing.copy()
-    one[size // 2, size // 3] = 1
-    all_but_one = 1 - one
-    half = nothing.copy()
-    half[:, : size // 2] = 1
-    pictures = {
-        "black": np.zeros((size, size, 3), np.float32),
-        "white": np.ones((size, size, 3), np.float32),
-        "noise": rng.random((size, size, 3), np.float32),
-        "checkerboard": np.repeat((np.indices((size, size)).sum(0) % 2)[..., None], 3, 2).astype(np.float32),
+    rows, columns = np.indices((size, size))
+    grey = {
+        "black": np.zeros((size, size)),
+        "white": np.ones((size, size)),
+        "checkerboard": (rows + columns) % 2,
     }
-    holes = {"no hole": nothing, "all": everything, "one pixel": one, "all but one pixel": all_but_one, "half": half}
+    pictures = {name: np.repeat(one[..., None], 3, 2).astype(np.float32) for name, one in grey.items()}
+    pictures["noise"] = np.random.default_rng(0).random((size, size, 3), np.float32)
+    one = (rows == size // 2) & (columns == size // 3)
+    holes = {
+        "no hole": 0 * one,
+        "all": 0 * one + 1,
+        "one pixel": one,
+        "all but one pixel": ~one,
+        "half": columns < size // 2,
+    }
     for name, image in pictures.items():
         for missing, hole in holes.items():
-            yield f"{name}, {missing} missing", image, hole
+            yield f"{name}, {missing} missing", image, hole.astype(np.uint8)

@@ -135,6 +135,21 @@ def ledger(name: Annotated[str, typer.Argument(help="Of a registered model; all,
         typer.echo(f"{move.at}  {move.name:28} {move.number:>4}  {rejected}{move.why}")
 
 
+@app.command()
+def webhook(
+    url: Annotated[str, typer.Argument(envvar="INPAINT_WEBHOOK", help="Of a program that takes MLflow's JSON.")],
+    secret: Annotated[str, typer.Option(envvar="INPAINT_WEBHOOK_SECRET", help="Signs what is sent.")] = "",
+) -> None:
+    """Have MLflow's server tell an address of every new version and every alias that moves."""
+    versions()
+    from stages.tracking import webhooks
+
+    if wrong := webhooks.set_up(url, secret):
+        typer.echo(f"the server tells it from now on, but the first try failed: {wrong}", err=True)
+        raise typer.Exit(1)
+    typer.echo("the server tells it from now on; it took the first try")
+
+
 def aliases() -> Any:
     """Return the module that moves aliases; the rest as `versions`."""
     versions()

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 _DIGEST_LENGTH = 36  # the longest that MLflow keeps
 _PARAM_LENGTH = 6000
 _HOUSEKEEPING = {"checkpoint_every_s", "validate_every", "patience", "code"}  # nobody compares runs by these
+# What people compare first: by name, as MLflow's pages sort params, they come before all `training.` ones but `width`.
+_FIRST = {"batch_size", "learning_rate", "levels", "partial", "seed", "start_from", "steps", "tiles", "width"}
 
 
 def name(record: Record) -> str:
@@ -47,8 +49,11 @@ def params(record: Record) -> "list[Param]":
     """Return the settings that runs are compared by; `record.json` among the artifacts has every one."""
     from mlflow.entities import Param
 
-    compared = {name: value for name, value in record.params.items() if name not in _HOUSEKEEPING}
-    return [Param(setting, _text(value)[:_PARAM_LENGTH]) for setting, value in compared.items()]
+    return [
+        Param(name if name in _FIRST else f"training.{name}", _text(value)[:_PARAM_LENGTH])
+        for name, value in record.params.items()
+        if name not in _HOUSEKEEPING
+    ]
 
 
 def data_sets(record: Record) -> "list[DatasetInput]":

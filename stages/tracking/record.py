@@ -52,6 +52,17 @@ class Record(BaseModel):
         """Whether the training has come to its end."""
         return self.status == "finished"
 
+    @property
+    def parent(self) -> str:
+        """What it started from: the file of the weights, or "random weights"."""
+        start = self.param("start_from") or "none"
+        return {"none": "random weights", "base": str(self.param("base"))}.get(start, start)
+
+    @property
+    def kept_start(self) -> bool:
+        """Whether no step gained anything over the weights that it started from, which are the model then."""
+        return self.summary.get("best_step") == 0 and self.param("start_from") not in (None, "none")
+
     def param(self, name: str) -> Any:
         """Return the setting called `name`, whatever section it stands in, or None."""
         return next((value for key, value in self.params.items() if key.split(".")[-1] == name), None)
@@ -102,9 +113,9 @@ def read_points(folder: str | Path, started_ms: int) -> list[Point]:
         points named `train/...`, `val/...` and `system/...`; system ones are numbered by their line.
     """
     folder = Path(folder)
-    return [
-        *_points(folder / "history.csv", "train/", started_ms),
+    return [  # scores first: MLflow's page compares runs by the metric that was logged first
         *_points(folder / "validation.csv", "val/", started_ms),
+        *_points(folder / "history.csv", "train/", started_ms),
         *_points(folder / "system.csv", "system/", started_ms),
     ]
 

@@ -2,6 +2,7 @@
 
     python -m tests.benchmarks.year folder                    # made; it then holds the project, year.json and year.png
     python -m tests.benchmarks.year folder --photos pictures  # arriving photographs are those of a folder, 800 or more
+    python -m tests.benchmarks.year folder --promote ask      # a person approves what the gate lets pass, but the first
 
 The project is a small one: a model of 8 channels on pictures of 32 pixels. Photographs arrive every fourth week, and
 `EVENTS` says when something happens. It begins as projects do, with few photographs and trainings too short to be
@@ -43,6 +44,8 @@ BAD, KILLED, AWAY, NOISE, POISON = "bad files", "killed", "MLflow away", "noise"
 LONGER, BETTER = "longer training", "better network"
 EVENTS = {8: BAD, 16: KILLED, 20: LONGER, 24: AWAY, 32: BETTER, 36: NOISE, 44: POISON}
 NAME = "inpaint-pconv"
+INPAINT = (sys.executable, "-m", "stages.serving.cli")
+CROWNED = ("promoted", "approved")
 CODES = OUTCOMES | {InpaintError.exit_code: "failed"}
 TRAINING = {
     "width": 8, "levels": 2, "batch_size": 8, "steps": 40, "finetune_steps": 4, "validate_every": 40,
@@ -78,11 +81,11 @@ class Project(OneModel):
 
     given: Mapping[str, str] = {"INPAINT_WORKERS": "1"}
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, promote: str) -> None:
         prepare = TINY["prepare"] | {"photos": "data/raw"}
         changes = {
             "prepare": prepare, "evaluate": {"perceptual": False}, "train": {"pconv": TRAINING},
-            "pairs": {"per_cell": 24}, "retrain": {"refuse_loss_db": 1.0},
+            "pairs": {"per_cell": 24}, "retrain": {"refuse_loss_db": 1.0, "promote": promote},
         }  # fmt: skip
         super().__init__(folder, changes)
         chain = yaml.safe_load((folder / "dvc.yaml").read_text())
@@ -98,8 +101,8 @@ class Project(OneModel):
 class Year:
     """The calls of a year, one after the other."""
 
-    def __init__(self, folder: Path, every: int, photographs: Photographs) -> None:
-        self.folder, self.project, self.every = folder, Project(folder / "project"), every
+    def __init__(self, folder: Path, every: int, photographs: Photographs, promote: str) -> None:
+        self.folder, self.project, self.every = folder, Project(folder / "project", promote), every
         self.photographs, self._next = photographs, 0
         self.inbox, self.weeks = self.project.root / "data/inbox", list[Week]()
         self.bad: list[str] = []  # hashes of what must never be trained on
@@ -118,15 +121,23 @@ class Year:
             arrived = self._arrive(number, event)
             start = time.monotonic()
             code, said = self._call(event)
+            outcome = self._decide(event) if CODES[code] == "waiting" else CODES[code]
             seconds = time.monotonic() - start
             decision = (said.get("models") or {}).get("pconv", {})
             known = versions.registered(NAME)
             made = sorted({one.number for one in known} - {each for week in self.weeks for each in week.made}, key=int)
             champion = next((one.number for one in known if "champion" in one.aliases), "")
-            week = Week(number, event, arrived, CODES[code], seconds, champion, decision.get("reason", ""), made)
+            week = Week(number, event, arrived, outcome, seconds, champion, decision.get("reason", ""), made)
             self.weeks.append(week)
             (self.folder / "weeks.json").write_text(json.dumps([asdict(week) for week in self.weeks], indent=1))
             print(f"week {number:2}: {event:16}{arrived:3} photographs, {week.outcome:12}{seconds:5.0f} s", flush=True)
+
+    def _decide(self, event: str) -> str:
+        """Approve as a person does; the first candidate that nobody expected is rejected."""
+        outcome = "approved" if event or any(week.outcome == "rejected" for week in self.weeks) else "rejected"
+        word = {"approved": "approve", "rejected": "reject"}[outcome]
+        self.project.run(*INPAINT, "model", word, NAME, "--by", "Ada", "--why", "looked at it")
+        return outcome
 
     def _arrive(self, week: int, event: str) -> int:
         if week == 0 or week % self.every:
@@ -195,7 +206,8 @@ def problems(year: Year, quality: dict[str, float]) -> list[str]:
     """Name what is not in order at the end."""
     root, known = year.project.root, versions.registered(NAME)
     outcomes = [week.outcome for week in year.weeks]
-    moves, by_event = aliases.ledger(NAME), {week.event: week.outcome for week in year.weeks if week.event}
+    moves = [move for move in aliases.ledger(NAME) if not move.is_rejection]
+    by_event = {week.event: week.outcome for week in year.weeks if week.event}
     with store.reached():
         client = store.connect()
         ids = [one.experiment_id for one in client.search_experiments()]
@@ -203,7 +215,7 @@ def problems(year: Year, quality: dict[str, float]) -> list[str]:
     raw = {hashlib.sha256(path.read_bytes()).hexdigest() for path in (root / "data/raw").rglob("*.png")}
     trained_on = set(pd.read_parquet(root / "data/prepared/manifest.parquet")["photo"])
     refused = len(list((root / "data/refused").rglob("*.png")))
-    promotions = outcomes.count("promoted")
+    promotions = sum(outcomes.count(each) for each in CROWNED)
     held = {
         "dvc status is clean": not Worktree(root).changes(),
         "git is clean": not year.project.run("git", "status", "--porcelain").stdout,
@@ -212,7 +224,10 @@ def problems(year: Year, quality: dict[str, float]) -> list[str]:
         == [1, min(promotions, 1)],
         "the ledger has every promotion": len(moves) == promotions + 1,
         "the ledger ends with the champion": moves[-1].number == year.weeks[-1].champion,
-        "what a person made better was promoted": all(by_event.get(each, "promoted") == "promoted" for each in CHANGES),
+        "what a person made better was promoted": all(by_event.get(each, "promoted") in CROWNED for each in CHANGES),
+        "every candidate was decided on": not any("candidate" in one.aliases for one in known),
+        "what was rejected is under a veto": [one.number for one in known if aliases.VETO in one.tags]
+        == [made for week in year.weeks if week.outcome == "rejected" for made in week.made],
         "the last champion is no worse than the first": quality[moves[-1].number] >= quality[moves[0].number],
         "no version is doubled": len({one.digest for one in known}) == len(known),
         "every run has ended": not running,
@@ -229,15 +244,14 @@ def problems(year: Year, quality: dict[str, float]) -> list[str]:
 
 def tidied(year: Year) -> str:
     """Let go of what nothing needs, and see that nothing misses it; say how much that was."""
-    inpaint = (sys.executable, "-m", "stages.serving.cli")
-    said = year.project.run(*inpaint, "tidy", "--older-than", "0", "--yes").stdout.splitlines()[-1]
+    said = year.project.run(*INPAINT, "tidy", "--older-than", "0", "--yes").stdout.splitlines()[-1]
     year.project.run("dvc", "checkout", "--force")
     assert not Worktree(year.project.root).changes()
-    fill = (*inpaint, "run", "data/raw/00000.png", "10,10,40,40", "-o")
+    fill = (*INPAINT, "run", "data/raw/00000.png", "10,10,40,40", "-o")
     year.project.run(*fill, str(year.folder / "filled.png"))
     if any("previous" in version.aliases for version in versions.registered(NAME)):
         before = aliases.ledger(NAME)[-1].number
-        year.project.run(*inpaint, "model", "rollback", NAME)
+        year.project.run(*INPAINT, "model", "rollback", NAME)
         assert aliases.ledger(NAME)[-1].number != before
         year.project.run(*fill, str(year.folder / "filled_by_previous.png"))
     return said
@@ -263,6 +277,8 @@ def draw(weeks: list[Week], quality: dict[str, float], path: Path) -> None:
     axes.step([w.number for w in crowned], [quality[w.champion] for w in crowned], where="post", label="champion", lw=2)
     for outcome, marker, label in (
         ("promoted", "o", "promoted by the gate"),
+        ("approved", "o", "approved by a person"),
+        ("rejected", "s", "rejected by a person"),
         ("kept", "x", "kept out: not surely better"),
         ("refused", "v", "kept out, with its photographs: surely worse"),
     ):
@@ -290,11 +306,12 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--photos", type=Path, help="a folder to take arriving photographs from, in the order of names")
     parser.add_argument("--weeks", type=int, default=WEEKS)
+    parser.add_argument("--promote", choices=("automatic", "ask"), default="automatic", help="who decides")
     parser.add_argument("--every", type=int, choices=(1, 2, 4), default=4, help="weeks between arrivals of photographs")
     given = parser.parse_args()
     photographs = Photographs(given.photos and given.photos.resolve())
     given.folder.mkdir(parents=True)
-    year = Year(given.folder.resolve(), given.every, photographs)
+    year = Year(given.folder.resolve(), given.every, photographs, given.promote)
     year.live(given.weeks)
     quality = year.qualities()
     words = {"weeks": [asdict(week) for week in year.weeks], "quality": quality}

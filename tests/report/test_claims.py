@@ -1,12 +1,16 @@
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from stages.comparing.bootstrap import Resamples
 from stages.report.claims import find_claims
-from stages.report.reading import Evaluation
+from stages.report.reading import Evaluation, Training
 
 PHOTOS = 30
+KEPT = "kept the base weights: 1,200 steps of fine-tuning gained nothing."
+SHOWN = [1, 2, 3, 4, 6, 7, 8]
 
 
 def evaluation(key: str, ahead_db: float, sharpness: float = 0.5, sure: bool = True) -> Evaluation:
@@ -25,9 +29,9 @@ def evaluation(key: str, ahead_db: float, sharpness: float = 0.5, sure: bool = T
     return Evaluation(key, True, scores, by_ratio, {})
 
 
-def claims(*evaluations: Evaluation) -> dict:
+def claims(*evaluations: Evaluation, trainings: Sequence[Training] = ()) -> dict:
     resamples = Resamples(evaluations[0].scores["photo"], np.random.default_rng(0))
-    return {claim.anchor: claim for claim in find_claims(evaluations, resamples, [1, 2, 3, 4, 6, 7, 8])}
+    return {claim.anchor: claim for claim in find_claims(evaluations, resamples, SHOWN, trainings)}
 
 
 @pytest.mark.parametrize(
@@ -61,6 +65,32 @@ def test_sharper_at_a_cost():
 def test_questions_whose_methods_are_not_there_are_not_asked():
     assert list(claims(evaluation("pconv", 0), evaluation("mean", 0))) == []
     assert list(claims(evaluation("pconv", 0), evaluation("pconv_augmented", 1))) == ["augmentation"]
+
+
+def training(key: str, best_step: int) -> Training:
+    record = {
+        "params": {"start_from": "base", "base": "pconv.safetensors"},
+        "inputs": {"pconv.safetensors": {"digest": "ba5e"}},
+        "summary": {"steps": 1200, "best_step": best_step},
+    }
+    return Training(key, record, pd.DataFrame(), pd.DataFrame())
+
+
+@pytest.mark.parametrize(
+    ("steps", "answer", "sentence"),
+    [
+        ((0, 0), "Cannot be told", f"pconv and pconv augmented {KEPT} Both are the same model."),
+        ((40, 0), "Yes", f"pconv augmented {KEPT} PConvNet with augmented tiles is"),
+        ((40, 80), "Yes", "PConvNet with augmented tiles is 8.80 dB of hole PSNR ahead"),
+    ],
+)
+def test_what_no_step_improved_is_not_compared_with_itself(steps, answer, sentence):
+    keys = ("pconv", "pconv_augmented")
+    trainings = [training(key, best) for key, best in zip(keys, steps, strict=True)]
+    evaluations = [evaluation(key, ahead) for ahead, key in enumerate(keys)]
+    claim = claims(*evaluations, evaluation("pix2pix", 0), trainings=trainings)["augmentation"]
+    assert claim.answer == answer
+    assert claim.sentence.startswith(sentence)
 
 
 def test_pictures_are_where_it_is_least_and_most_ahead():

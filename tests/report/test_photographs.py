@@ -62,5 +62,5 @@ def test_where_nobody_measured_perceptual_distance_hole_psnr_decides() -> None:
 def test_who_did_not_answer_is_listed_with_the_reason() -> None:
     silent = Evaluation("tool", False, pd.DataFrame(), pd.DataFrame(), {})
     made = found(silent, evaluation("telea", 1.0, 18), absent={"fsr": "it needs a package"})
-    assert made.absent == {"tool": "it has no answers to photographs", "fsr": "it needs a package"}
+    assert made.absent == {"tool": "not scored: it has no answers to photographs", "fsr": "it needs a package"}
     assert answered([silent], {}, np.random.default_rng(3), Path("nowhere")) is None

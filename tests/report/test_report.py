@@ -131,10 +131,15 @@ def test_photographs_are_shown_whole_and_with_every_answer(project):
     main()
     page = Page(Path("data/report/index.html"))
     images = [text for text in page.images if "photo0" in text or "photo1" in text]
-    examples, images = images[:4], images[4:]
+    examples, images = images[:12], images[12:]
+    best = examples[0].split(":")[0]
     assert len(images) == 2 * (2 + len(METHODS) + 1)  # the model without copied texture as well
     assert images[0].startswith("target (box-photo0: box, 7.1 % missing)")
-    assert examples[0].split(":")[0] in {"mean", "telea", "grey net"}
+    scores = pd.read_parquet(f"data/evaluation/{best.replace(' ', '_')}/photographs.parquet").query(
+        "detail == detail.max()"
+    )
+    by_rank = scores.sort_values("perceptual")["id"].to_list()
+    assert [re.search(r"\((.*?):", text)[1] for text in examples[::4]] == [by_rank[0], by_rank[2], by_rank[3]]
     assert [text.split(":")[0] for text in images[2:6]] == ["mean", "telea", "grey net", "grey net without detail"]
     with Image.open("data/report/methods/grey_net/photographs.jpg") as sheet:
         assert sheet.width > 3 * 256  # target, image, with copied texture, without
@@ -236,6 +241,34 @@ def test_the_metrics_are_those_of_trained_models_and_the_best_classical_answer(p
     gains = pd.read_csv("data/report/gain_by_ratio.csv").set_index("method")["gain_db"]
     assert (gains["telea"] == 0).all()  # the best classical method
     assert gains["grey_net"].max() < 0
+
+
+def test_what_kept_its_start_is_said_and_the_same_weights_are_no_rivals(project):
+    """A second training of the same base weights, which neither improved."""
+    again = (
+        Path("params.yaml")
+        .read_text()
+        .replace("  grey_net: ", "  grey_twin: {filled_by: data/models/grey_net/model.pt2}\n  grey_net: ")
+    )
+    Path("params.yaml").write_text(again)
+    for folder in ("evaluation", "training"):
+        shutil.copytree(f"data/{folder}/grey_net", f"data/{folder}/grey_twin")
+    for key in ("grey_net", "grey_twin"):
+        path = Path(f"data/training/{key}/record.json")
+        record = json.loads(path.read_text())
+        record["params"] |= {"start_from": "base", "base": "grey.safetensors"}
+        record["inputs"] |= {"grey.safetensors": {"digest": "ba5e"}}
+        record["summary"] |= {"best_step": 0}
+        path.write_text(json.dumps(record))
+    main()
+    page = Page(Path("data/report/index.html"))
+    words = page_words()
+    assert "grey twin and grey net kept the base weights: 40 steps of fine-tuning gained nothing." in words
+    assert page.text.count("the same weights as grey twin") == 2  # photographs, tiles
+    assert "All 3 methods filled the same 36 pairs" in words
+    assert set(json.loads(Path("data/report/metrics.json").read_text())["photo_psnr_db"]) == {
+        "grey_net", "grey_twin", "best_classical",
+    }  # fmt: skip
 
 
 def test_without_trainings_the_page_has_no_such_sections(project):

@@ -1,10 +1,15 @@
-"""Calls of a scheduler, one after the other, on a small project of its own with real DVC and MLflow."""
+"""Calls of a scheduler, one after the other, on a small project of its own with real DVC and MLflow.
+
+The project is a folder of a larger git repository, where more can go wrong than at its top.
+"""
 
 import json
 import os
 import shutil
 import subprocess
+import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack
 
@@ -13,10 +18,11 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from stages.retrain.worktree import Worktree
 from tests import soak
 from tests.one_model import CALL, LONG_AGO, Project, write_photos
 from tests.postgres import server_on
-from tests.tracked import wait_for
+from tests.tracked import answers, free_port, wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -27,7 +33,8 @@ def project(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         uri = ""
         if request.param == "server":
             uri = opened.enter_context(server_on("postgresql", tmp_path_factory.mktemp("server"))).uri
-        yield begun(Project(tmp_path_factory.mktemp("project"), uri))
+        repository = tmp_path_factory.mktemp("repository")
+        yield begun(Project(repository / "models/inpaint", uri, repository))
 
 
 def begun(project: Project) -> Project:
@@ -101,7 +108,8 @@ def test_killed_in_the_middle_the_next_call_completes(project: Project) -> None:
 
 def power_cut(project: Project) -> None:
     """Leave what a machine leaves that goes out, and comes back under another name as a pod does."""
-    (project.root / ".dvc/tmp/rwlock").write_text('{"write": {"data/prep')
+    for place in (project.root, Worktree(project.root).tree):
+        (place / ".dvc/tmp/rwlock").write_text('{"write": {"data/prep')
     (project.root / "data/.prepared.inpaint-retrain-29012345-x7k2p-4026532761.7.81234.draft").mkdir()
 
 
@@ -119,6 +127,18 @@ def test_nothing_misses_what_was_tidied_away(project: Project) -> None:
     assert "version 1 is the champion" in project.inpaint("model", "rollback", "inpaint-pconv")
     project.inpaint("run", photo, "10,10,40,40", "-o", "filled.png")
     assert (project.root / "filled.png").exists()
+
+
+def test_it_is_served(project: Project) -> None:
+    port = free_port()
+    serving = project.start(sys.executable, "-m", "stages.serving.cli", "serve", "--port", str(port))
+    try:
+        wait_for(lambda: answers(f"http://127.0.0.1:{port}/v1/model"), 60)
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/v1/model") as said:
+            assert json.load(said)["default"] == "inpaint-pconv"
+    finally:
+        serving.terminate()
+        serving.communicate()
 
 
 def test_a_version_is_made_again_from_its_tags(project: Project) -> None:

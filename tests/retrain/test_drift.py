@@ -31,14 +31,18 @@ def test_noise_is_far_from_photographs_and_more_of_the_same_is_not(crops: list[P
         noise.append(tmp_path / f"{number}.png")
         Image.fromarray(np.random.default_rng(number).integers(0, 256, (240, 320, 3), np.uint8)).save(noise[-1])
     known = drift.measure(crops[:14])
-    unlike = {finding.name: finding for finding in drift.compare(known, drift.measure(noise), least=8)}
+    come = drift.measure(noise)
+    unlike = {finding.name: finding for finding in drift.compare(known, come, least=8)}
     assert list(unlike) == list(drift.SIGNS)
     assert unlike["distance"].statistic == 1.0
     assert unlike["sharpness"].p < 0.001
     alike = {finding.name: finding for finding in drift.compare(known, drift.measure(crops[14:]), least=8)}
     assert alike["distance"].statistic < 0.7
     assert alike["brightness"].p > 0.05
-    assert len(drift.picture(known, drift.measure(noise)).axes) == 6
+    page = drift.page(known, come, list(unlike.values()))
+    assert page.count("<svg") == len(drift.SIGNS)
+    assert "10 new photographs beside 14" in page
+    assert f"<td>{unlike['sharpness'].statistic:.2f}</td>" in page
 
 
 def test_few_photographs_say_nothing_and_what_is_no_picture_is_counted(crops: list[Path], tmp_path: Path) -> None:

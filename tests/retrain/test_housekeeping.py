@@ -17,6 +17,7 @@ from dvc.repo import Repo
 from typer.testing import CliRunner
 
 from stages.retrain import housekeeping
+from stages.retrain.worktree import Worktree
 from stages.runtime import guard
 from stages.runtime.errors import BusyError, InputError
 from stages.serving.cli import app
@@ -29,14 +30,20 @@ OLD_S = time.time() - 200 * 24 * 3600
 
 
 class Project:
-    """A folder with DVC and git, a registry with versions, a cache with objects; all old unless said otherwise."""
+    """A folder with DVC and git, a registry with versions, a cache with objects; all old unless said otherwise.
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    Args:
+        repository: of git.
+        inner: the project's folder in it.
+    """
+
+    def __init__(self, repository: Path, inner: str = "") -> None:
+        self.root = root = repository / inner
+        root.mkdir(parents=True, exist_ok=True)
         (root / "params.yaml").write_text(PARAMS)
         (root / ".gitignore").write_text("/mlflow.db*\n/mlartifacts\n/.locks\n")
-        self.git("init", "-q", "-b", "main")
-        with Repo.init(str(root)):
+        self.git("init", "-q", "-b", "main", str(repository))
+        with Repo.init(str(root), subdir=bool(inner)):
             pass
         self.lock({})
         write_database(root)
@@ -121,12 +128,17 @@ class Project:
 
 
 @pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
-    monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(tmp_path / ".dvc/tmp/site"))
+def project(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    root = tmp_path / getattr(request, "param", "")
+    monkeypatch.setenv("DVC_ROOT", str(root))
+    monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(root / ".dvc/tmp/site"))
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    return Project(tmp_path)
+    made = Project(tmp_path, str(root.relative_to(tmp_path)) if root != tmp_path else "")
+    monkeypatch.chdir(root)
+    return made
+
+
+in_a_folder_too = pytest.mark.parametrize("project", ["", "models/inpaint"], indirect=True)
 
 
 def tidy(*words: str) -> tuple[int, str]:
@@ -275,6 +287,7 @@ def test_objects_stay_that_the_outputs_or_a_kept_version_need_shared_ones_too(pr
     assert project.there() == {present, shared, of_kept, alone, present_folder, kept_folder}
 
 
+@in_a_folder_too
 def test_what_git_names_at_a_tip_stays_and_pointers_of_a_kept_versions_commit(project: Project) -> None:
     aliases.promote(NAME, project.version(), "better")
     on_branch, photos, gone, untracked, cut_off = (project.put(text) for text in "bpguc")
@@ -292,7 +305,7 @@ def test_what_git_names_at_a_tip_stays_and_pointers_of_a_kept_versions_commit(pr
     project.git("branch", "other", trained_at)
     (project.root / "new.dvc").write_text(yaml.safe_dump({"outs": [{"md5": untracked, "hash": "md5", "path": "new"}]}))
     project.git("worktree", "add", "-q", "--detach", ".retrain/tree")
-    (project.root / ".retrain/tree/cut_off.dvc").write_text(
+    (Worktree(project.root).tree / "cut_off.dvc").write_text(
         yaml.safe_dump({"outs": [{"md5": cut_off, "hash": "md5", "path": "c"}]})
     )
     (project.root / ".retrain/call.json").write_text("{}")
@@ -306,6 +319,7 @@ def test_what_git_names_at_a_tip_stays_and_pointers_of_a_kept_versions_commit(pr
     assert project.there() == {photos, untracked}
 
 
+@in_a_folder_too
 def test_what_an_experiment_in_the_queue_needs_stays(project: Project) -> None:
     aliases.promote(NAME, project.version(), "better")
     queued = project.put("queued")

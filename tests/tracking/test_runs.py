@@ -51,7 +51,7 @@ def test_points_are_those_of_complete_lines(tmp_path: Path) -> None:
     (tmp_path / "history.csv").write_text("step,seconds,loss,lr\n25,1.5,0.5,\n50,3.25,nan,1e-3\n75,4.0,0.2")
     (tmp_path / "validation.csv").write_text("step,seconds,val_ssim\n50,3.5,0.75\n")
     (tmp_path / "system.csv").write_text("seconds,cpu_perc")
-    loss, hole, rate, ssim = read_points(tmp_path, 1000)
+    ssim, loss, hole, rate = read_points(tmp_path, 1000)
     assert loss == Point("train/loss", 25, 2500, 0.5)
     assert (hole.name, hole.step) == ("train/loss", 50)
     assert hole.value != hole.value  # a loss that is no number is shown as such
@@ -83,7 +83,7 @@ def test_a_run_shows_all_of_its_record(tree: Path) -> None:
     assert (run.info.status, run.info.start_time, run.info.end_time) == ("FINISHED", STARTED_MS, STARTED_MS + 90_000)
     assert run.info.run_name == "pconv · 30 steps · 2e-3"
     assert run.data.params == {
-        "seed": "3", "steps": "26", "finetune_steps": "4", "learning_rate": "0.002", "partial": "true",
+        "seed": "3", "steps": "26", "training.finetune_steps": "4", "learning_rate": "0.002", "partial": "true",
         "tiles": "data/prepared/train",
     }  # fmt: skip
     assert run.data.tags["inpaint.record"] == content["id"]
