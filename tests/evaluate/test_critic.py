@@ -42,6 +42,15 @@ def test_nor_can_its_own_mirror_image_in_the_hole(pairs) -> None:
     assert 0.2 < np.mean(told_apart(targets, targets[:, :, ::-1].copy(), everywhere, photos)) < 0.8
 
 
+def test_it_is_asked_about_photographs_that_it_has_not_learned_from(pairs) -> None:
+    """In one half of the photographs the brighter version is the truth, in the other the darker one."""
+    targets, holes, photos = pairs
+    brightened = np.where(holes[..., None], targets // 2 + 128, targets // 2)
+    odd = photos.isin(["photo 1", "photo 3"]).to_numpy()[:, None, None, None]
+    truth, other = np.where(odd, brightened, targets // 2), np.where(odd, targets // 2, brightened)
+    assert np.mean(told_apart(truth, other, holes, photos)) < 0.1
+
+
 def test_one_photograph_is_not_enough(pairs) -> None:
     targets, holes, photos = pairs
     assert np.isnan(told_apart(targets, targets, holes, photos.map(lambda _: "one"))).all()

@@ -143,6 +143,17 @@ TRAPS = (
          "tests/training/test_checkpoint.py"),
     Trap("models unpickled", "stages/inpainting/exported.py", 'os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"',
          "pass", "tests/inpainting/test_exported.py"),
+    Trap("weights kept that lost too much hole PSNR", "stages/training/loop.py",
+         "return psnr >= floor and (perceptual < self.perceptual or self.psnr < floor)",
+         "return perceptual < self.perceptual", "tests/training/test_weights.py"),
+    Trap("photographs of the base weights as tests", "stages/prepare/selection.py",
+         "known = np.isin(groups[len(seen) :], groups[: len(seen)])", "known = np.isin(groups[len(seen) :], [])",
+         "tests/prepare/test_prepare.py -k base_weights"),
+    Trap("a critic asked about what it learned from", "stages/evaluate/critic.py",
+         "known, asked = np.flatnonzero(halves != half)", "known, asked = np.flatnonzero(halves == half)",
+         "tests/evaluate/test_critic.py"),
+    Trap("a gate without a floor", "stages/retrain/gate.py", "met = change.high >= -most_db", "met = True",
+         "tests/retrain/test_gate.py"),
 )  # fmt: skip
 
 
