@@ -1,5 +1,4 @@
 import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,7 +16,7 @@ from stages.imaging.holes import MaskSet
 from stages.imaging.shards import Tiles
 from stages.inpainting import classical, exported
 from stages.runtime.errors import InputError, ParamsError
-from tests.evaluated import SIDE, make_project
+from tests.evaluated import SIDE
 
 
 class Brightener(torch.nn.Module):
@@ -25,22 +24,6 @@ class Brightener(torch.nn.Module):
 
     def forward(self, image: torch.Tensor, hole: torch.Tensor) -> torch.Tensor:
         return 0.5 * image + 0.3 * hole
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("project")
-    make_project(folder)
-    return folder
-
-
-@pytest.fixture
-def project(made, tmp_path, monkeypatch) -> Path:
-    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("INPAINT_DEVICE", "cpu")
-    monkeypatch.setenv("INPAINT_WORKERS", "1")
-    return tmp_path
 
 
 def scores_of(key: str) -> pd.DataFrame:

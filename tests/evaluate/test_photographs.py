@@ -19,23 +19,7 @@ from stages.inpainting import classical, inpainter
 from stages.inpainting.cropping import Settings
 from stages.inpainting.inpainter import About
 from stages.runtime.errors import InputError
-from tests.evaluated import PARAMS, make_project
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("project")
-    make_project(folder)
-    return folder
-
-
-@pytest.fixture
-def project(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("INPAINT_DEVICE", "cpu")
-    monkeypatch.setenv("INPAINT_WORKERS", "1")
-    return tmp_path
+from tests.evaluated import PARAMS
 
 
 def scores_of(key: str) -> pd.DataFrame:
