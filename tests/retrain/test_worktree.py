@@ -132,7 +132,7 @@ def test_what_a_killed_call_had_started_keeps_the_next_one_waiting(
     subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
     (tmp_path / ".retrain/tree").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(guard, "_ORPHAN_S", 0)
+    monkeypatch.setattr(guard, "_ORPHAN_TIMEOUT_S", 0)
     pipes = dict.fromkeys(("stdin", "stderr"), subprocess.PIPE)
     with subprocess.Popen([sys.executable, "-c", ORPHAN], env=os.environ | {"PYTHONPATH": str(ROOT)}, **pipes) as call:
         assert call.stdin is not None
@@ -141,10 +141,10 @@ def test_what_a_killed_call_had_started_keeps_the_next_one_waiting(
         call.kill()
         call.wait()
         with pytest.raises(
-            BusyError, match=rf"what process {call.pid}, which was killed, had started is still at work"
+            BusyError, match=rf"process {call.pid} was killed, but its child processes are still running"
         ):
             guard.stage_lock("retrain").__enter__()
         call.stdin.close()  # which ends it
-        monkeypatch.setattr(guard, "_ORPHAN_S", 60)
+        monkeypatch.setattr(guard, "_ORPHAN_TIMEOUT_S", 60)
         with guard.stage_lock("retrain"):
             pass

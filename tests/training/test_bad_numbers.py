@@ -137,7 +137,7 @@ def test_old_settings_are_refused_with_what_stands_for_them(name: str) -> None:
 @pytest.mark.parametrize("setting", [("INPAINT_PROCESSES", "2"), ("TORCHELASTIC_RUN_ID", "a")])
 def test_several_processes_are_refused(monkeypatch: pytest.MonkeyPatch, setting: tuple[str, str]) -> None:
     monkeypatch.setenv(*setting)
-    with pytest.raises(InpaintError, match="one process trains one model"):
+    with pytest.raises(InpaintError, match="a model is trained by one process"):
         fit("pconv")
 
 
