@@ -51,10 +51,10 @@ def _publish_model(held: PipelineOutputs, key: str, registering: bool) -> list[s
     run_id = runs.bring_up_to_date(held.data / "training" / key, held.params.experiment)
     done = [f"{key}: run logged"] if additions.add_to_run(run_id, held.published(key), _test_scores(held, key)) else []
     if registering:
-        candidate = _candidate(held, key, run_id)
-        number, alias = registry.register(candidate)
+        registration = _registration(held, key, run_id)
+        number, alias = registry.register(registration)
         if alias:
-            done.append(f"{key}: registered as {candidate.name} version {number}, {alias}")
+            done.append(f"{key}: registered as {registration.name} version {number}, {alias}")
     return done
 
 
@@ -80,7 +80,7 @@ def _comparison(held: PipelineOutputs) -> tuple[int, additions.Addition]:
     )
 
 
-def _candidate(held: PipelineOutputs, key: str, run_id: str) -> registry.Candidate:
+def _registration(held: PipelineOutputs, key: str, run_id: str) -> registry.Registration:
     name, record, folder = held.registered_name(key), held.records[key], held.data / "models" / key
     facts = {  # MLflow's list of versions shows them in this order
         **{score: f"{value:g}" for score, value in words.shown_scores(held.scores[key]).items()},
@@ -92,7 +92,7 @@ def _candidate(held: PipelineOutputs, key: str, run_id: str) -> registry.Candida
         **{f"data.{part}": str(given["digest"]) for part, given in record.inputs.items()},
         **{f"{versions.OUTPUT}{path}": digest for path, digest in data.outputs(Path("dvc.lock")).items()},
     }
-    return registry.Candidate(
+    return registry.Registration(
         name=name,
         about=words.how_to_load(name),
         run_id=run_id,

@@ -87,7 +87,7 @@ class Call:
     params: RetrainParams
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
     batch: str = ""
-    findings: list[drift.Finding] = field(default_factory=list)
+    findings: list[drift.Shift] = field(default_factory=list)
     page: str = ""
     outcome: str = ""
     resumes: bool = False

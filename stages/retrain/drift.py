@@ -54,7 +54,7 @@ class Measured:
 
 
 @dataclass(frozen=True)
-class Finding:
+class Shift:
     """How one measure differs.
 
     Attributes:
@@ -133,7 +133,7 @@ def _features(crops: list[npt.NDArray[np.uint8]]) -> Floats:
     return np.concatenate(rows) if rows else np.zeros((0, 1))
 
 
-def compare(known: Measured, new: Measured, least: int) -> list[Finding]:
+def compare(known: Measured, new: Measured, least: int) -> list[Shift]:
     """Compare new photographs with those that are there.
 
     Args:
@@ -152,9 +152,7 @@ def compare(known: Measured, new: Measured, least: int) -> list[Finding]:
     tests = {name: ks_2samp(*samples) for name, samples in pairs.items()}
     corrected = _holm([float(tests[name].pvalue) for name in SIGNS])
     return [
-        Finding(
-            name, float(np.median(pairs[name][0])), float(np.median(pairs[name][1])), float(tests[name].statistic), p
-        )
+        Shift(name, float(np.median(pairs[name][0])), float(np.median(pairs[name][1])), float(tests[name].statistic), p)
         for name, p in zip(SIGNS, corrected, strict=True)
     ]
 
@@ -181,7 +179,7 @@ def _holm(p: list[float]) -> list[float]:
     return corrected
 
 
-def page(known: Measured, new: Measured, findings: Sequence[Finding]) -> str:
+def page(known: Measured, new: Measured, findings: Sequence[Shift]) -> str:
     """Show the distributions that `compare` has compared, side by side: HTML."""
     rows = [
         (one.name, f"{one.known:.3g}", f"{one.new:.3g}", f"{one.statistic:.2f}", f"{one.p:.2g}") for one in findings

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from stages.retrain.drift import Finding
+from stages.retrain.drift import Shift
 from stages.runtime.processes import named
 from stages.tracking import store
 
@@ -29,7 +29,7 @@ class Said:
     id: str
     name: str
     outcome: str
-    findings: Sequence[Finding] = ()
+    findings: Sequence[Shift] = ()
     page: str = ""
     models: Mapping[str, Any] = field(default_factory=dict)
 
@@ -68,7 +68,7 @@ def log(experiment: str, said: Said) -> None:
         client.set_terminated(run_id, status="FINISHED")
 
 
-def _note(findings: Sequence[Finding], models: Mapping[str, Any]) -> str:
+def _note(findings: Sequence[Shift], models: Mapping[str, Any]) -> str:
     lines = [f"- new photographs: {finding}" for finding in findings if finding.p < 0.05]
     for key, one in models.items():
         lines.append(f"- **{key}** {one['decision']}: {one['reason']}")

@@ -1,6 +1,6 @@
 """Trained models as versions of registered models: one version for each set of weights, named by aliases.
 
-    number, alias = register(Candidate(name="inpaint-pconv", run_id=run_id, ...))
+    number, alias = register(Registration(name="inpaint-pconv", run_id=run_id, ...))
 
 The first version of a registered model becomes its `champion`, every later one `challenger`; a champion is never moved
 here.
@@ -36,7 +36,7 @@ _EXAMPLE_SIZE = (96, 128)  # height, width of the input example in pixels
 
 
 @dataclass(frozen=True)
-class Candidate:
+class Registration:
     """A trained model on its way into the registry.
 
     Attributes:
@@ -66,7 +66,7 @@ class Candidate:
     description: str
 
 
-def register(candidate: Candidate) -> tuple[str, str]:
+def register(registration: Registration) -> tuple[str, str]:
     """Make a model a version of its registered model, unless one has these weights, and give it an alias.
 
     Returns:
@@ -78,24 +78,24 @@ def register(candidate: Candidate) -> tuple[str, str]:
     """
     with store.reached(), store.locked("registry"):
         client = store.connect()
-        _ensure_registered_model(client, candidate)
-        version = _find_version(candidate) or _create_version(client, candidate)
+        _ensure_registered_model(client, registration)
+        version = _find_version(registration) or _create_version(client, registration)
         if store.PUBLISHED in version.tags:
             return version.number, ""
         first = _is_first(version)
         alias = aliases.CHAMPION if first else aliases.CHALLENGER
         if first:
-            aliases.write_down(client, candidate.name, version.number, "the first version there was")
-        name, number, digest = candidate.name, version.number, candidate.sha256
+            aliases.write_down(client, registration.name, version.number, "the first version there was")
+        name, number, digest = registration.name, version.number, registration.sha256
         store.set_twice_if_need_be(lambda: client.set_registered_model_alias(name, alias, number))
         store.set_twice_if_need_be(lambda: client.set_model_version_tag(name, number, store.PUBLISHED, digest))
         return number, alias
 
 
-def _ensure_registered_model(client: "MlflowClient", candidate: Candidate) -> None:
-    if not versions.registered(candidate.name):
+def _ensure_registered_model(client: "MlflowClient", registration: Registration) -> None:
+    if not versions.registered(registration.name):
         with store.made_once():
-            client.create_registered_model(candidate.name, description=candidate.about)
+            client.create_registered_model(registration.name, description=registration.about)
 
 
 def _is_first(version: Version) -> bool:
@@ -114,53 +114,53 @@ def _is_first(version: Version) -> bool:
     return not under_way and not any(aliases.CHAMPION in other.aliases for other in known)
 
 
-def _find_version(candidate: Candidate) -> Version | None:
-    found = [version for version in versions.registered(candidate.name) if version.digest == candidate.sha256]
+def _find_version(registration: Registration) -> Version | None:
+    found = [version for version in versions.registered(registration.name) if version.digest == registration.sha256]
     return found[-1] if found else None
 
 
-def _create_version(client: "MlflowClient", candidate: Candidate) -> Version:
-    model_id = _find_logged(client, candidate) or _log(client, candidate)
+def _create_version(client: "MlflowClient", registration: Registration) -> Version:
+    model_id = _find_logged(client, registration) or _log(client, registration)
     made = client.create_model_version(
-        candidate.name,
+        registration.name,
         source=f"models:/{model_id}",
-        run_id=candidate.run_id,
+        run_id=registration.run_id,
         model_id=model_id,
-        tags={**candidate.tags, MODEL_SHA: candidate.sha256, ONNX_SHA: sha256(candidate.onnx)},
-        description=candidate.description,
+        tags={**registration.tags, MODEL_SHA: registration.sha256, ONNX_SHA: sha256(registration.onnx)},
+        description=registration.description,
     )
     number = str(made.version)
-    earlier = _find_version(candidate)
+    earlier = _find_version(registration)
     if earlier is not None and earlier.number != number:
-        client.delete_model_version(candidate.name, number)  # another machine was faster
+        client.delete_model_version(registration.name, number)  # another machine was faster
         return earlier
-    return versions.resolve(f"models:/{candidate.name}/{number}")
+    return versions.resolve(f"models:/{registration.name}/{number}")
 
 
-def _find_logged(client: "MlflowClient", candidate: Candidate) -> str | None:
+def _find_logged(client: "MlflowClient", registration: Registration) -> str | None:
     """Look for a model that was logged whole by a call that did not come to its end."""
-    experiment_id = store.experiment_id(client, candidate.experiment)
-    found = client.search_logged_models([experiment_id], f"tags.`{MODEL_SHA}` = '{candidate.sha256}'")
+    experiment_id = store.experiment_id(client, registration.experiment)
+    found = client.search_logged_models([experiment_id], f"tags.`{MODEL_SHA}` = '{registration.sha256}'")
     return next((str(model.model_id) for model in found if model.status == "READY"), None)
 
 
-def _log(client: "MlflowClient", candidate: Candidate) -> str:
+def _log(client: "MlflowClient", registration: Registration) -> str:
     from mlflow.entities import LoggedModelOutput
 
-    experiment_id = store.experiment_id(client, candidate.experiment)
-    facts: dict[str, Any] = {"tags": {MODEL_SHA: candidate.sha256}, "model_type": "inpainting"}
-    model_id = str(client.create_logged_model(experiment_id, _NAME, candidate.run_id, **facts).model_id)
+    experiment_id = store.experiment_id(client, registration.experiment)
+    facts: dict[str, Any] = {"tags": {MODEL_SHA: registration.sha256}, "model_type": "inpainting"}
+    model_id = str(client.create_logged_model(experiment_id, _NAME, registration.run_id, **facts).model_id)
     try:
-        _upload(candidate, model_id)
+        _upload(registration, model_id)
     except BaseException:
         with suppress(Exception):  # which says less than what it follows from
             client.delete_logged_model(model_id)
         raise
-    client.log_outputs(candidate.run_id, [LoggedModelOutput(model_id, step=0)])
+    client.log_outputs(registration.run_id, [LoggedModelOutput(model_id, step=0)])
     return model_id
 
 
-def _upload(candidate: Candidate, model_id: str) -> None:
+def _upload(registration: Registration, model_id: str) -> None:
     """Fill a logged model, then load it from where it now lies and let it answer the example, once."""
     import mlflow.pyfunc
     from mlflow.models import ModelSignature
@@ -170,11 +170,11 @@ def _upload(candidate: Candidate, model_id: str) -> None:
     example = input_example()
     with tempfile.TemporaryDirectory() as folder:
         cropping = Path(folder) / "cropping"
-        shutil.copytree(candidate.cropping, cropping, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(registration.cropping, cropping, ignore=shutil.ignore_patterns("__pycache__"))
         mlflow.pyfunc.log_model(
             model_id=model_id,
-            python_model=str(candidate.code),
-            artifacts={"model": str(candidate.model), "onnx": str(candidate.onnx), "cropping": str(cropping)},
+            python_model=str(registration.code),
+            artifacts={"model": str(registration.model), "onnx": str(registration.onnx), "cropping": str(cropping)},
             signature=ModelSignature(inputs=inputs, outputs=Schema([ColSpec("string", "composite")])),
             input_example=example,
             # Given, so that MLflow need not start the model in another process to find them.
@@ -182,7 +182,9 @@ def _upload(candidate: Candidate, model_id: str) -> None:
         )
     answer: Any = mlflow.pyfunc.load_model(f"models:/{model_id}").predict(example)
     if list(answer.columns) != ["composite"] or len(answer) != 1:
-        raise InputError(f"{candidate.model} answers its example with {answer!r}, not with one composite; train again")
+        raise InputError(
+            f"{registration.model} answers its example with {answer!r}, not with one composite; train again"
+        )
 
 
 def _is_there(name: str) -> bool:

@@ -29,7 +29,7 @@ from stages.runtime.errors import InpaintError
 from stages.training import checkpoint
 from stages.training.dataset import Batch, Pixels, TrainingBatches, ValidationBatches, keep_batch
 from stages.training.module import InpaintingModule
-from stages.training.record import Record
+from stages.training.record import RecordWriter
 from stages.training.settings import Criterion, FitSettings
 
 CHECK_EVERY = 5  # steps, whether all numbers are finite: each look makes a GPU wait
@@ -99,7 +99,7 @@ def run(
     validation: ValidationBatches,
     settings: FitSettings,
     criterion: Criterion,
-    record: Record,
+    record: RecordWriter,
 ) -> Best:
     """Train a module to its end, from its checkpoint if there is one.
 
@@ -164,7 +164,7 @@ class _Validation:
     training: TrainingBatches
     validation: ValidationBatches
     criterion: Criterion
-    record: Record
+    record: RecordWriter
 
     def __call__(self, best: Best, bar: tqdm) -> Best:  # type: ignore[type-arg]
         """Validate, and return the best validation so far."""
@@ -181,7 +181,7 @@ class _Validation:
         return self(best, bar) if self.module.step == 0 and self.module.is_warm else best
 
 
-def _resume(module: InpaintingModule, history: "_History", record: Record, folder: Path) -> Best:
+def _resume(module: InpaintingModule, history: "_History", record: RecordWriter, folder: Path) -> Best:
     """Put a module where its checkpoint says, if there is one."""
     state = checkpoint.load(folder)
     if state is None:
@@ -225,21 +225,23 @@ def _end_with(training: int, _number: int) -> None:
         os._exit(1)
 
 
-def _require_finite(steps: Sequence[dict[str, float]], step: int, training: TrainingBatches, record: Record) -> None:
+def _require_finite(
+    steps: Sequence[dict[str, float]], step: int, training: TrainingBatches, record: RecordWriter
+) -> None:
     for back, numbers in zip(range(len(steps), 0, -1), steps, strict=True):
         wrong = [f"{name} is {value}" for name, value in numbers.items() if not math.isfinite(value)]
         if wrong:
             raise _not_finite(", ".join(wrong), step - back, training, record)
 
 
-def _require_finite_weights(module: InpaintingModule, training: TrainingBatches, record: Record) -> None:
+def _require_finite_weights(module: InpaintingModule, training: TrainingBatches, record: RecordWriter) -> None:
     wrong = [name for name, value in module.state_dict().items() if not value.isfinite().all()]
     if wrong:
         what = f"{len(wrong)} weights are no longer finite, {wrong[0]} among them"
         raise _not_finite(what, module.step - 1, training, record)
 
 
-def _not_finite(what: str, step: int, training: TrainingBatches, record: Record) -> NotFiniteError:
+def _not_finite(what: str, step: int, training: TrainingBatches, record: RecordWriter) -> NotFiniteError:
     kept, key = keep_batch(record.folder / BAD_BATCHES, training[step]), record.content["key"]
     in_float32 = "" if machine.precision() == "32-true" else ", or train in float32 (INPAINT_PRECISION=32-true)"
     return NotFiniteError(
@@ -279,7 +281,7 @@ def _said(psnr: float, perceptual: float) -> str:
     return f"{psnr:.2f} dB, perceptual {perceptual:.3f}"
 
 
-def _write_validation(step: int, scores: dict[str, float], shown: Pixels, record: Record) -> None:
+def _write_validation(step: int, scores: dict[str, float], shown: Pixels, record: RecordWriter) -> None:
     record.add("validation", {"step": step, "seconds": round(record.seconds, 1), **scores})
     save_png(record.folder / "pictures" / f"step_{step:06d}.png", shown)
 
@@ -299,7 +301,7 @@ def _copy(network: torch.nn.Module) -> dict[str, Tensor]:
 class _History:
     """The numbers of the steps since the last line of history.csv; they stay on the device until they are fetched."""
 
-    def __init__(self, record: Record, batch_size: int) -> None:
+    def __init__(self, record: RecordWriter, batch_size: int) -> None:
         self._record, self._batch_size = record, batch_size
         self._unseen: list[dict[str, Tensor]] = []
         self.seen: list[dict[str, float]] = []  # what the next line is the mean of

@@ -38,7 +38,7 @@ _PACKAGES = (
 )
 
 
-class Record:
+class RecordWriter:
     """A training's record in a folder; opened again after an interruption, it goes on as the same one.
 
     Args:

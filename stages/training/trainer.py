@@ -20,7 +20,7 @@ from stages.runtime.params import read, read_seed
 from stages.training import checkpoint, loop, weights
 from stages.training.dataset import TrainingBatches, ValidationBatches
 from stages.training.module import InpaintingModule
-from stages.training.record import Record
+from stages.training.record import RecordWriter
 from stages.training.settings import Criterion, FitSettings, ModelEntry
 
 PREPARED = Path("data/prepared")
@@ -57,7 +57,7 @@ def train(key: str, settings_kind: type[AnySettings], module_kind: Callable[[Any
         log(f"{key}: goes on with the training that was interrupted")
     else:
         _tell_of_others(facts, state)
-    record = Record(state / "record", facts)
+    record = RecordWriter(state / "record", facts)
     torch.manual_seed(seed)
     module = module_kind(settings)
     module.seed = seed
@@ -86,7 +86,7 @@ def train(key: str, settings_kind: type[AnySettings], module_kind: Callable[[Any
 def _tell_of_others(facts: Mapping[str, Any], state: Path) -> None:
     """Say of trainings of this key that were interrupted why this one does not go on with them."""
     for place in sorted(state.parent.glob("*/record")):
-        other = Record.content_of(place)
+        other = RecordWriter.content_of(place)
         if place.parent == state or other is None or other["key"] != facts["key"]:
             continue
         changed = [
@@ -172,7 +172,7 @@ def export(network: torch.nn.Module, levels: int, about: dict[str, Any], folder:
     onnx_export.export(network, saved, folder / "model.onnx")
 
 
-def _write(about: dict[str, Any], module: InpaintingModule, levels: int, best: loop.Best, record: Record) -> None:
+def _write(about: dict[str, Any], module: InpaintingModule, levels: int, best: loop.Best, record: RecordWriter) -> None:
     key = about["key"]
     network = module.trained
     network.load_state_dict(best.weights)
