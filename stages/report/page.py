@@ -134,7 +134,7 @@ def render(content: Content, album: Album) -> str:
 
 
 def _each_model_once(content: Content) -> Content:
-    """Leave out models whose weights another one has, too: they would tie with themselves."""
+    """Drop models whose weights equal those of an earlier one: they would tie with themselves."""
     same = twins(content.trainings)
     why = {label_of(one): f"the same weights as {label_of(other)}" for one, other in same.items()}
     places = [number for number, one in enumerate(content.evaluations) if one.key not in same]

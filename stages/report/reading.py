@@ -34,7 +34,7 @@ class Evaluation:
         worst: likewise, for the pairs with the lowest hole PSNR, the worst first.
         photographs: one row a question of the photograph test and variant; empty where none was answered.
         composites: files of the answers to photographs to look at.
-        again: what `inpainter.load` takes to have this method fill another hole; "" for answers out of a folder.
+        again: what `inpainter.load` takes to fill more holes by this method; "" for answers from a folder.
     """
 
     key: str
@@ -76,7 +76,7 @@ class Training:
 
     @property
     def kept(self) -> str:
-        """Digest of the weights that it started from, if it kept them since no step gained; else ""."""
+        """Digest of the weights it started from, if no step improved on them and they are the result; else ""."""
         params, inputs = self.record["params"], self.record["inputs"]
         start = params.get("start_from")
         given = inputs.get(params.get("base") if start == "base" else start, {})
@@ -161,7 +161,7 @@ def read_trainings(folder: Path, keys: list[str]) -> list[Training]:
 
 
 def twins(trainings: Iterable[Training]) -> dict[str, str]:
-    """Return the models that kept the same weights as one before them: that one's key by theirs."""
+    """Map each model whose result equals that of an earlier one (both kept the same start) to that one's key."""
     first: dict[str, str] = {}
     return {
         one.key: first[one.kept] for one in trainings if one.kept and first.setdefault(one.kept, one.key) != one.key

@@ -140,14 +140,14 @@ def webhook(
     url: Annotated[str, typer.Argument(envvar="INPAINT_WEBHOOK", help="Of a program that takes MLflow's JSON.")],
     secret: Annotated[str, typer.Option(envvar="INPAINT_WEBHOOK_SECRET", help="Signs what is sent.")] = "",
 ) -> None:
-    """Have MLflow's server tell an address of every new version and every alias that moves."""
+    """Have the MLflow server post every new version and every alias change to a URL."""
     versions()
     from stages.tracking import webhooks
 
     if wrong := webhooks.set_up(url, secret):
-        typer.echo(f"the server tells it from now on, but the first try failed: {wrong}", err=True)
+        typer.echo(f"the webhook is set up, but its first message failed: {wrong}", err=True)
         raise typer.Exit(1)
-    typer.echo("the server tells it from now on; it took the first try")
+    typer.echo("the webhook is set up, and its first message was accepted")
 
 
 def aliases() -> Any:

@@ -1,4 +1,4 @@
-"""MLflow's own webhooks: its server tells an address of every new version and every alias that is set or taken away."""
+"""MLflow webhooks: the server posts every new version and every alias change to a URL."""
 
 import os
 from typing import Any
@@ -11,17 +11,17 @@ _NAME = "inpaint"
 
 
 def set_up(url: str, secret: str) -> str:
-    """Have the registry's server tell an address, in place of the one that it told before, and try that once.
+    """Create the project's webhook, or change its URL, and send a first message.
 
     Args:
-        url: of a program that takes MLflow's JSON; servers want https and a public address.
-        secret: signs what is sent; "" for none.
+        url: of a program that takes MLflow's JSON. Servers ask for https and a public address.
+        secret: signs the messages; "" for none.
 
     Returns:
-        what was wrong when it was tried; "" where the address took it.
+        why the first message failed; "" if it did not.
 
     Raises:
-        InputError: the registry is a file, which tells nobody anything.
+        InputError: the registry is a local file, which sends nothing.
         TrackingError: the server cannot be reached, has no webhooks or refuses this one.
     """
     if store.database() is not None and not os.environ.get("MLFLOW_REGISTRY_URI"):
@@ -35,4 +35,4 @@ def set_up(url: str, secret: str) -> str:
         known = [hook.webhook_id for hook in client.list_webhooks() if hook.name == _NAME]
         hook = client.update_webhook(known[0], **facts) if known else client.create_webhook(_NAME, **facts)
         tried = client.test_webhook(hook.webhook_id)
-    return "" if tried.success else str(tried.error_message or f"it answered with status {tried.response_status}")
+    return "" if tried.success else str(tried.error_message or f"status {tried.response_status}")

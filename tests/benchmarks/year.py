@@ -36,7 +36,7 @@ from stages.runtime.errors import InpaintError
 from stages.tracking import aliases, store, versions
 from tests.benchmarks.arrivals import Photographs, noise, poison, save, shrunk
 from tests.benchmarks.held_out import Pixels, Sizes, hole_psnr, pairs
-from tests.clone import TINY
+from tests.clone import TINY, TINY_TRAINING
 from tests.one_model import CALL, LONG_AGO, OUTCOMES, OneModel
 
 WEEKS, FIRST_PHOTOS, PHOTOS = 52, 24, 20
@@ -47,8 +47,8 @@ NAME = "inpaint-pconv"
 INPAINT = (sys.executable, "-m", "stages.serving.cli")
 CROWNED = ("promoted", "approved")
 CODES = OUTCOMES | {InpaintError.exit_code: "failed"}
-TRAINING = {
-    "width": 8, "levels": 2, "batch_size": 8, "steps": 40, "finetune_steps": 4, "validate_every": 40,
+TRAINING = TINY_TRAINING | {
+    "width": 8, "batch_size": 8, "steps": 40, "finetune_steps": 4, "validate_every": 40,
     "ema_decay": 0.9, "harmonic_residual": False,
 }  # fmt: skip
 CHANGES: dict[str, Any] = {  # what a person sets; trainings as short as those of the beginning differ by chance

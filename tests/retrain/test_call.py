@@ -65,6 +65,7 @@ def test_a_batch_unlike_all_others_is_refused_before_training(project: Project) 
     code, said = project.call()
     assert code == 12
     assert said["drift"]["distance"] > 0.6
+    assert "12 new photographs beside 24" in (project.root / ".retrain/drift.html").read_text()
     assert len(list((project.root / "data/refused").rglob("*.png"))) == 12
     assert len(list((project.root / "data/raw").rglob("*.png"))) == 24
     assert project.lock() == before

@@ -1,5 +1,6 @@
 """The worktree beside the project: what it takes from there, what it brings home, what it leaves in git."""
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -8,10 +9,13 @@ import tempfile
 from pathlib import Path
 
 import pytest
+import yaml
 
+from stages.retrain.rebuild import rebuild
 from stages.retrain.worktree import LOCK, Worktree
 from stages.runtime import guard
 from stages.runtime.errors import BusyError, InputError
+from stages.tracking import versions
 from tests.clone import ROOT
 from tests.retrain.small import Small, away_from_users
 
@@ -62,6 +66,38 @@ def test_a_project_may_be_a_folder_of_a_larger_repository(tmp_path: Path, inner:
     (project.root / "dvc.yaml").write_text("stages: {}")
     with pytest.raises(InputError, match=r"^dvc\.yaml: changed since the last commit"):
         Worktree(project.root).check_committed()
+
+
+TRAIN = """
+from pathlib import Path
+folder = Path("data/models/pconv")
+folder.mkdir(parents=True, exist_ok=True)
+(folder / "model.pt2").write_bytes(Path("data/made/one.txt").read_bytes())
+"""
+
+
+def test_in_a_folder_of_a_larger_repository_a_version_is_made_again_from_its_tags(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = Small(tmp_path / "models/inpaint", tmp_path)
+    (project.root / "train.py").write_text(TRAIN)
+    chain = yaml.safe_load((project.root / "dvc.yaml").read_text())
+    train = {"cmd": "python train.py", "deps": ["data/made", "train.py"], "outs": ["data/models/pconv"]}
+    chain["stages"]["train"] = {"foreach": ["pconv"], "do": train}
+    (project.root / "dvc.yaml").write_text(yaml.safe_dump(chain))
+    project.commit()
+    repro(project)
+    (made,) = yaml.safe_load((project.root / LOCK).read_text())["stages"]["copy"]["outs"]
+    digest = hashlib.sha256(b"one").hexdigest()
+    tags = {"key": "pconv", "git_commit": project.git("rev-parse", "HEAD"), f"{versions.OUTPUT}data/made": made["md5"]}
+    monkeypatch.chdir(project.root)
+    monkeypatch.setenv("DVC_ROOT", str(project.root))
+    version = versions.Version("inpaint-pconv", "1", digest, (), 0, "", "", tags)
+    (project.root / "data/raw/one.txt").rename(tmp_path / "one.txt")  # the cache has what it was trained on
+    assert rebuild(version).is_equal
+    (tmp_path / "one.txt").rename(project.root / "data/raw/one.txt")
+    shutil.rmtree(project.root / ".dvc/cache")  # the photographs are there
+    assert rebuild(version).is_equal
 
 
 def test_the_next_call_reads_no_photograph_again_and_follows_those_that_come_and_go(
