@@ -164,6 +164,7 @@ class Opened:
         shape: (height, width) of the upright picture in the file.
         is_turned: whether the file stores it in another orientation.
         is_deep: whether a channel has more than 8 bits, of which Pillow keeps 8 in colour pictures.
+        is_grey: whether it is grey with transparency and 16 bits, which Pillow decodes to RGBA.
         damage: what is wrong with a JPEG's data, "" if no damage is known.
     """
 
@@ -172,6 +173,7 @@ class Opened:
     shape: tuple[int, int]
     is_turned: bool
     is_deep: bool
+    is_grey: bool
     damage: str
 
     def is_animated(self) -> bool:
@@ -190,7 +192,8 @@ def opened(file: BinaryIO, max_megapixels: float, short_side: int | None = None)
             check_size(picture, max_megapixels)
             size, damage = picture.size, ""
             stored = orientation(picture) if picture.format == "TIFF" else 1  # Pillow turns TIFF itself
-            is_deep = ";16" in f"{picture.mode} {getattr(picture, 'tile', '')}" or picture.info.get("bit_depth", 8) > 8
+            raw_mode = f"{picture.mode} {getattr(picture, 'tile', '')}"
+            is_deep, is_grey = ";16" in raw_mode or picture.info.get("bit_depth", 8) > 8, "LA;16" in raw_mode
             if short_side and isinstance(picture, ImageFile):
                 picture.draft(picture.mode, (short_side * _DRAFT_GAP,) * 2)
             picture.load()  # first: a later attempt could succeed with half a picture
@@ -198,7 +201,7 @@ def opened(file: BinaryIO, max_megapixels: float, short_side: int | None = None)
                 damage = jpeg.damage(file, size[0] * size[1])
             still = orientation(picture)
             shape = size if still >= 5 else size[::-1]
-            yield Opened(picture, still, shape, max(stored, still) > 1, is_deep, damage)
+            yield Opened(picture, still, shape, max(stored, still) > 1, is_deep, is_grey, damage)
 
 
 def decode_image(file: BinaryIO, max_megapixels: float) -> Pixels:

@@ -107,7 +107,8 @@ def _decode(file: BinaryIO, max_megapixels: float) -> Photo:
             pixels = decode_image(file, max_megapixels)
             return Photo(pixels, None, kind, replace(stored, profile=None), notes=tuple(notes))
         encoding, upright = _own_encoding(found, file), turn(picture, found.orientation)
-        grey, is_deep_grey = picture.mode in ("1", "L", "LA", "I;16", "I;16B"), picture.mode in ("I;16", "I;16B")
+        is_deep_grey = picture.mode in ("I;16", "I;16B")
+        grey = is_deep_grey or found.is_grey or picture.mode in ("1", "L", "LA")
         deep = np.asarray(upright).astype(np.uint16) if is_deep_grey else None
         if found.is_deep and deep is None:
             notes.append("more than 8 bits per channel become 8, also in known pixels")

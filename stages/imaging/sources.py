@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import pandas as pd
 from pydantic import Field
@@ -146,15 +146,6 @@ def _walk(folder: Path, note: Callable[[OSError], None]) -> Iterator[Path]:
         yield from (Path(parent, name) for name in links + photos)
 
 
-class _Row(NamedTuple):
-    line: int
-    file: str
-    package: str
-    split: str
-    group: str
-    sha256: str
-
-
 def _read_list(path: Path, columns: Columns) -> list[Source]:
     try:
         table = _read_table(path)
@@ -171,7 +162,7 @@ def _read_list(path: Path, columns: Columns) -> list[Source]:
     if len(twice := rows[rows.duplicated(["package", "file"])]):
         said = f"{path}, line {twice.index[0]}: {twice['file'].iloc[0]} has another split, group or hash above"
         raise InputError(f"{said}; keep one of them")
-    return [_listed(path, _Row(*row)) for row in rows.itertuples()]
+    return [_listed(path, row) for row in rows.itertuples()]
 
 
 def _read_table(path: Path) -> pd.DataFrame:
@@ -187,8 +178,8 @@ def _read_table(path: Path) -> pd.DataFrame:
     return table.set_axis(range(first, first + len(table)))
 
 
-def _listed(listing: Path, row: _Row) -> Source:
-    where = f"{listing}, line {row.line}"
+def _listed(listing: Path, row: Any) -> Source:
+    where = f"{listing}, line {row.Index}"
     if row.split.lower() not in _SPLITS:
         wanted = ", ".join(filter(None, _SPLITS))
         raise InputError(f"{where} ({row.file}): the split should be one of {wanted}, but is {row.split!r}")

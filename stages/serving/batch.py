@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 
 from stages.imaging import user_mask
-from stages.imaging.images import printable_name
+from stages.imaging.images import BadImageError, printable_name
 from stages.imaging.photos import Format, Photo, encode, lost, open_photo, read_photo, target
 from stages.imaging.user_mask import HoleIs, UserMask
 from stages.inpainting import edges
@@ -124,6 +124,8 @@ def _record(job: Job, inpainter: Inpainter, options: Options) -> dict[str, Any]:
 def _words(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return printable_name(f"{error.filename}: {error.strerror}" if error.filename else error.strerror)
+    if isinstance(error, BadImageError) and not error.name:  # the record names the photo
+        return f"{error.detail} ({error.code})"
     is_said = isinstance(error, (InpaintError, ValueError))
     return printable_name(str(error) if is_said else f"{type(error).__name__}: {error}")
 

@@ -125,8 +125,7 @@ def run(
     _say_left_out(found.left_out)
     if not found.jobs and not watch:
         raise InputError(f"no photos in {', '.join(map(str, images))}")
-    if report is not None:
-        write_json(report, {})  # a place that cannot be written is said before the work, not after it
+    _check_report(report)
     inpainter = open_inpainter(model, device)
     if workers > 1:
         filled = batch.fill_by_workers(found.jobs, model, device, options, workers)
@@ -306,6 +305,17 @@ def _all_models() -> list[str]:
     if not trained:
         raise InputError("no champions are registered: run dvc repro, or say what to serve, such as --model telea")
     return [*trained, *CLASSICAL]
+
+
+def _check_report(path: Path | None) -> None:
+    """Refuse a place that cannot be written to before the work, not after it."""
+    from stages.runtime.files import write_json
+
+    try:
+        if path is not None:
+            write_json(path, {})
+    except OSError as error:
+        raise InputError(f"the report cannot be written to {path}: {error.strerror}; use another path") from None
 
 
 def _checked(kind: Any, **values: Any) -> Any:

@@ -40,8 +40,10 @@ class Options(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _by_another_name(cls, sent: dict[str, Any]) -> dict[str, Any]:
-        """Rename, but for a field that came by both names, which is refused as unknown."""
+    def _by_another_name(cls, sent: Any) -> Any:
+        """Rename, except a field that came by both names, which is refused as unknown."""
+        if not isinstance(sent, dict):
+            return sent
         other = {name: name.replace("mask_", "hole_") for name in ("mask_is", "mask_at")}
         return {name if other.get(name, name) in sent else other[name]: value for name, value in sent.items()}
 

@@ -36,7 +36,9 @@ from stages.serving.limits import Limits
 _START_S = 300.0  # for loading all models
 _KEPT_BYTES = 2**30  # what a job may leave behind before the process is replaced
 _STATUS = {"too_many_pixels": 413, "size_mismatch": 422}
-_NO_MEMORY = re.compile(r"bad_?alloc|bad allocation|failed to allocate|can't allocate|not enough memory", re.IGNORECASE)
+_NO_MEMORY = re.compile(
+    r"bad_?alloc|bad allocation|failed to allocate|can't allocate|not enough memory|malloc fails", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True)

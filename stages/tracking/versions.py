@@ -82,6 +82,8 @@ def registered(name: str = "") -> list[Version]:
     Raises:
         TrackingError: MLflow cannot be reached.
     """
+    if not store.is_begun():  # asking would create the database
+        return []
     with store.reached():
         client = store.connect()
         found = [one for each in ([name] if name else _names(client)) for one in _versions_of(client, each)]

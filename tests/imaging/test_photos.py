@@ -9,7 +9,7 @@ from PIL import ExifTags, Image, ImageCms
 
 from stages.imaging.images import BadImageError
 from stages.imaging.photos import encode, lost, open_photo, read_photo, target
-from tests.imaging.bad_files import deep_rgb, flipped
+from tests.imaging.bad_files import deep_rgb, flipped, png
 
 H, W = 48, 64
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
@@ -134,6 +134,13 @@ def test_grey_of_sixteen_bits_stays_so(kind: str) -> None:
     assert np.array_equal(np.asarray(reopened(encode(photo, kind))), deep)
     assert reopened(encode(photo, "JPEG")).mode == "L"
     assert lost(photo, "JPEG") == ["JPEG holds 8 bits per channel, so 16 become 8"]
+
+
+def test_grey_of_sixteen_bits_with_transparency_stays_grey() -> None:
+    rows = np.random.default_rng(0).integers(0, 65536, (H, 2 * W)).astype(">u2")
+    photo = read_photo(png(W, H, 16, 4, b"".join(b"\0" + row.tobytes() for row in rows)), 1)
+    assert reopened(encode(photo, "PNG")).mode == "LA"
+    assert "more than 8 bits per channel become 8" in photo.notes[0]
 
 
 def cmyk() -> bytes:

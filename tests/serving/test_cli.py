@@ -187,7 +187,7 @@ def test_the_challenges_table_has_every_pixel_of_every_box(folder: Path) -> None
     ("words", "message"),
     [
         (["run", "nowhere", "hole.png", "-o", "out"], "nowhere does not exist; wanted is a photo or a folder"),
-        (["run", "photos/trip", "hole.png", "-o", "out", "--model", "nothing"], "no model at nothing: wanted is"),
+        (["run", "photos/trip", "hole.png", "-o", "out", "--model", "nothing"], "no model at nothing: give a folder"),
         (["run", "photos/a.png", "hole.png", "-o", "photos/a.png"], "is the photo itself; say another place"),
         (["run", "photos", "hole.png", "-o", "out", "--format", "png"], "would both become out/a.png; rename one"),
         (["run", "photos/a.png", "hole.png", "-o", "hole.png"], "hole.png is the picture of its hole"),
@@ -197,7 +197,10 @@ def test_the_challenges_table_has_every_pixel_of_every_box(folder: Path) -> None
         (["run", "photos/a.png", "hole.png", "-o", "x.jpg", "--format", "png"], "x.jpg: --format png is said"),
         (["run", "photos", "hole.png", "-o", "hole.png"], "hole.png is a file"),
         (["run", "photos", "hole.png", "-o", "-"], "standard output takes one photo"),
-        (["run", "photos/a.png", "hole.png", "-o", "o", "--report", "hole.png/r.json", *RUN], "hole.png"),
+        (
+            ["run", "photos/a.png", "hole.png", "-o", "o", "--report", "hole.png/r.json", *RUN],
+            "written to hole.png/r.json",
+        ),
         (["run", "photos/a.png", "hole.png", "-o", "hole.png/o.png", *RUN], "hole.png: File exists"),
         (["run", "photos/a.png", "hole.png", "-o", "out", "--max-side", "7"], "`max_side` should be 0 or at least 64"),
         (["run", "photos/a.png", "hole.png", "-o", "o", "--model", "models:/x@y"], "models:/x@y is not registered"),

@@ -14,7 +14,7 @@ from stages.pconv.module import PConvModule, PConvSettings
 from stages.runtime.errors import InputError
 from stages.serving.models import open_inpainter
 from stages.serving.registered import DEFAULT_MODEL
-from stages.tracking import aliases
+from stages.tracking import aliases, versions
 from stages.training import weights
 from tests.clone import ROOT
 from tests.project import UNET
@@ -89,6 +89,8 @@ def test_before_any_training_the_base_weights_fill_and_that_is_said(fresh: Path,
         said = capsys.readouterr().err
         assert "no model is registered yet: data/base/pconv.safetensors fills" in said
         assert ("making a model" in said) is not again
+    assert versions.registered() == []
+    assert not (fresh / "mlflow.db").exists()
     (fresh / "data/base/pconv.safetensors").write_bytes(b"no weights")
     with pytest.raises(InputError, match="does not hold weights of a training"):
         open_inpainter(DEFAULT_MODEL)
