@@ -68,6 +68,7 @@ class PhotoCache:
         self.shards, self._chunks, self._tiling = folder / "shards", folder / "chunks", tiling
         self._records: dict[str, str] = {}  # as text: a tenth of the memory
         self._tiles: dict[str, Piece] = {}
+        self._repeats: list[Path] = []  # chunks of files that were decoded again, whose records stand elsewhere
         for needed in (self.shards, self._chunks):
             needed.mkdir(parents=True, exist_ok=True)
         for path in sorted(self._chunks.glob("*.json")):
@@ -78,6 +79,8 @@ class PhotoCache:
         records: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
         tiles, start = path.with_suffix(".npy"), 0
         has_tiles = tiles.exists()
+        if all(record["sha256"] in self._records for record in records):
+            self._repeats.append(path)
         for record in records:
             count = record.get("num_tiles", 0)
             if record["sha256"]:
@@ -142,9 +145,9 @@ class PhotoCache:
         return self._tiles[photo.sha256]
 
     def tidy(self, shards: Iterable[str]) -> None:
-        """Delete what the next run does not need: tiles, which are in shards now, and shards other than those named."""
+        """Delete what the next run does not need: tiles, which are in shards now, repeated records, other shards."""
         unneeded = {path.name for path in self.shards.iterdir()} - set(shards)
-        for path in [*self._chunks.glob("*.npy"), *(self.shards / name for name in unneeded)]:
+        for path in [*self._chunks.glob("*.npy"), *self._repeats, *(self.shards / name for name in unneeded)]:
             path.unlink()
 
 

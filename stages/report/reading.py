@@ -11,6 +11,7 @@ import pandas as pd
 from stages.comparing.scores import by_default
 from stages.inpainting.inpainter import CLASSICAL
 from stages.runtime.errors import InputError
+from stages.tracking.record import Record
 
 _PAIR = ["pair", "sha256"]
 _QUESTION = ["id", "sha256"]
@@ -77,10 +78,8 @@ class Training:
     @property
     def kept(self) -> str:
         """Digest of the weights it started from, if no step improved on them and they are the result; else ""."""
-        params, inputs = self.record["params"], self.record["inputs"]
-        start = params.get("start_from")
-        given = inputs.get(params.get("base") if start == "base" else start, {})
-        return str(given.get("digest", "")) if self.record["summary"].get("best_step") == 0 else ""
+        record = Record.model_construct(**self.record)  # old ones may lack what is not asked for here
+        return str(record.inputs.get(record.parent, {}).get("digest", "")) if record.kept_start else ""
 
 
 def read_evaluations(folder: Path, methods: Mapping[str, str]) -> list[Evaluation]:

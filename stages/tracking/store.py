@@ -77,10 +77,15 @@ def database() -> Path | None:
     return Path(uri().removeprefix(_SQLITE)).absolute() if uri().startswith(_SQLITE) else None
 
 
+def registry_file() -> Path | None:
+    """Return the file of the registry, None where that is a server's."""
+    return None if os.environ.get("MLFLOW_REGISTRY_URI") else database()
+
+
 def is_begun() -> bool:
     """Say whether anything can be registered: not in a file that is not there yet."""
-    path = database()
-    return path is None or path.exists() or bool(os.environ.get("MLFLOW_REGISTRY_URI"))
+    path = registry_file()
+    return path is None or path.exists()
 
 
 @contextmanager

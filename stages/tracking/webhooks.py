@@ -1,6 +1,5 @@
 """MLflow webhooks: the server posts every new version and every alias change to a URL."""
 
-import os
 from typing import Any
 
 from stages.runtime.errors import InputError
@@ -24,9 +23,9 @@ def set_up(url: str, secret: str) -> str:
         InputError: the registry is a local file, which sends nothing.
         TrackingError: the server cannot be reached, has no webhooks or refuses this one.
     """
-    if store.database() is not None and not os.environ.get("MLFLOW_REGISTRY_URI"):
+    if (file := store.registry_file()) is not None:
         raise InputError(
-            f"webhooks are sent by a tracking server, but the registry is the file {store.database()}; set "
+            f"webhooks are sent by a tracking server, but the registry is the file {file}; set "
             "MLFLOW_TRACKING_URI to a server's address, or use inpaint retrain --notify"
         )
     with store.reached():

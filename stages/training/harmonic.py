@@ -14,9 +14,7 @@ from torch import Tensor, nn
 from stages.training.membrane import membrane
 
 GREY = 0.5  # where nothing is known
-SKIPPED_LEVELS = (
-    1  # sizes: what is taken off the picture follows squares of 2 pixels; with 0 nothing would be left to see
-)
+SKIPPED_LEVELS = 1  # what is taken off the picture follows squares of 2 pixels; with 0 nothing would be left to see
 
 
 class HarmonicResidual(nn.Module):

@@ -1,5 +1,6 @@
 """Photos that come or go leave what is there as it is, in the shards, in DVC's cache, and in what is decoded."""
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -128,6 +129,17 @@ def test_only_what_is_new_is_decoded(project, decoded):
     write_params(seed=8)
     main()
     assert len(decoded) == 56
+
+
+def test_a_file_that_is_decoded_again_has_one_record(project, decoded):
+    main()
+    save_png("photos/a/new.png", photo(90))
+    decoded.clear()
+    main()
+    assert len(decoded) > 1
+    chunks = Path(".remembered/prepare").glob("*/chunks/*.json")
+    hashes = [record["sha256"] for chunk in chunks for record in json.loads(chunk.read_text())]
+    assert len(hashes) == len(set(hashes)) == 51
 
 
 def test_without_hard_links_the_bytes_are_the_same(project, decoded, monkeypatch):
