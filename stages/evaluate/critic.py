@@ -40,6 +40,12 @@ class Critic(nn.Module):
         """Return (N,) for pictures (N, 3, H, W) in [0, 1] with holes (N, 1, H, W): above 0 means a photograph."""
         return mean_in_hole(self.layers(torch.cat([2 * pictures - 1, holes], dim=1)), holes)
 
+    def preferences(self, pictures: Tensor, holes: Tensor) -> Tensor:
+        """Return (N,) for N photographs followed by their composites, and the holes of all: above 0 if it is right."""
+        answers: Tensor = self(pictures, holes)
+        truth, made = answers.chunk(2)
+        return truth - made
+
 
 def told_apart(targets: Pixels, composites: Pixels, holes: Pixels, photos: "pd.Series[str]") -> list[float]:
     """Say for each pair whether the critic finds the photograph: 1, or 0; 0.5 where it finds both alike.
@@ -65,8 +71,8 @@ def told_apart(targets: Pixels, composites: Pixels, holes: Pixels, photos: "pd.S
             critic = _train(targets, composites, holes, known, rng)
             with torch.inference_mode():
                 for rows in np.array_split(asked, -(-len(asked) // BATCH)):
-                    truth, made, hole = _batch(targets, composites, holes, rows, np.random.default_rng(0))
-                    found[rows] = np.sign((critic(truth, hole) - critic(made, hole)).numpy()) / 2 + 0.5
+                    pictures, hole = _batch(targets, composites, holes, rows, np.random.default_rng(0))
+                    found[rows] = np.sign(critic.preferences(pictures, hole).numpy()) / 2 + 0.5
     return found.tolist()
 
 
@@ -79,8 +85,8 @@ def _train(
     weights = list(critic.parameters())
     momenta = [torch.zeros_like(weight) for weight in weights]
     for _ in range(STEPS):
-        truth, made, hole = _batch(targets, composites, holes, rng.choice(rows, BATCH), rng)
-        gradients = torch.autograd.grad(F.softplus(critic(made, hole) - critic(truth, hole)).mean(), weights)
+        pictures, hole = _batch(targets, composites, holes, rng.choice(rows, BATCH), rng)
+        gradients = torch.autograd.grad(F.softplus(-critic.preferences(pictures, hole)).mean(), weights)
         with torch.no_grad():
             for weight, momentum, gradient in zip(weights, momenta, gradients, strict=True):
                 momentum.lerp_(gradient, 1 - MOMENTUM)
@@ -90,8 +96,8 @@ def _train(
 
 def _batch(
     targets: Pixels, composites: Pixels, holes: Pixels, rows: npt.NDArray[np.intp], rng: np.random.Generator
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Cut both versions of some pictures around missing pixels."""
+) -> tuple[Tensor, Tensor]:
+    """Cut both versions of some pictures around missing pixels: the photographs, then the composites; and the holes."""
     side = min(SIDE, *holes.shape[1:])
     cut: list[tuple[Pixels, Pixels, Pixels]] = []
     for row in rows:
@@ -100,7 +106,8 @@ def _batch(
         top, left = (int(min(max(m - side // 2, 0), n - side)) for m, n in zip(middle, holes.shape[1:], strict=True))
         part = (row, slice(top, top + side), slice(left, left + side))
         cut.append((targets[part], composites[part], holes[part][..., None]))
-    truth, made, hole = (
-        torch.from_numpy(np.stack(each)).permute(0, 3, 1, 2).float() for each in zip(*cut, strict=True)
+    truth, made, hole = (np.stack(each) for each in zip(*cut, strict=True))
+    pictures, both = (
+        torch.from_numpy(np.concatenate(pair)).permute(0, 3, 1, 2).float() for pair in ((truth, made), (hole, hole))
     )
-    return truth / 255, made / 255, hole
+    return pictures / 255, both
