@@ -212,7 +212,14 @@ def lift_veto(name: str, number: str) -> str:
 
 @contextmanager
 def _opened(name: str) -> Iterator[tuple["MlflowClient", list[Version]]]:
-    """Hold the registry's lock, and read the versions of a registered model under it."""
+    """Hold the registry's lock, and read the versions of a registered model under it.
+
+    Raises:
+        InputError: there is no registry yet, and connecting would make an empty one.
+        TrackingError: MLflow cannot be reached.
+    """
+    if not store.is_begun():
+        raise InputError(f"{store.shown()} does not exist yet, so no {name} is registered; dvc repro registers models")
     with store.reached(), store.locked("registry"):
         yield store.connect(), versions.registered(name)
 

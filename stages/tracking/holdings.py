@@ -76,6 +76,8 @@ def survey(experiment: str, prefix: str, present: Present, before_ms: int) -> li
     Raises:
         TrackingError: MLflow cannot be reached.
     """
+    if not store.is_begun():
+        return []
     ours = [version for version in versions.registered() if version.name.startswith(prefix)]
     with store.reached():
         client = store.connect()

@@ -1,7 +1,7 @@
 """The champion's alias on a real registry: moved, rolled back, vetoed, and every move written down."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ import pytest
 from mlflow import MlflowClient
 
 from stages.runtime.errors import InputError
-from stages.tracking import aliases, store, versions
+from stages.tracking import aliases, holdings, store, versions
 from tests.tracked import register_versions, write_database
 
 NAME = "inpaint-pconv"
@@ -123,3 +123,20 @@ def test_without_a_champion_there_is_nothing_to_roll_back() -> None:
         store.connect().delete_registered_model_alias(NAME, "champion")
     with pytest.raises(InputError, match="no champion to roll back from"):
         aliases.rollback(NAME, "why")
+
+
+@pytest.mark.parametrize(
+    "move",
+    [
+        lambda: aliases.rollback(NAME, "why"),
+        lambda: aliases.promote(NAME, "1", "why"),
+        lambda: aliases.lift_veto(NAME, "1"),
+        lambda: holdings.survey("photographs", "inpaint-", holdings.Present(frozenset(), frozenset()), 0),
+    ],
+    ids=["rollback", "promote", "lift-veto", "tidy"],
+)
+def test_where_nothing_is_registered_no_registry_is_made(tmp_path: Path, move: Callable[[], object]) -> None:
+    (tmp_path / "mlflow.db").unlink()
+    with suppress(InputError):
+        assert move() == []
+    assert not (tmp_path / "mlflow.db").exists()
