@@ -102,8 +102,10 @@ def _holes_of(cell: tuple[int, bool], holes: pd.DataFrame, count: int) -> np.nda
 
 
 def _visit_evenly(photo_of_tile: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    photos = sorted(set(photo_of_tile))
-    tiles_of = {photo: rng.permutation(np.flatnonzero(photo_of_tile == photo)) for photo in photos}
+    tiles_of = {
+        photo: rng.permutation(rows) for photo, rows in pd.Series(photo_of_tile).groupby(photo_of_tile).indices.items()
+    }
+    photos = list(tiles_of)  # in the order of their names
     laps = -(-count // len(photos))
     visits = [photos[number] for _ in range(laps) for number in rng.permutation(len(photos))][:count]
     seen = dict.fromkeys(photos, 0)
@@ -155,8 +157,8 @@ def main() -> None:
     """Read tiles and holes, pair them up, write the table."""
     seed, params = read_seed(), read("pairs", PairsParams)
     tiles, mask_set = Tiles(["data/prepared/test"]), MaskSet("data/masks/test.npy")
-    manifest = pd.read_parquet("data/prepared/manifest.parquet")
-    test_tiles = manifest[manifest["split"] == "test"].reset_index(drop=True)
+    of_test = [("split", "==", "test")]
+    test_tiles = pd.read_parquet("data/prepared/manifest.parquet", columns=["id", "photo"], filters=of_test)
     if len(test_tiles) != len(tiles):
         raise InputError(
             f"data/prepared has {len(tiles)} test tiles, but its manifest lists {len(test_tiles)}; run dvc repro"
