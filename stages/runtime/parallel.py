@@ -7,12 +7,16 @@
 If a worker process dies, for instance for lack of memory, other workers take over its items.
 """
 
+import hashlib
 import os
+import platform
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 import joblib
@@ -27,6 +31,8 @@ BACKENDS = ("loky", "dask")
 _POLL_S = 1.0
 _TIMEOUT_S = 10  # for the scheduler to answer
 _MOST_DEATHS = 3  # in a row without a result: then an item is to blame
+_DASK_GAVE_UP = "KilledWorker"  # an item's workers died, as often in a row; by name, since Dask may not be installed
+_AHEAD = 4  # items a worker
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -80,41 +86,67 @@ def map_ordered(
 
 
 def _by_workers(work: Callable[[Item], Result], items: Sequence[Item], label: str, unit: str) -> Iterable[Result]:
-    done = deaths = 0
-    with _backend(len(items)):
-        while done < len(items):
-            try:
-                for result in _results(work, items[done:]):
-                    done, deaths = done + 1, 0
-                    yield result
-            except TerminatedWorkerError as error:
-                deaths += 1
-                if deaths == _MOST_DEATHS:
-                    raise InputError(
-                        f"{label}: {deaths} times in a row a worker died before {unit} {done + 1} of {len(items)} was "
-                        f"done, perhaps for lack of memory; lower INPAINT_WORKERS. {str(error).splitlines()[0]}"
-                    ) from None
+    on_dask, done, deaths = _backend() == "dask", 0, 0
+    while done < len(items):
+        try:
+            for result in (_by_dask if on_dask else _by_loky)(work, items[done:]):
+                done, deaths = done + 1, 0
+                yield result
+        except Exception as error:
+            if not isinstance(error, TerminatedWorkerError) and type(error).__name__ != _DASK_GAVE_UP:
+                raise
+            deaths = _MOST_DEATHS if on_dask else deaths + 1
+            if deaths == _MOST_DEATHS:
+                raise InputError(
+                    f"{label}: {deaths} times in a row a worker died before {unit} {done + 1} of {len(items)} was "
+                    f"done, perhaps for lack of memory; lower INPAINT_WORKERS. {str(error).splitlines()[0]}"
+                ) from None
 
 
-def _results(work: Callable[[Item], Result], items: Sequence[Item]) -> Iterable[Result]:
-    parallel = joblib.Parallel(return_as="generator", batch_size="auto")
-    results: Iterable[Result] = parallel(joblib.delayed(work)(item) for item in items)
-    return results
+def _by_loky(work: Callable[[Item], Result], items: Sequence[Item]) -> Iterable[Result]:
+    jobs = min(machine.workers(), max(len(items), 1))
+    ending = {"initializer": _end_with, "initargs": (os.getpid(),)}
+    with joblib.parallel_config(backend="loky", n_jobs=jobs, inner_max_num_threads=1, **ending):
+        parallel = joblib.Parallel(return_as="generator", batch_size="auto")
+        yield from parallel(joblib.delayed(work)(item) for item in items)
 
 
-@contextmanager
-def _backend(num_items: int) -> Iterator[None]:
-    said = os.environ.get("INPAINT_BACKEND", "loky")
-    if said not in BACKENDS:
-        raise InputError(f"INPAINT_BACKEND should be one of {', '.join(BACKENDS)}, but is {said!r}")
-    if said == "dask":
-        with _dask():
-            yield
-    else:
-        jobs = min(machine.workers(), max(num_items, 1))
-        ending = {"initializer": _end_with, "initargs": (os.getpid(),)}
-        with joblib.parallel_config(backend="loky", n_jobs=jobs, inner_max_num_threads=1, **ending):
-            yield
+def _by_dask(work: Callable[[Item], Result], items: Sequence[Item]) -> Iterable[Result]:
+    """Submit items a little ahead of what is asked for, so that results do not pile up."""
+    client = _dask_client()
+    ahead, waiting = _AHEAD * max(1, sum(client.nthreads().values())), deque[Any]()
+    checked = partial(_with_code, _code(), work)
+    for item in items:
+        waiting.append(client.submit(checked, item, pure=False))
+        if len(waiting) > ahead:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
+
+
+def _with_code(code: str, work: Callable[[Item], Result], item: Item) -> Result:
+    """Do the work if this process has the code of the one that asks: else results would bear the wrong fingerprint."""
+    if _code() != code:
+        raise InputError(
+            f"a Dask worker on {platform.node()} has other code of the project; update its folder and start it again"
+        )
+    return work(item)
+
+
+@cache  # what this process has loaded, even if the files change while it lives
+def _code() -> str:
+    """Hash the project's source code."""
+    source = hashlib.sha256()
+    for path in sorted(Path(__file__).parents[1].rglob("*.py")):
+        source.update(path.read_bytes())
+    return source.hexdigest()
+
+
+def _backend() -> str:
+    name = os.environ.get("INPAINT_BACKEND", "loky")
+    if name not in BACKENDS:
+        raise InputError(f"INPAINT_BACKEND should be one of {', '.join(BACKENDS)}, but is {name!r}")
+    return name
 
 
 def _end_with(stage: int) -> None:
@@ -131,25 +163,20 @@ def _end_with(stage: int) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-@contextmanager
-def _dask() -> Iterator[None]:
+def _dask_client() -> Any:
+    """Return the client of an earlier call, since starting workers takes seconds; else connect."""
     try:
         from dask.distributed import Client
     except ImportError:
         raise InputError("INPAINT_BACKEND is dask, which is not installed; run make cluster or unset it") from None
     client: Any = Client
     try:
-        client.current()  # of an earlier call: starting workers takes seconds
+        return client.current()
     except ValueError:
-        _connect(client)
-    with joblib.parallel_config(backend="dask", n_jobs=-1):
-        yield
-
-
-def _connect(client: Any) -> None:
+        pass
     address = os.environ.get("INPAINT_SCHEDULER")
     place: dict[str, Any] = {"n_workers": machine.workers(), "threads_per_worker": 1, "dashboard_address": None}
     try:
-        client(address, timeout=_TIMEOUT_S) if address else client(**place)
+        return client(address, timeout=_TIMEOUT_S) if address else client(**place)
     except (OSError, TimeoutError, ValueError) as error:
         raise InputError(f"no Dask scheduler answers at INPAINT_SCHEDULER {address} ({error})") from None

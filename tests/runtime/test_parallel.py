@@ -3,9 +3,12 @@
 import os
 import signal
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from dask.distributed import Client, LocalCluster
 
 from stages.runtime import parallel
 from stages.runtime.errors import InputError
@@ -76,3 +79,28 @@ def test_an_unknown_backend_or_a_scheduler_that_is_away_is_said(monkeypatch: pyt
     monkeypatch.setattr(parallel, "_TIMEOUT_S", 1)
     with pytest.raises(InputError, match="no Dask scheduler answers at INPAINT_SCHEDULER tcp://127.0.0.1:1"):
         list(map_ordered(square, range(3), "squares"))
+
+
+@pytest.fixture
+def on_dask(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A scheduler with two workers that are processes of their own."""
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
+        monkeypatch.setenv("INPAINT_BACKEND", "dask")
+        monkeypatch.setenv("INPAINT_SCHEDULER", cluster.scheduler_address)
+        yield
+        with suppress(ValueError):
+            Client.current().close()
+
+
+@pytest.mark.usefixtures("on_dask")
+def test_workers_with_other_code_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert list(map_ordered(square, range(30), "squares")) == [n * n for n in range(30)]
+    monkeypatch.setattr(parallel, "_code", lambda: "of tomorrow")
+    with pytest.raises(InputError, match=r"a Dask worker on \S+ has other code"):
+        list(map_ordered(square, range(30), "squares"))
+
+
+@pytest.mark.usefixtures("on_dask")
+def test_an_item_that_kills_workers_of_dask_is_given_up() -> None:
+    with pytest.raises(InputError, match="numbers: 3 times in a row a worker died before number"):
+        list(map_ordered(die, range(30), "numbers", "number"))
