@@ -116,11 +116,16 @@ def printable_name(path: str | Path) -> str:
 
 
 @contextmanager
-def open_picture(path: str | Path) -> Iterator[BufferedReader]:
-    """Open a regular file for reading; any failure inside the block becomes a `BadImageError` that names the file.
+def open_picture(source: str | Path | bytes) -> Iterator[BufferedReader | BytesIO]:
+    """Open a regular file, or a file's content; any failure inside the block becomes a `BadImageError`.
 
-    A file that is modified while the block reads it fails, too.
+    The error names the file. A file that is modified while the block reads it fails, too.
     """
+    if isinstance(source, bytes):
+        with refusing():
+            yield BytesIO(source)
+        return
+    path = source
     with refusing(printable_name(path)):
         if not stat.S_ISREG(Path(path).stat().st_mode):  # opening a pipe would block
             raise BadImageError("not_a_file", "a folder, pipe, socket or device instead of a picture file")

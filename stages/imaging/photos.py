@@ -1,6 +1,6 @@
 """A user's photo: read and written without changing anything outside its holes.
 
-    photo = open_photo(path, max_megapixels=100)      # or read_photo(bytes, ...)
+    photo = read_photo(path, max_megapixels=100)      # or the file's content
     photo.pixels                                      # uint8 (H, W, 3), as in the file, not converted to sRGB
     content = encode(photo, "PNG")
 
@@ -20,7 +20,7 @@ from PIL.JpegImagePlugin import get_sampling
 
 from stages.imaging import metadata
 from stages.imaging.appearance import turn
-from stages.imaging.images import BadImageError, Opened, decode_image, open_picture, opened, refusing
+from stages.imaging.images import BadImageError, Opened, decode_image, open_picture, opened
 from stages.imaging.metadata import Metadata
 
 Format = Literal["keep", "png", "jpg"]
@@ -80,24 +80,17 @@ class Photo:
     notes: tuple[str, ...] = field(default=())
 
 
-def open_photo(path: str | Path, max_megapixels: float) -> Photo:
-    """Decode a photo file.
+def read_photo(source: str | Path | bytes, max_megapixels: float) -> Photo:
+    """Decode a photo.
+
+    Args:
+        source: a file, or a file's content.
+        max_megapixels: a larger photo is refused by its header.
 
     Raises:
         BadImageError: the file cannot be read or used.
     """
-    with open_picture(path) as file:
-        return _decode(file, max_megapixels)
-
-
-def read_photo(content: bytes, max_megapixels: float) -> Photo:
-    """Decode a photo from memory; otherwise like `open_photo`."""
-    with refusing():
-        return _decode(BytesIO(content), max_megapixels)
-
-
-def _decode(file: BinaryIO, max_megapixels: float) -> Photo:
-    with opened(file, max_megapixels) as found:
+    with open_picture(source) as file, opened(file, max_megapixels) as found:
         picture, kind = found.picture, str(found.picture.format)
         notes = [f"the file is damaged, and part of the picture may be, too: {found.damage}"] if found.damage else []
         stored = metadata.read(picture)

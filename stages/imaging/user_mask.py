@@ -1,8 +1,7 @@
 """A user's mask: a picture of either polarity, the photo's own transparency, or boxes.
 
-    given = read_hole(content, hole_is="white")       # or open_hole(path, ...)
-    given = transparent(photo)
-    given = boxed([(10, 20, 200, 120)], 480, 640)     # left, top, right, bottom
+    mask = mask_of(photo, Path("mask.png"), "white", max_megapixels=100)
+    mask = mask_of(photo, "10,20,200,120", "white", max_megapixels=100)    # left, top, right, bottom
 
 In a mask picture white means missing, or black on request; values from 128 are white. If the transparency of the
 picture varies, only that counts: opaque, as if painted on a layer, is white, and transparent is black.
@@ -10,20 +9,20 @@ picture varies, only that counts: opaque, as if painted on a layer, is white, an
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 from stages.imaging.appearance import turn
-from stages.imaging.images import BadImageError, open_picture, opened, refusing
+from stages.imaging.images import BadImageError, open_picture, opened
 from stages.imaging.photos import Photo
 from stages.runtime.errors import InputError
 
 HoleIs = Literal["white", "black"]
+ALPHA = "alpha"  # as a mask: what is transparent in the photo
 WHITE_FROM = 128
 LARGEST_USUAL_SHARE = 0.6  # of missing pixels; above, the polarity may be wrong
 NEARLY_ALL = 0.98  # above, there is hardly anything to fill from
@@ -50,20 +49,31 @@ class UserMask:
     warnings: tuple[str, ...] = ()
 
 
-def open_hole(path: str | Path, hole_is: HoleIs, max_megapixels: float) -> UserMask:
-    """Decode a mask picture.
+def mask_of(photo: Photo, given: Path | bytes | str, hole_is: HoleIs, max_megapixels: float) -> UserMask:
+    """Return the mask that a user gives for a photo.
+
+    Args:
+        photo: that is to be filled.
+        given: a mask picture, as a path or a file's content; or text: `ALPHA` for the transparent pixels of the photo,
+            else boxes such as "10,20,200,120 300,20,340,60".
+        hole_is: the colour that means missing in a mask picture.
+        max_megapixels: a larger mask picture is refused by its header.
 
     Raises:
-        BadImageError: the file cannot be read or used.
+        BadImageError: the picture cannot be read or used, or differs in size from the photo.
+        InputError: there is no transparency or picture, or a box is not within the photo.
     """
-    with open_picture(path) as file:
-        return _from_picture(file, hole_is, max_megapixels)
-
-
-def read_hole(content: bytes, hole_is: HoleIs, max_megapixels: float) -> UserMask:
-    """Decode a mask picture from memory; otherwise like `open_hole`."""
-    with refusing():
-        return _from_picture(BytesIO(content), hole_is, max_megapixels)
+    if given == ALPHA:
+        return transparent(photo)
+    if isinstance(given, str):
+        return boxed(parse_boxes(given), *photo.pixels.shape[:2])
+    if isinstance(given, Path) and not given.exists():
+        raise InputError(
+            f"{given} does not exist; wanted is a picture of the hole, a folder of them, boxes or `{ALPHA}`"
+        )
+    mask = read_hole(given, hole_is, max_megapixels)
+    check_size(mask, photo)
+    return mask
 
 
 def transparent(photo: Photo) -> UserMask:
@@ -122,9 +132,13 @@ def check_size(hole: UserMask, photo: Photo) -> None:
         raise BadImageError("size_mismatch", detail)
 
 
-def _from_picture(file: BinaryIO, hole_is: HoleIs, max_megapixels: float) -> UserMask:
-    """Read one channel of a mask picture, which takes few bytes per pixel."""
-    with opened(file, max_megapixels) as found:
+def read_hole(source: str | Path | bytes, hole_is: HoleIs, max_megapixels: float) -> UserMask:
+    """Decode a mask picture from a file or a file's content; only one channel, which takes few bytes per pixel.
+
+    Raises:
+        BadImageError: the file cannot be read or used.
+    """
+    with open_picture(source) as file, opened(file, max_megapixels) as found:
         picture, damage = turn(found.picture, found.orientation), found.damage
         alpha = picture.convert("RGBA").getchannel("A") if picture.has_transparency_data else None
         low, high = alpha.getextrema() if alpha else (0, 0)

@@ -1,6 +1,6 @@
 """Filling a photo: shared by command line, server and Python.
 
-filled, report = fill(open_photo("a.jpg", 178), boxed([(10, 20, 200, 120)], 480, 640), inpainter, Settings(grow=4))
+filled, report = fill(read_photo("a.jpg", 178), boxed([(10, 20, 200, 120)], 480, 640), inpainter, Settings(grow=4))
 content = encode(filled, "JPEG")
 """
 

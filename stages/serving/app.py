@@ -27,17 +27,18 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from stages.imaging.user_mask import ALPHA
 from stages.inpainting.cropping import Settings
 from stages.runtime.errors import InputError
 from stages.runtime.log import log
 from stages.serving import examples
-from stages.serving.answer import Asked
 from stages.serving.contract import ERRORS, PICTURE, JsonAnswer, JsonRequest, Options, Upload
+from stages.serving.fill_request import FillReply, FillRequest, Placed
 from stages.serving.limits import Limits
 from stages.serving.metrics import Metrics
 from stages.serving.model_manager import ModelManager
 from stages.serving.request_guard import QUEUED, Access, ApiError, JobQueue, RequestGuard
-from stages.serving.worker import Reply, WorkerEndedError
+from stages.serving.worker import WorkerEndedError
 
 PAGE = Path(__file__).with_name("index.html")
 EVERY_HOST = ("0.0.0.0", "::")  # noqa: S104 - said by a person
@@ -95,25 +96,18 @@ async def inpaint(request: Request, sent: Annotated[Upload, Form(media_type="mul
     """
     holes = [await each.read() for each in _one_of(sent.hole, sent.mask)]
     patches = [await each.read() for each in sent.patches]
-    reply = await _answer(request, sent, await sent.image.read(), holes, patches)
-    about = reply.said["about"]
-    headers = {
-        "X-Model-Name": about["name"],
-        "X-Model-Version": about["version"],
-        "X-Model-Digest": about["digest"],
-        "X-Inpaint-Report": json.dumps(reply.said["report"]),
-        "Cache-Control": "no-store",
-    }
-    return Response(reply.content, media_type=reply.said["media_type"], headers=headers)
+    reply = await _fill(request, sent, await sent.image.read(), holes, patches)
+    model = {f"X-Model-{name.title()}": reply.info["model"][name] for name in ("name", "version", "digest")}
+    headers = model | {"X-Inpaint-Report": json.dumps(reply.info["report"]), "Cache-Control": "no-store"}
+    return Response(reply.content, media_type=reply.info["media_type"], headers=headers)
 
 
 async def inpaint_json(request: Request, sent: JsonRequest) -> JsonAnswer:
     """Fill the hole of a photo, as /v1/inpaint does, with all pictures in base64."""
     given = _one_of(sent.hole, sent.mask)
-    reply = await _answer(request, sent, sent.image, given if isinstance(given, list) else [given], sent.patches)
-    about = {name: reply.said["about"][name] for name in ("name", "version", "digest")}
+    reply = await _fill(request, sent, sent.image, given if isinstance(given, list) else [given], sent.patches)
     image = b64encode(reply.content).decode("ascii")
-    return JsonAnswer(image=image, media_type=reply.said["media_type"], model=about, report=reply.said["report"])
+    return JsonAnswer(image=image, **reply.info)
 
 
 def _one_of(hole: Any, mask: Any) -> Any:
@@ -122,7 +116,10 @@ def _one_of(hole: Any, mask: Any) -> Any:
     return hole or mask
 
 
-async def _answer(request: Request, options: Options, image: bytes, holes: list[bytes], patches: list[bytes]) -> Reply:
+async def _fill(
+    request: Request, options: Options, image: bytes, holes: list[bytes], patches: list[bytes]
+) -> FillReply:
+    """Have the process fill a photo; what it refuses becomes an `ApiError`."""
     state, limits = request.app.state, request.app.state.limits
     model = _picked(state.served, options.model)
     parts = _placed("hole", holes, options.hole_at) if options.hole_at else []
@@ -131,31 +128,23 @@ async def _answer(request: Request, options: Options, image: bytes, holes: list[
     if options.max_side > limits.most_side:
         said = f"`max_side` should be at most {limits.most_side} on this machine, but is {options.max_side}"
         raise ApiError(422, "bad_request", said)
+    mask = ALPHA if options.alpha else options.boxes or parts or (holes[0] if holes else "")
+    placed = _placed("patches", patches, options.patches_at)
     try:
-        asked = Asked(
-            image=image,
-            hole=holes[0] if holes and not parts else b"",
-            parts=parts,
-            hole_is=options.hole_is,
-            boxes=options.boxes,
-            alpha=options.alpha,
-            patches=_placed("patches", patches, options.patches_at),
-            settings=Settings(options.grow, options.feather, options.context, options.max_side, options.detail),
-            format=options.format,
-            quality=options.quality,
-        )
+        settings = Settings(options.grow, options.feather, options.context, options.max_side, options.detail)
     except ValueError as error:
         raise ApiError(422, "bad_request", str(error)) from None
+    wanted = FillRequest(image, mask, options.hole_is, placed, settings, options.format, options.quality)
     try:
         with state.metrics.seconds.time():
-            reply: Reply = await state.queue.do(lambda worker: worker.answer(model, asked), _gone(request))
+            reply: FillReply = await state.queue.do(lambda worker: worker.fill(model, wanted), _gone(request))
     except WorkerEndedError as ended:
         said = f"the process that fills pictures was ended ({ended}), for want of memory perhaps"
         raise ApiError(500, "failed", said) from None
     finally:
         request.state.leave()
     if reply.status != 200:
-        raise ApiError(reply.status, reply.said["error"], reply.said["detail"])
+        raise ApiError(reply.status, reply.info["error"], reply.info["detail"])
     return reply
 
 
@@ -173,16 +162,11 @@ def _picked(served: ModelManager, name: str) -> str:
         raise ApiError(503, "not_ready", str(error), retry_after_s=5) from None
 
 
-def _placed(what: str, contents: list[bytes], places: str) -> list[tuple[bytes, tuple[int, int]]]:
-    pairs = [_pair(each) for each in places.split()]
-    if len(pairs) != len(contents):
-        raise ApiError(422, "bad_request", f"{len(contents)} {what} came with {len(pairs)} places in `{what}_at`")
-    return list(zip(contents, pairs, strict=True))
-
-
-def _pair(text: str) -> tuple[int, int]:
-    left, top = text.split(",")
-    return int(left), int(top)
+def _placed(what: str, contents: list[bytes], places: str) -> list[Placed]:
+    corners = [(int(left), int(top)) for left, top in (place.split(",") for place in places.split())]
+    if len(corners) != len(contents):
+        raise ApiError(422, "bad_request", f"{len(contents)} {what} came with {len(corners)} places in `{what}_at`")
+    return list(zip(contents, corners, strict=True))
 
 
 def describe(request: Request) -> dict[str, Any]:

@@ -15,10 +15,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from stages.imaging import user_mask
 from stages.imaging.images import BadImageError, printable_name
-from stages.imaging.photos import Format, Photo, encode, lost, open_photo, read_photo, target
-from stages.imaging.user_mask import HoleIs, UserMask
+from stages.imaging.photos import Format, Photo, encode, lost, read_photo, target
+from stages.imaging.user_mask import HoleIs, UserMask, mask_of
 from stages.inpainting import edges
 from stages.inpainting.challenge import Boxes, hole_of
 from stages.inpainting.cropping import Pixels, Settings
@@ -28,7 +27,7 @@ from stages.runtime import machine
 from stages.runtime.errors import InpaintError, InputError
 from stages.runtime.files import atomic_write, inside
 from stages.serving.models import open_inpainter
-from stages.serving.plan import ALPHA, STANDARD, Job, Plan
+from stages.serving.plan import STANDARD, Job, Plan
 
 MAX_MEGAPIXELS = 178
 
@@ -151,22 +150,8 @@ def _drawn(given: UserMask) -> Pixels:
 
 
 def _read(job: Job, hole_is: HoleIs) -> tuple[Photo, UserMask]:
-    if job.image == STANDARD:
-        photo = read_photo(sys.stdin.buffer.read(), MAX_MEGAPIXELS)
-    else:
-        photo = open_photo(job.image, MAX_MEGAPIXELS)
-    h, w = photo.pixels.shape[:2]
-    if job.hole == ALPHA:
-        return photo, user_mask.transparent(photo)
-    if isinstance(job.hole, str):
-        return photo, user_mask.boxed(user_mask.parse_boxes(job.hole), h, w)
-    if not job.hole.exists():
-        raise InputError(
-            f"{job.hole} does not exist; wanted is a picture of the hole, a folder of them, boxes or `alpha`"
-        )
-    given = user_mask.open_hole(job.hole, hole_is, MAX_MEGAPIXELS)
-    user_mask.check_size(given, photo)
-    return photo, given
+    photo = read_photo(sys.stdin.buffer.read() if job.image == STANDARD else job.image, MAX_MEGAPIXELS)
+    return photo, mask_of(photo, job.hole, hole_is, MAX_MEGAPIXELS)
 
 
 def check(jobs: list[Job], options: Options) -> Iterator[dict[str, Any]]:
@@ -198,7 +183,7 @@ def restored(folder: Path, boxes: dict[str, Boxes], inpainter: Inpainter) -> Ite
         InputError: a picture cannot be used: the table would not be whole.
     """
     for name, corners in boxes.items():
-        pixels = open_photo(inside(folder, name), MAX_MEGAPIXELS).pixels
+        pixels = read_photo(inside(folder, name), MAX_MEGAPIXELS).pixels
         missing = hole_of(corners, (pixels.shape[0], pixels.shape[1]), name).astype(bool)
         yield name, corners, inpainter(pixels, missing, Settings())[0]
 

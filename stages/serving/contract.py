@@ -6,7 +6,7 @@ from fastapi import UploadFile
 from pydantic import Base64Bytes, BaseModel, ConfigDict, Field, model_validator
 
 from stages.inpainting.cropping import MOST_FEATHER_PX, MOST_GROW_PX
-from stages.serving.answer import AnswerFormat
+from stages.serving.fill_request import AnswerFormat
 
 
 class ErrorAnswer(BaseModel):

@@ -4,7 +4,7 @@
     served.load_first()
     with served.kept_up_to_date():
         model = served.pick("inpaint-pconv")
-        reply = served.worker().answer(model, asked)
+        reply = served.worker().fill(model, request)
 
 A new version is loaded in a new process, beside the old one, and has to pass a self-test before it takes its place; the
 old one ends when it has answered. A version that fails is refused and not tried again, and the old one stays.

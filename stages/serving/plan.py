@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stages.imaging.photos import CAMERA, SUFFIXES, WRITTEN, Format, kind_of
+from stages.imaging.user_mask import ALPHA
 from stages.runtime.errors import InputError
 
-ALPHA = "alpha"
 STANDARD = Path("-")  # input or output
 _BOXES = re.compile(r"\s*\d+,\d+,\d+,\d+(\s+\d+,\d+,\d+,\d+)*\s*")
 _PAIRED = re.compile(r"_(mask|hole)\d*$")  # ends the name of a mask that stands beside its photo

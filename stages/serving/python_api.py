@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from stages.imaging.photos import Photo, as_pillow, open_photo, read_photo
-from stages.imaging.user_mask import HoleIs, UserMask, open_hole, read_hole, with_warnings
+from stages.imaging.photos import Photo, as_pillow, read_photo
+from stages.imaging.user_mask import HoleIs, UserMask, read_hole, with_warnings
 from stages.inpainting.cropping import Settings
 from stages.inpainting.photo import fill
 from stages.serving.batch import MAX_MEGAPIXELS
@@ -66,29 +66,22 @@ class Model:
 
 
 def _photo(image: Picture) -> Photo:
-    if isinstance(image, (str, Path)):
-        return open_photo(image, MAX_MEGAPIXELS)
-    return read_photo(_file(image if isinstance(image, Image.Image) else _picture(image)), MAX_MEGAPIXELS)
+    return read_photo(image if isinstance(image, (str, Path)) else _file(image), MAX_MEGAPIXELS)
 
 
 def _mask(mask: Picture, mask_is: HoleIs) -> UserMask:
-    if isinstance(mask, (str, Path)):
-        return open_hole(mask, mask_is, MAX_MEGAPIXELS)
-    if isinstance(mask, np.ndarray):
-        if mask.ndim == 2 and mask.size and mask.max() <= 1:
-            return with_warnings(mask.astype(np.float32) >= 0.5, "array")
-        mask = _picture(mask)
-    return read_hole(_file(mask), mask_is, MAX_MEGAPIXELS)
+    if isinstance(mask, np.ndarray) and mask.ndim == 2 and mask.size and mask.max() <= 1:
+        return with_warnings(mask.astype(np.float32) >= 0.5, "array")
+    return read_hole(mask if isinstance(mask, (str, Path)) else _file(mask), mask_is, MAX_MEGAPIXELS)
 
 
-def _picture(array: npt.NDArray[Any]) -> Image.Image:
-    if array.dtype != np.uint8 or not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))):
-        raise ValueError(f"an array should be uint8 (H, W), (H, W, 3) or (H, W, 4), but is {array.dtype} {array.shape}")
-    return Image.fromarray(array)
-
-
-def _file(picture: Image.Image) -> bytes:
-    """Write a picture as a file that all is read from alike, without loss and in no time."""
+def _file(picture: Image.Image | npt.NDArray[Any]) -> bytes:
+    """Return the content of an uncompressed TIFF, so that all inputs are decoded by the same code."""
+    if isinstance(picture, np.ndarray):
+        dtype, shape = picture.dtype, picture.shape
+        if dtype != np.uint8 or not (len(shape) == 2 or (len(shape) == 3 and shape[2] in (3, 4))):
+            raise ValueError(f"an array should be uint8 (H, W), (H, W, 3) or (H, W, 4), but is {dtype} {shape}")
+        picture = Image.fromarray(picture)
     if picture.mode in ("P", "PA"):
         picture = picture.convert("RGBA" if picture.has_transparency_data else "RGB")
     picture.save(content := BytesIO(), "TIFF", compression="raw", icc_profile=picture.info.get("icc_profile"), exif=b"")

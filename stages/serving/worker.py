@@ -1,44 +1,33 @@
 """The process that decodes and fills pictures, one request at a time: killed, its work ends and its memory comes back.
 
     worker = Worker([Source("telea", "telea")], device=None, limits=Limits())
-    reply = worker.answer("telea", asked)             # blocks; from another thread, worker.kill() ends it
+    reply = worker.fill("telea", request)             # blocks; from another thread, worker.kill() ends it
 
 Its models never change. What it answers travels as JSON and bytes, so that nothing it sends can run code here.
 """
 
 import json
-import math
 import multiprocessing
-import re
 import resource
 import signal
-import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from io import BytesIO
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
 
 import psutil
 
-from stages.imaging.formats import size_of
-from stages.imaging.images import BadImageError, refusing
 from stages.inpainting import inpainter
 from stages.inpainting.inpainter import About, Inpainter
 from stages.runtime import machine
 from stages.runtime.errors import InpaintError, InputError
-from stages.serving.answer import Asked, answer
+from stages.serving.fill_request import FillReply, FillRequest, answer
 from stages.serving.limits import Limits
 
 _START_S = 300.0  # for loading all models
 _KEPT_BYTES = 2**30  # what a job may leave behind before the process is replaced
-_STATUS = {"too_many_pixels": 413, "size_mismatch": 422}
-_NO_MEMORY = re.compile(
-    r"bad_?alloc|bad allocation|failed to allocate|can't allocate|not enough memory|malloc fails", re.IGNORECASE
-)
 
 
 @dataclass(frozen=True)
@@ -59,21 +48,6 @@ class Source:
     def version(self) -> str:
         """The version in the registry, "" elsewhere."""
         return self.about.version if self.about else ""
-
-
-@dataclass(frozen=True)
-class Reply:
-    """A picture, or why there is none.
-
-    Attributes:
-        status: of HTTP.
-        said: `about`, `media_type` and `report` of a picture; `error` and `detail` of an error.
-        content: the picture's bytes.
-    """
-
-    status: int
-    said: dict[str, Any]
-    content: bytes = b""
 
 
 class WorkerEndedError(Exception):
@@ -120,12 +94,12 @@ class Worker:
         self.loaded = {model: About(**about) for model, about in said["loaded"].items()}
         self.refused: dict[str, dict[str, str]] = said["refused"]
 
-    def answer(self, model: str, asked: Asked) -> Reply:
-        """Fill a hole.
+    def fill(self, model: str, request: FillRequest) -> FillReply:
+        """Have a photo filled, which blocks until it is.
 
         Args:
             model: a key of `loaded`.
-            asked: the request.
+            request: the photo, its mask and how to fill it.
 
         Raises:
             WorkerEndedError: the process was killed, by `kill` or for want of memory.
@@ -135,8 +109,8 @@ class Worker:
             if self._is_retired:
                 raise WorkerRetiredError
             try:
-                self._connection.send((model, asked))
-                reply = Reply(**json.loads(self._connection.recv_bytes()), content=self._connection.recv_bytes())
+                self._connection.send((model, request))
+                reply = FillReply(**json.loads(self._connection.recv_bytes()), content=self._connection.recv_bytes())
             except (EOFError, OSError):
                 self.kill()
                 raise WorkerEndedError(self._how_it_ended()) from None
@@ -178,11 +152,11 @@ def _work(connection: Connection, sources: list[Source], device: str | None, lim
     at_rest = psutil.Process().memory_info().rss
     with suppress(EOFError, OSError):
         while True:
-            model, asked = connection.recv()
-            reply = _reply(asked, loaded[model], limits)
-            connection.send_bytes(json.dumps({"status": reply.status, "said": reply.said}).encode())
+            model, request = connection.recv()
+            reply = answer(request, loaded[model], limits)
+            connection.send_bytes(json.dumps({"status": reply.status, "info": reply.info}).encode())
             connection.send_bytes(reply.content)
-            del asked, reply
+            del request, reply
             machine.return_freed_memory()
             if psutil.Process().memory_info().rss > at_rest + _KEPT_BYTES:
                 return
@@ -217,52 +191,3 @@ def _tested(source: Source, device: str | None, loaded: dict[str, Inpainter]) ->
         raise InputError(f"{source.model} has the name {new.about.name!r}, as {taken[0]} has; serve one of them")
     new.self_test()
     return new
-
-
-def _reply(asked: Asked, model: Inpainter, limits: Limits) -> Reply:
-    try:
-        _check_sizes(asked, limits)
-        answered = answer(asked, model, limits.max_megapixels)
-    except Exception as error:
-        if _is_lack_of_memory(error):
-            most = f"{limits.memory_bytes / 1e9:.1f} GB"
-            detail = f"this takes more memory than the {most} that the server has for it; send a smaller photo or hole"
-            return Reply(413, {"error": "too_much_memory", "detail": detail})
-        if isinstance(error, BadImageError):
-            return Reply(_STATUS.get(error.code, 400), {"error": error.code, "detail": error.detail})
-        if isinstance(error, InpaintError):
-            return Reply(422, {"error": "unusable_hole", "detail": str(error)})
-        sys.excepthook(type(error), error, error.__traceback__)  # for whoever runs the server
-        return Reply(500, {"error": "failed", "detail": f"the server failed: {type(error).__name__}"})
-    said = {"about": asdict(model.about), "media_type": answered.media_type, "report": answered.report}
-    return Reply(200, said, answered.content)
-
-
-def _is_lack_of_memory(error: BaseException | None) -> bool:
-    """Tell what NumPy, Pillow, OpenCV and ONNX Runtime raise, also where it became the cause of something else."""
-    if error is None:
-        return False
-    is_it = isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and _NO_MEMORY.search(str(error)))
-    return bool(is_it) or _is_lack_of_memory(error.__cause__)
-
-
-def _check_sizes(asked: Asked, limits: Limits) -> None:
-    """Refuse, by the headers of all pictures, what would take long to decode."""
-    total = 0.0
-    for content in _pictures(asked):
-        with refusing():
-            megapixels = math.prod(size_of(BytesIO(content))) / 1e6
-        total += megapixels
-        if megapixels > limits.max_megapixels:
-            said = f"{megapixels:.1f} megapixels, more than the {limits.max_megapixels:g} allowed"
-            raise BadImageError("too_many_pixels", said)
-    if total > limits.most_megapixels_in_all:
-        said = f"{total:.1f} megapixels in all pictures, more than the {limits.most_megapixels_in_all:g} allowed"
-        raise BadImageError("too_many_pixels", said)
-
-
-def _pictures(asked: Asked) -> Iterator[bytes]:
-    yield asked.image
-    if asked.hole:
-        yield asked.hole
-    yield from (content for content, _ in [*asked.parts, *asked.patches])

@@ -8,7 +8,7 @@ import pytest
 from PIL import ExifTags, Image, ImageCms
 
 from stages.imaging.images import BadImageError
-from stages.imaging.photos import encode, lost, open_photo, read_photo, target
+from stages.imaging.photos import encode, lost, read_photo, target
 from tests.imaging.bad_files import deep_rgb, flipped, png
 
 H, W = 48, 64
@@ -205,7 +205,7 @@ def test_what_cannot_be_used_is_refused_from_memory_and_from_a_file(tmp_path: Pa
     with pytest.raises(BadImageError, match=code):
         read_photo(content, 1)
     with pytest.raises(BadImageError, match=rf"photo\.jpg.*{code}"):
-        open_photo(tmp_path / "photo.jpg", 1)
+        read_photo(tmp_path / "photo.jpg", 1)
 
 
 @pytest.mark.parametrize(

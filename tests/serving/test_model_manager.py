@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 from stages.publish.__main__ import publish
 from stages.publish.pipeline_outputs import PublishParams, hold
 from stages.runtime.errors import InputError
-from stages.serving.answer import Asked
 from stages.serving.cli import app
+from stages.serving.fill_request import FillRequest
 from stages.serving.limits import Limits
 from stages.serving.model_manager import ModelManager
 from stages.serving.models import open_inpainter
@@ -46,7 +46,7 @@ def answer(worker: Worker) -> bytes:
     """Fill the same hole; return the PNG."""
     image = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
     Image.fromarray(image).save(content := BytesIO(), "PNG")
-    reply = worker.answer(MODEL, Asked(content.getvalue(), boxes="20,10,40,30"))
+    reply = worker.fill(MODEL, FillRequest(content.getvalue(), "20,10,40,30"))
     assert reply.status == 200
     return reply.content
 

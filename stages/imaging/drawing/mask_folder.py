@@ -17,7 +17,7 @@ from stages.imaging.drawing.annotations import read_annotations
 from stages.imaging.drawing.mask_spec import MaskSpec, first_allowed
 from stages.imaging.holes import Pixels, hole_ratio, pack, touches_border
 from stages.imaging.images import MOST_MEGAPIXELS, BadImageError
-from stages.imaging.user_mask import open_hole
+from stages.imaging.user_mask import read_hole
 from stages.runtime.errors import InputError
 
 _SUFFIXES = {".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".tif", ".tiff", ".webp"}
@@ -138,4 +138,4 @@ def load_given(
 def _read(path: Path, hole_is: Literal["white", "black"]) -> Iterable[Pixels]:
     if path.suffix.lower() == _ANNOTATIONS:
         return read_annotations(path)
-    return [open_hole(path, hole_is, MOST_MEGAPIXELS).missing.view(np.uint8)]
+    return [read_hole(path, hole_is, MOST_MEGAPIXELS).missing.view(np.uint8)]
