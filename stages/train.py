@@ -2,7 +2,7 @@
 
     python -m stages.train pconv         # as DVC does
 
-KEY is one of `models` in params.yaml, whose `code` names the package: `stages/pconv` or `stages/pix2pix`.
+KEY is a row of `models` in params.yaml, whose `code` is the package: `stages/pconv` or `stages/pix2pix`.
 """
 
 import importlib

@@ -83,7 +83,7 @@ def test_a_training_that_kept_its_start_says_so(tree: Path) -> None:
     path.write_text(json.dumps(record))
     publish(held(), registering=False)
     note = Seen().run().data.tags["mlflow.note.content"]
-    assert note.startswith("pconv, the base weights, over which 30 steps of fine-tuning gained nothing, in 2 min on 40")
+    assert note.startswith("pconv, the base weights, which 30 steps of fine-tuning did not improve, in 2 min on 40")
 
 
 @pytest.mark.slow
@@ -294,7 +294,7 @@ def test_a_server_killed_half_way_is_caught_up_with_when_it_is_back(
 
 
 def test_a_model_that_is_not_scored_is_named(tree: Path) -> None:
-    with pytest.raises(ParamsError, match=r"`models\.unet` is no row of `methods`.*add `unet: \{filled_by: "):
+    with pytest.raises(ParamsError, match=r"`models\.unet` has no row in `methods`.*add `unet: \{filled_by: "):
         hold(Path("data"), ["pconv", "unet"], METHODS, PARAMS)
 
 

@@ -1,1 +1,1 @@
-"""Evaluation: one method's answers on the fixed pairs of test tile and hole, scored pair by pair."""
+"""Scores one method on fixed pairs of test tile and hole, and on whole photographs."""

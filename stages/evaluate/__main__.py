@@ -2,14 +2,13 @@
 
     python -m stages.evaluate pconv                       # as DVC does, KEY being a row of `methods`
     python -m stages.evaluate --export-pairs DIR          # the pairs as pictures, for another tool
-    python -m stages.evaluate --method-folder NAME=DIR    # that tool's answers into the same table
+    python -m stages.evaluate --method-folder NAME=DIR    # score that tool's answers
 
-Writes `scores.parquet` (one row a pair), `summary.json` (means), `by_ratio.csv` (means by hole ratio), `pictures/` and
-`worst/` (composites of the pairs that the report shows, and of those with the lowest hole PSNR, named by their row);
-`photographs.parquet` (a row a photograph's hole, and one more where copied texture was switched off) and `photographs/`
-(the composites that the report shows). A method whose package is not installed has no rows, and `summary.json` says
-what it lacks. A method out of a folder leaves `method.json` as well, by which the report knows that it belongs to the
-table; a folder under `filled_by` in `methods` does so through DVC.
+Writes `scores.parquet` (one row per pair), `summary.json` (means), `by_ratio.csv` (means by hole ratio), `pictures/`
+and `worst/` (composites of the pairs in the report and of those with the lowest hole PSNR, named by their row),
+`photographs.parquet` (one row per photograph, and another without copied texture) and `photographs/` (the composites in
+the report). A method whose package is not installed has no rows; `summary.json` names the package. `--method-folder`
+also writes `method.json`, which adds the method to the report; a folder in `filled_by` of `methods` needs none.
 """
 
 import re
@@ -76,12 +75,12 @@ class MethodParams(Settings):
 
 
 def main(key: str) -> None:
-    """Read what one method is scored on, score it, write the scores."""
+    """Score one method of params.yaml."""
     _evaluate(key, read(f"methods.{key}", MethodParams).filled_by)
 
 
 def score_folder(name: str, folder: str) -> None:
-    """Score the answers in a folder under a name that `methods` does not have."""
+    """Score the answers in a folder, under a name that is not in `methods`."""
     if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
         raise ParamsError(f"a method's name should be of letters, digits, _ and -, but is {name!r}")
     if name in read("methods", dict[str, MethodParams]):

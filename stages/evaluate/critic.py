@@ -1,8 +1,8 @@
-"""How often a fill can be told from the truth, by a critic that no training and no selection has ever met.
+"""How often a critic can tell composites from photographs; it is used neither in training nor for selection.
 
-A small network is trained from nothing to tell composites from photographs, given the hole. It is shown both versions
-of pictures it has not seen, and says which is the photograph: right half of the time means that it cannot tell. Trained
-on half of the photographs and asked about the other half, then the other way round, so that every pair has an answer.
+A small network is trained from scratch to tell composites from photographs, given the hole. On pictures that it was not
+trained on, it compares both versions; an accuracy of 50 % means that it cannot tell them apart. It is trained on half
+of the photographs and tested on the other half, and vice versa, so that every pair is tested.
 """
 
 import numpy as np
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from stages.imaging.features import mean_in_hole
 
-SIDE = 64  # pixels of what it is shown at once
+SIDE = 64  # of the input, in pixels
 STEPS = 60
 BATCH = 12  # pictures, each in both versions
 WIDTH = 32
@@ -25,7 +25,7 @@ Pixels = npt.NDArray[np.uint8]
 
 
 class Critic(nn.Module):
-    """Says of every place of a picture how much it looks like a photograph; the mean over the hole counts."""
+    """Classifies every place of a picture as photograph or composite, and averages over the hole."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -48,16 +48,16 @@ class Critic(nn.Module):
 
 
 def told_apart(targets: Pixels, composites: Pixels, holes: Pixels, photos: "pd.Series[str]") -> list[float]:
-    """Say for each pair whether the critic finds the photograph: 1, or 0; 0.5 where it finds both alike.
+    """Return for each pair whether the critic identifies the photograph: 1 or 0; 0.5 for equal logits.
 
     Args:
         targets: uint8 (N, H, W, 3).
-        composites: likewise.
-        holes: uint8 (N, H, W), 1 = missing, some pixels in each.
-        photos: which photograph each is of.
+        composites: like `targets`.
+        holes: uint8 (N, H, W), 1 = missing, at least one pixel in each.
+        photos: photograph of each pair.
 
     Returns:
-        (N,), all nan where there is one photograph alone.
+        (N,), all NaN if there is only one photograph.
     """
     half_of = {photo: number % 2 for number, photo in enumerate(sorted(set(photos)))}
     halves = np.array([half_of[photo] for photo in photos])
@@ -97,7 +97,7 @@ def _train(
 def _batch(
     targets: Pixels, composites: Pixels, holes: Pixels, rows: npt.NDArray[np.intp], rng: np.random.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Cut both versions of some pictures around missing pixels: the photographs, then the composites; and the holes."""
+    """Crop pictures around missing pixels: the photographs, then the composites, and the holes of all."""
     side = min(SIDE, *holes.shape[1:])
     cut: list[tuple[Pixels, Pixels, Pixels]] = []
     for row in rows:

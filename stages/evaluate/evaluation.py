@@ -1,4 +1,4 @@
-"""One method on all pairs."""
+"""Evaluation of one method on all pairs."""
 
 import heapq
 from dataclasses import dataclass, field
@@ -15,19 +15,19 @@ from stages.imaging.holes import MaskSet
 from stages.imaging.shards import Tiles
 from stages.runtime.parallel import LocalBudget, map_ordered
 
-CHUNK_BYTES = 64 * 2**20  # of answers held in memory at once, however many pairs there are
+CHUNK_BYTES = 64 * 2**20  # of predictions in memory at once
 
 Pixels = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
 class Measures:
-    """What is measured beside the scores of `scores.py`.
+    """Measures besides the scores of `scores.py`.
 
     Attributes:
-        per_pair: by name of the score; called with composites, targets and holes.
-        fid: takes in all pairs and answers at the end, or None.
-        critic: on how many pairs, from the first on, a fresh critic is trained and asked.
+        per_pair: measures by name, called with composites, targets and holes.
+        fid: accumulates all pairs; or None.
+        critic: number of pairs, from the first, to train and test a critic on.
     """
 
     per_pair: dict[str, Distance | Lpips] = field(default_factory=dict)
@@ -37,12 +37,12 @@ class Measures:
 
 @dataclass
 class Outcome:
-    """How a method did.
+    """The result of a method.
 
     Attributes:
-        scores: the pairs with `milliseconds` and all scores, one row each.
-        shown: composites of the pairs to look at, by row, uint8 (H, W, 3).
-        worst: composites of the pairs with the lowest hole PSNR, likewise.
+        scores: one row per pair, with `milliseconds` and all scores.
+        shown: composites of the pairs in the report by row, uint8 (H, W, 3).
+        worst: composites of the pairs with the lowest hole PSNR, like `shown`.
     """
 
     scores: pd.DataFrame
@@ -56,12 +56,12 @@ def evaluate(
     """Fill and score every pair.
 
     Args:
-        filler: the method; it is given the pictures with their holes zeroed.
-        tiles: the test tiles.
-        mask_set: the test holes, of the tiles' size.
+        filler: the method; it gets pictures with holes set to 0.
+        tiles: test tiles.
+        mask_set: test holes of the tiles' size.
         pairs: data/pairs.csv, numbered from 0.
-        measures: what else is measured.
-        num_worst: how many of the worst answers to keep.
+        measures: further measures.
+        num_worst: number of worst composites to keep.
     """
     by_tile = pairs.sort_values("tile_row", kind="stable")  # so that what depends on the target alone is shared
     rows: list[dict[str, float]] = []
@@ -104,7 +104,7 @@ def _as_picture(answer: Answer) -> Pixels:
 
 
 def _keep_worst(heap: list[tuple[float, int, Pixels]], count: int, badness: float, row: int, answer: Answer) -> None:
-    """Keep the answer if it is among the `count` worst so far; of equals the first."""
+    """Keep the composite if it is among the `count` worst so far; of equal ones the first."""
     if len(heap) < count:
         heapq.heappush(heap, (badness, -row, _as_picture(answer)))
     elif (badness, -row) > heap[0][:2]:

@@ -1,12 +1,12 @@
-"""The fixed pairs as files for other tools, and other tools' answers back.
+"""Exports the fixed pairs for other tools, and reads their answers.
 
-    DIR/images/30b0007.png      the picture, its hole painted black
+    DIR/images/30b0007.png      the picture with a black hole
     DIR/holes/30b0007.png       white where pixels are missing
-    DIR/pairs.csv               all that is known of each pair; data/pairs.csv without places
-    DIR/photographs/            the same of whole photographs: images, holes, photographs.csv
+    DIR/pairs.csv               data/pairs.csv without row numbers
+    DIR/photographs/            the same for whole photographs: images, holes, photographs.csv
 
-Targets stay here: a tool that never saw them cannot have used them. An answer is a picture of the same size with the
-pair's name; its known pixels may be anything, since they are put back before it is scored (and scored as `raw_*`).
+Targets are not exported, so that no tool can use them. An answer is a picture of the same size under the name of the
+pair; its known pixels are replaced before it is scored, except for the scores `raw_*`.
 """
 
 from pathlib import Path
@@ -33,7 +33,7 @@ def export_pairs(folder: Path, pairs: pd.DataFrame, tiles: Tiles, mask_set: Mask
     """Write the pairs as pictures.
 
     Args:
-        folder: gets the files of the module's docstring; what it held otherwise stays.
+        folder: for the files listed above; other files in it are kept.
         pairs: data/pairs.csv.
         tiles: the test tiles.
         mask_set: the test holes.
@@ -50,10 +50,10 @@ def export_pairs(folder: Path, pairs: pd.DataFrame, tiles: Tiles, mask_set: Mask
 
 
 def export_photographs(folder: Path, questions: pd.DataFrame, made: Path) -> None:
-    """Write the photographs of the photograph test, their holes painted black.
+    """Write the photographs of the photograph test with black holes.
 
     Args:
-        folder: gets `images/ID.png`, `holes/ID.png` and `photographs.csv`; what it held otherwise stays.
+        folder: for `images/ID.png`, `holes/ID.png` and `photographs.csv`; other files in it are kept.
         questions: the list in `made`.
         made: data/photographs.
     """
@@ -78,10 +78,10 @@ def read_question(folder: Path, name: str) -> tuple[npt.NDArray[np.uint8], npt.N
 
 
 def read_answer(folder: Path, name: str, shape: tuple[int, ...]) -> Floats:
-    """Read somebody's answer to one pair.
+    """Read another tool's answer to one pair.
 
     Args:
-        folder: where the answers are.
+        folder: of the answers.
         name: of the pair.
         shape: (H, W) of the pair.
 
@@ -89,7 +89,7 @@ def read_answer(folder: Path, name: str, shape: tuple[int, ...]) -> Floats:
         float32 (H, W, 3) in [0, 1].
 
     Raises:
-        InputError: there is no such picture, or it is damaged or of another size.
+        InputError: the picture is missing or damaged, or has another size.
     """
     path = next((found for suffix in SUFFIXES if (found := folder / f"{name}{suffix}").exists()), None)
     if path is None:

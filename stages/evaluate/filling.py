@@ -1,6 +1,6 @@
-"""What fills the holes: a classical method spread over the cores, an exported model in batches, or somebody's pictures.
+"""Fillers: a classical method on all cores, an exported model in batches, or a folder of predictions.
 
-torch is imported where a `.pt2` is, and not before: loading one takes longer than a few hundred answers of a `.onnx`.
+torch is imported for `.pt2` files only, since that takes longer than a few hundred predictions of an `.onnx` file.
 """
 
 import time
@@ -21,16 +21,16 @@ from stages.runtime.parallel import LocalBudget, map_ordered
 if TYPE_CHECKING:
     from stages.inpainting.exported import ExportedModel
 
-LOCAL_S = 2.0  # of work before other processes are started, which takes longer
+LOCAL_S = 2.0  # of work before worker processes are started, which takes longer
 MODELS = (".onnx", ".pt2")
-BATCH_SIZE = 32  # pictures that a model answers at once; changes the time, not the answers
+BATCH_SIZE = 32  # affects speed only
 
 Pixels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
 
 
 class Questions(NamedTuple):
-    """What a method is asked.
+    """Pictures to fill.
 
     Attributes:
         names: ids of the pairs.
@@ -44,25 +44,25 @@ class Questions(NamedTuple):
 
 
 Answers = Callable[[Floats, Floats], Floats]
-"""A model: images (N, H, W, 3) with zeroed holes and holes (N, H, W) to colours (N, H, W, 3), all float32 in [0, 1]."""
+"""A model: maps images (N, H, W, 3), 0 in holes, and holes (N, H, W) to (N, H, W, 3), all float32 in [0, 1]."""
 
 Predictions = tuple[Floats, npt.NDArray[np.float64]]
 Filler = Callable[[Questions], Predictions]
-"""Returns predictions, float32 (N, H, W, 3), and the milliseconds that each took, float64 (N,), NaN where unknown."""
+"""Returns predictions, float32 (N, H, W, 3), and their times in milliseconds, float64 (N,), NaN if unknown."""
 
 
 def choose_filler(key: str, filled_by: str, side_px: int) -> Filler:
-    """Find what fills the holes of one row of `methods` in params.yaml.
+    """Return the filler of one row of `methods` in params.yaml.
 
     Args:
-        key: the row's name.
-        filled_by: a model (`.onnx`, by ONNX Runtime on the CPU; `.pt2`, by torch on the GPU where there is one), a
-            folder of answers named by pair, or the module of the classical methods, of which `key` is then one.
-        side_px: of the pictures that it is to fill.
+        key: name of the row.
+        filled_by: a model (`.onnx` for ONNX Runtime on the CPU, `.pt2` for torch on a GPU if there is one), a folder
+            of answers named by pair, or the module of the classical methods if `key` is one of them.
+        side_px: side of the pictures in pixels.
 
     Raises:
-        InputError: there is no such file, or no model in it that takes such pictures.
-        ParamsError: `filled_by` is no model and `key` no classical method.
+        InputError: the file is missing, or its model does not accept such pictures.
+        ParamsError: `filled_by` is not a model, and `key` not a classical method.
     """
     if not Path(filled_by).exists():
         raise InputError(f"methods.{key}: {filled_by} is missing; run dvc repro, or dvc pull where a remote holds it")
@@ -81,11 +81,11 @@ def choose_filler(key: str, filled_by: str, side_px: int) -> Filler:
 
 
 def lacking(key: str, filled_by: str) -> str:
-    """Say what keeps a classical method from filling anything: a package that is not installed; "" if nothing does.
+    """Return which package a classical method lacks on this machine, "" if it lacks none.
 
     Args:
         key: as for `choose_filler`.
-        filled_by: likewise.
+        filled_by: as for `choose_filler`.
     """
     if Path(filled_by).is_dir() or filled_by.endswith(MODELS) or key not in classical.METHODS:
         return ""
@@ -111,7 +111,7 @@ def _timed_fill(method: str, pair: tuple[Pixels, Pixels]) -> tuple[Floats, float
 
 @cache
 def _import(method: str) -> None:
-    """Let a method import its library, once a process: that is not its first picture's time."""
+    """Make a method import its library, once per process, so that this does not count as time of its first picture."""
     classical.fill(method, np.zeros((8, 8, 3), np.uint8), np.eye(8, dtype=np.uint8))
 
 

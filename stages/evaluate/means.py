@@ -1,21 +1,21 @@
-"""Means of the scores: per pair first, then over pairs, never over batches."""
+"""Means of the scores over pairs."""
 
 import pandas as pd
 
 from stages.imaging.holes import BUCKETS
 
 HEADLINES = ("hole_psnr", "psnr", "ssim", "l1_percent", "hole_l1_percent", "hole_ssim", "sharpness")
-OPTIONAL = ("perceptual", "told_apart", "lpips")  # where params ask for them
+OPTIONAL = ("perceptual", "told_apart", "lpips")  # if params.yaml enables them
 
 
 def summarise(scores: pd.DataFrame) -> dict[str, float]:
     """Average the pairs of one method.
 
     Args:
-        scores: one row a pair, with `bucket`, `border`, `milliseconds` and the scores of `score`.
+        scores: one row per pair, with `bucket`, `border`, `milliseconds` and the scores of `score`.
 
     Returns:
-        the mean of each headline score, `ms` a picture where it is known, and the hole PSNR by ratio (`hole_psnr_10`:
+        the mean of each headline score, `ms` per picture if known, and the hole PSNR by ratio (`hole_psnr_10`:
         holes up to 10 %) and by border (`hole_psnr_border`, `hole_psnr_inside`).
     """
     hole_psnr = scores["hole_psnr"]
@@ -44,8 +44,8 @@ def by_ratio(scores: pd.DataFrame) -> pd.DataFrame:
         scores: as for `summarise`.
 
     Returns:
-        one row a bucket: `holes` (its name, such as "10-20 %"), `ratio_percent` (its middle, for an axis), the
-        headline scores, and `hole_psnr_border` and `hole_psnr_inside`; no row without scores.
+        one row per bucket: `holes` (its name, such as "10-20 %"), `ratio_percent` (its middle), the
+        headline scores, and `hole_psnr_border` and `hole_psnr_inside`; no rows without scores.
     """
     rows = []
     if scores.empty:

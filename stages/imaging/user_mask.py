@@ -68,9 +68,7 @@ def mask_of(photo: Photo, given: Path | bytes | str, hole_is: HoleIs, max_megapi
     if isinstance(given, str):
         return boxed(parse_boxes(given), *photo.pixels.shape[:2])
     if isinstance(given, Path) and not given.exists():
-        raise InputError(
-            f"{given} does not exist; wanted is a picture of the hole, a folder of them, boxes or `{ALPHA}`"
-        )
+        raise InputError(f"{given} does not exist; expected a mask picture, a folder of them, boxes or `{ALPHA}`")
     mask = read_hole(given, hole_is, max_megapixels)
     check_size(mask, photo)
     return mask

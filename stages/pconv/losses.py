@@ -1,7 +1,7 @@
 """The loss of Liu et al. (ECCV 2018), §3.4: L = valid + 6 hole + 0.05 perceptual + 120 (style out + comp) + 0.1 tv.
 
-All L1 terms are means over the whole picture, C * H * W, also those of the hole and of the known part (the authors:
-"the L1 losses in the paper are all size-averaged"), so a hole twice as large weighs twice as much.
+All L1 terms, also those of the hole and of known pixels, are means over the whole picture, C * H * W, as the authors
+state ("the L1 losses in the paper are all size-averaged"), so a hole twice as large has twice the weight.
 """
 
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""Training of PConvNet and of its twin without partial convolutions, in two phases; the second freezes batch norm."""
+"""Training of PConvNet, with partial or ordinary convolutions, in two phases; the second freezes batch norm."""
 
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -51,7 +51,7 @@ class PConvSettings(FitSettings):
         return Weights(self.valid_weight, self.hole_weight, self.perceptual_weight, self.style_weight, self.tv_weight)
 
     @model_validator(mode="after")
-    def _something_is_learned(self) -> "PConvSettings":
+    def _has_a_loss(self) -> "PConvSettings":
         terms = (self.valid_weight, self.hole_weight, self.hole_perceptual_weight, self.perceptual_weight)
         if not any((*terms, self.style_weight)):
             raise ValueError("at least one of valid, hole, perceptual and style weight should be above 0")
@@ -72,11 +72,11 @@ class PConvModule(InpaintingModule):
         network = network.to(memory_format=torch.channels_last)
         super().__init__(network, settings, level=0.0)
         needs_features = settings.perceptual_weight or settings.style_weight
-        # In a list, so that its frozen weights are not part of checkpoints.
+        # In a list, so that checkpoints do not contain its frozen weights.
         self._features = [features.load(settings.features)] if needs_features else []
 
     def learning_rate_at(self, step: int) -> float:
-        """Return the rate of the phase (§3.3: 0.0002, then 0.00005), with a decay at the end."""
+        """Return the learning rate of the phase (§3.3: 0.0002, then 0.00005), with a decay at the end."""
         of_phase = self.settings.learning_rate if step < self.settings.steps else self.settings.finetune_learning_rate
         return of_phase * self.decay_at(step)
 

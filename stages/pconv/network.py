@@ -1,6 +1,6 @@
 """The U-Net of Liu et al., "Image Inpainting for Irregular Holes Using Partial Convolutions" (ECCV 2018), §3.2.
 
-A partial convolution (eq. 1) sees only known pixels and makes up for the missing ones by the window's ratio:
+A partial convolution (eq. 1) uses only known pixels and scales the result by the mask ratio of the window:
 
     x' = W^T (X * M) * sum(1) / sum(M) + b   where sum(M) > 0, else 0          m' = 1 where sum(M) > 0, else 0
 
@@ -9,8 +9,8 @@ concatenated group share one map, so with one map per group
 
     sum(M) = sum over groups of C_g * box(known_g)          sum(1) = k * k * sum over groups of C_g
 
-which gives the same numbers with far less arithmetic. The maps depend on the hole alone, so all of them are computed
-before the network runs, in float32 whatever the network's precision.
+which gives the same numbers with far less arithmetic. The maps depend on the hole only, so they are computed before
+the network runs, always in float32.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ from torch import Tensor, nn
 ENCODER_KERNELS = (7, 5, 5)  # of the first levels; 3 below them
 MAX_WIDENING = 8  # deeper levels have at most this many times the first one's channels
 DECODER_SLOPE = 0.2
-LAST_GAIN = 0.1  # of the last layer's first weights, against He's
+LAST_GAIN = 0.1  # of the initial weights of the last layer, relative to He's
 
 
 class MaskUpdate(NamedTuple):
@@ -56,7 +56,7 @@ class PartialConv(nn.Module):
 
     Args:
         in_channels: of all concatenated groups together.
-        out_channels: channels of the answer.
+        out_channels: of the output.
         kernel: odd side of the window, padded by half of it.
         stride: 2 in the encoder, 1 in the decoder.
         norm: batch norm after the convolution, which then has no bias.

@@ -1,4 +1,4 @@
-"""Pix2Pix in training: discriminator, then generator, each with its own optimiser."""
+"""Training of Pix2Pix: first the discriminator, then the generator, each with its own optimizer."""
 
 from collections.abc import Sequence
 
@@ -62,30 +62,30 @@ class Pix2PixModule(InpaintingModule):
         self.discriminator = discriminator.to(memory_format=torch.channels_last)
 
     def learning_rate_at(self, step: int) -> float:
-        """Constant, then falling linearly to 0 over the last `decay_steps`."""
+        """Return the learning rate: constant, then falling linearly to 0 over the last `decay_steps`."""
         return self.settings.learning_rate * self.decay_at(step)
 
     def learning_rate_of(self, name: str, step: int) -> float:
-        """The discriminator has a rate of its own, with the same decay."""
+        """Return the learning rate of an optimizer; that of the discriminator has the same decay."""
         own = self.settings.discriminator_learning_rate * self.decay_at(step)
         return own if name == "discriminator" else self.learning_rate_at(step)
 
     def training_step(self, batches: Sequence[MicroBatch]) -> dict[str, Tensor]:
-        """The discriminator learns from an answer that is cut off from the generator; then the generator learns."""
-        judges, settings = self.discriminator, self.settings
-        answers: list[Tensor] = []  # of an undivided batch, which is answered once
+        """Update the discriminator with a detached prediction, then the generator."""
+        discriminator, settings = self.discriminator, self.settings
+        predictions: list[Tensor] = []  # of an undivided batch, computed only once
 
         def of_discriminator(batch: MicroBatch) -> dict[str, Tensor]:
             known, real = condition(batch.image, batch.hole), to_signed(batch.target)
             with torch.set_grad_enabled(len(batches) == 1):
                 prediction = self.network(batch.image, batch.hole)
             if len(batches) == 1:
-                answers.append(prediction)
+                predictions.append(prediction)
             logits, fakeness = self._judged(prediction.detach(), batch)
-            return {"loss": discriminator_loss(judges(known, real), logits, fakeness, settings.objective)}
+            return {"loss": discriminator_loss(discriminator(known, real), logits, fakeness, settings.objective)}
 
         def of_generator(batch: MicroBatch) -> dict[str, Tensor]:
-            prediction = answers[0] if answers else self.network(batch.image, batch.hole)
+            prediction = predictions[0] if predictions else self.network(batch.image, batch.hole)
             logits, fakeness = self._judged(prediction, batch)
             gan = generator_loss(logits, fakeness, settings.objective)
             distance = l1(prediction.float(), batch.target)
@@ -95,15 +95,15 @@ class Pix2PixModule(InpaintingModule):
             return self.with_hole_perceptual(terms, prediction, batch)
 
         loss_d = self.optimise("discriminator", batches, of_discriminator)["loss"]
-        judges.requires_grad_(False)
+        discriminator.requires_grad_(False)
         terms = self.optimise("generator", batches, of_generator)
-        judges.requires_grad_(True)
+        discriminator.requires_grad_(True)
         return {**terms, "discriminator": loss_d}
 
     def _judged(self, prediction: Tensor, batch: MicroBatch) -> tuple[Tensor, Tensor]:
-        """Return the logits of an answer, and how much of each patch the generator made.
+        """Return the logits of a prediction, and the generated share of each patch.
 
-        The paper judges answers; with `judges_holes`, composites are judged, and only what is missing counts as made.
+        The paper judges predictions. With `judges_holes`, composites are judged, and only missing pixels are generated.
         """
         holes_alone = self.settings.judges_holes
         picture = composite(batch.target, prediction.float(), batch.hole) if holes_alone else prediction
@@ -111,7 +111,7 @@ class Pix2PixModule(InpaintingModule):
         return logits, share_of(batch.hole, logits) if holes_alone else torch.ones_like(logits)
 
     def configure_optimizers(self) -> dict[str, Optimizer]:
-        """Adam for each, with the paper's momentum."""
+        """Return Adam for each network, with the paper's momentum."""
         networks = {"generator": self.network, "discriminator": self.discriminator}
         return {
             name: Adam(network.parameters(), lr=self.learning_rate_of(name, 0), betas=BETAS, fused=True)
@@ -119,4 +119,4 @@ class Pix2PixModule(InpaintingModule):
         }
 
 
-SETTINGS, MODULE = Pix2PixSettings, Pix2PixModule  # what stages/train.py asks for
+SETTINGS, MODULE = Pix2PixSettings, Pix2PixModule  # for stages/train.py

@@ -4,7 +4,7 @@ CVPR 2017, appendix §6.1. At width 64 and 8 levels the U-Net has 54.414 M param
 the discriminator of three strided layers 2,768,705 and a receptive field of 70 pixels. Our condition has four: the
 image with its holes zeroed, and the hole.
 
-Inside, pictures are in [-1, 1] as in the paper; this folder alone knows it. `Generator` speaks [0, 1] to the outside.
+Inside this package pictures are in [-1, 1] as in the paper; `Generator` takes and returns [0, 1].
 """
 
 from typing import Literal
@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 MAX_WIDENING = 8  # deeper levels have at most this many times the first one's channels
-INNER_LEVELS = 5  # dropout is on the decoder layers deeper than this many levels: three of them at the paper's eight
+INNER_LEVELS = 5  # decoder layers deeper than this have dropout: three of the paper's eight
 SLOPE = 0.2
 DROPPED = 0.5
 
@@ -22,12 +22,12 @@ Norm = Literal["batch", "instance"]
 
 
 def to_signed(picture: Tensor) -> Tensor:
-    """From [0, 1] to [-1, 1]."""
+    """Map [0, 1] to [-1, 1]."""
     return picture * 2 - 1
 
 
 def condition(image: Tensor, hole: Tensor) -> Tensor:
-    """What is known of a picture: (N, 4, H, W), the image in [-1, 1] with its holes zeroed, and the hole."""
+    """Return the condition, (N, 4, H, W): the image in [-1, 1] with holes set to 0, and the hole."""
     return torch.cat([to_signed(image).where(hole < 0.5, 0.0), hole], dim=1)
 
 
@@ -103,7 +103,7 @@ class Generator(nn.Module):
     Args:
         width: channels of the first level.
         levels: halvings; H and W must be multiples of 2^levels.
-        norm: "batch", or "instance": then no answer depends on the other pictures of its batch.
+        norm: "batch", or "instance", so that predictions do not depend on the rest of the batch.
         in_channels: of the condition.
     """
 
@@ -131,11 +131,11 @@ class Generator(nn.Module):
         initialise(self)
 
     def set_test_time(self, batch_statistics: bool, dropout: bool) -> None:
-        """Say what stays as in training when the network is evaluated (§3.3 keeps both).
+        """Choose what evaluation keeps from training (§3.3 keeps both).
 
         Args:
-            batch_statistics: normalise by the test batch instead of the running statistics.
-            dropout: go on dropping, which makes answers random.
+            batch_statistics: whether to normalise by the test batch instead of the running statistics.
+            dropout: whether dropout stays on, which makes predictions random.
         """
         for module in self.modules():
             if isinstance(module, BatchNorm):
@@ -144,19 +144,19 @@ class Generator(nn.Module):
                 module.drop_at_test = dropout
 
     def forward(self, image: Tensor, hole: Tensor) -> Tensor:
-        """Answer for every pixel.
+        """Predict every pixel.
 
         Args:
-            image: (N, 3, H, W), float32 in [0, 1]; what stands in its holes is ignored.
+            image: (N, 3, H, W), float32 in [0, 1]; its values in holes are ignored.
             hole: (N, 1, H, W), float32, 1 where `image` is missing.
 
         Returns:
-            prediction, (N, 3, H, W) in [0, 1].
+            the prediction, (N, 3, H, W) in [0, 1].
         """
         return (torch.tanh(self.translate(condition(image, hole))) + 1) / 2
 
     def translate(self, x: Tensor) -> Tensor:
-        """Run the U-Net: (N, C, H, W) to (N, 3, H, W), before the hyperbolic tangent."""
+        """Run the U-Net, without the final tanh: (N, C, H, W) to (N, 3, H, W)."""
         skips = []
         for layer in self.down:
             x = layer(x)
@@ -168,11 +168,11 @@ class Generator(nn.Module):
 
 
 class PatchDiscriminator(nn.Module):
-    """Judges overlapping patches of a condition and a picture: one logit each, 30 x 30 of them at 256 pixels.
+    """Classifies overlapping patches of condition and picture: one logit each, 30 x 30 of them at 256 pixels.
 
     Args:
         width: channels of the first layer.
-        strided_layers: that halve; the receptive field is 16, 34, 70, 142 pixels for 1, 2, 3, 4 of them.
+        strided_layers: number of halving layers; 1, 2, 3, 4 give a receptive field of 16, 34, 70, 142 pixels.
         norm: as for `Generator`.
         in_channels: of condition and picture together.
     """
@@ -194,7 +194,7 @@ class PatchDiscriminator(nn.Module):
         initialise(self)
 
     def forward(self, known: Tensor, picture: Tensor) -> Tensor:
-        """Judge.
+        """Classify patches.
 
         Args:
             known: the condition, (N, 4, H, W).

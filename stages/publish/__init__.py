@@ -1,1 +1,1 @@
-"""The last stage: MLflow brought up to date with what the pipeline holds."""
+"""The last stage: updates MLflow from the outputs of the pipeline."""

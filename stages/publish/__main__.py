@@ -1,10 +1,10 @@
-"""Bring MLflow up to date with what the pipeline holds: runs, test scores, the comparison, registered models.
+"""Update MLflow from the outputs of the pipeline: runs, test scores, the comparison, registered models.
 
     python -m stages.publish
 
-Reads data/training, data/models, data/evaluation, data/report and what prepare, masks and augment say of their data;
-writes nothing but MLflow. It runs on every `dvc repro` and does nothing when nothing is missing, so MLflow can be
-deleted, unreachable or exchanged for another: the next run builds it again. Inside `dvc exp run` it registers no model.
+Reads data/training, data/models, data/evaluation, data/report and summaries of prepare, masks and augment; writes to
+MLflow only. It runs on every `dvc repro` and sends only what is missing, so after MLflow was deleted, replaced or
+unreachable, the next run completes it. Inside `dvc exp run` it registers no model.
 """
 
 import sys
@@ -26,17 +26,17 @@ CROPPING = _STAGES / "inpainting" / "cropping"
 
 
 def publish(held: PipelineOutputs, registering: bool) -> list[str]:
-    """Bring MLflow up to date.
+    """Update MLflow.
 
     Args:
-        held: what it should show.
-        registering: whether trained models become versions of registered models.
+        held: the outputs of the pipeline.
+        registering: whether to register trained models.
 
     Returns:
-        what was done, a line each; empty when all was there.
+        a line for each change; empty if nothing was missing.
 
     Raises:
-        TrackingError: MLflow cannot be reached, or refuses. The next call completes what this one began.
+        TrackingError: MLflow cannot be reached, or refuses. The next call completes this one.
     """
     done = [line for key in held.records for line in _publish_model(held, key, registering)]
     if additions.bring_comparison(held.params.experiment, held.compared(), *_comparison(held)):
@@ -72,7 +72,7 @@ def _comparison(held: PipelineOutputs) -> tuple[int, additions.Addition]:
     newest_ms = max((record.ended_ms or 0 for record in held.records.values()), default=0)
     note = f"All methods in the same tests.\n\n{words.score_list(held, list(held.scores))}"
     return newest_ms, additions.Addition(
-        scores={},  # of many methods: as numbers of one run they would be bars without end
+        scores={},  # MLflow would chart the scores of every method
         files=held.report(),
         texts={},
         folder="report",
@@ -82,7 +82,7 @@ def _comparison(held: PipelineOutputs) -> tuple[int, additions.Addition]:
 
 def _registration(held: PipelineOutputs, key: str, run_id: str) -> registry.Registration:
     name, record, folder = held.registered_name(key), held.records[key], held.data / "models" / key
-    facts = {  # MLflow's list of versions shows them in this order
+    facts = {  # in the order of MLflow's list of versions
         **{score: f"{value:g}" for score, value in words.shown_scores(held.scores[key]).items()},
         "parent": record.parent,
         "key": key,
@@ -115,7 +115,7 @@ def main() -> None:
     try:
         done = publish(held, registering=not experiment())
     except TrackingError as error:
-        if params.strict or isinstance(error, LoginError):  # which the next time will not mend
+        if params.strict or isinstance(error, LoginError):  # a retry does not help
             raise
         log(f"publish: {error}. Nothing is lost: the next dvc repro sends what is missing.")
     else:

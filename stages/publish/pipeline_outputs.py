@@ -1,4 +1,4 @@
-"""What the pipeline holds when all its stages are done, read and checked before MLflow is asked for anything."""
+"""The outputs of the pipeline, read and checked before anything is sent to MLflow."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -43,44 +43,44 @@ class PipelineOutputs:
     params: PublishParams
 
     def published(self, key: str) -> str:
-        """Hash all that the run of a training shows; done again with the same result, it shows the same."""
+        """Return a hash of the content of a training's run; a repeated training with the same result has the same."""
         record = self.records[key]
         made = f"{self.params.experiment} {key} {record.fingerprint} {record.model_sha256}"
         return _hash(made, *self.tested(key))
 
     def tested(self, key: str) -> list[Path]:
-        """Return what a run shows of its test: all scores, and the report's pictures of it."""
+        """Return the files of a run's test: all scores, and the pictures in the report."""
         of_method = sorted((self.data / "report" / "methods" / key).glob("*.*"))
         return [*(self.data / "evaluation" / key / name for name in ("summary.json", "by_ratio.csv")), *of_method]
 
     def compared(self) -> str:
-        """Hash all that the comparison shows."""
+        """Return a hash of the content of the comparison."""
         summaries = [self.data / "evaluation" / method / "summary.json" for method in self.scores]
         return _hash(self.params.experiment, *self.report(), *summaries)
 
     def report(self) -> list[Path]:
-        """Return the report's page, its tables, pages of what was trained on, the pairs and what became of files."""
+        """Return the report's page and tables, the data reports, the list of pairs and the summary of prepare."""
         page = self.data / "report" / "index.html"
         others = [path for path in sorted((self.data / "report").glob("*.*")) if path != page]
         more = (self.data / "pairs.csv", self.data / "prepared" / "summary.json")
         return [page, *others, *(path for path in more if path.exists())]
 
     def registered_name(self, key: str) -> str:
-        """Return the name of the registered model whose versions are the trainings of `key`."""
+        """Return the name of the registered model of `key`."""
         return f"{self.params.model_name}-{key}"
 
 
 def hold(data: Path, models: Sequence[str], methods: Sequence[str], params: PublishParams) -> PipelineOutputs:
-    """Read what is to be published.
+    """Read the outputs.
 
     Raises:
-        ParamsError: a model is no row of `methods`, so nothing scores it.
+        ParamsError: a model is not in `methods`, so it has no scores.
         InputError: a record or an evaluation is missing, damaged or unfinished.
     """
     for key in models:
         if key not in methods:
             raise ParamsError(
-                f"params.yaml: `models.{key}` is no row of `methods`, so it is never scored; add "
+                f"params.yaml: `models.{key}` has no row in `methods`, so it is never scored; add "
                 f"`{key}: {{filled_by: data/models/{key}/model.onnx}}` there"
             )
     records = {key: read_record(data / "training" / key) for key in models}

@@ -1,4 +1,4 @@
-"""What a person reads in MLflow: few scores with speaking names, descriptions in Markdown, tables."""
+"""Texts for MLflow: names of the main scores, descriptions in Markdown, tables."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ from stages.comparing.scores import PHOTOGRAPH_SCORES, SCORES, Score
 from stages.publish.pipeline_outputs import PipelineOutputs
 from stages.tracking import versions
 
-# What runs and versions show by number, photographs first; every other score is in files.
+# Scores that runs and versions show as numbers, photographs first; all others are in files.
 _SHOWN = dict(
     zip(versions.SCORES, ("photo_perceptual", "photo_hole_psnr", "photo_sharpness", "hole_psnr"), strict=True)
 )
@@ -26,17 +26,17 @@ _RUNS_TABLE = ("metrics.`photo_distance`", "metrics.`photo_psnr_db`", "params.`l
 
 
 def shown_scores(scores: Mapping[str, float]) -> dict[str, float]:
-    """Pick the scores of both tests that tell most, rounded as people read them."""
+    """Return the main scores of both tests, rounded."""
     return {name: round(scores[of], 4) for name, of in _SHOWN.items() if of in scores}
 
 
 def runs_table() -> str:
-    """Return a view of MLflow's table of runs, as its Share button keeps one: scores as columns, the best run first."""
+    """Return a shared view of MLflow's table of runs: scores as columns, the best run first."""
     return json.dumps({"selectedColumns": _RUNS_TABLE, "orderByKey": "metrics.`photo_distance`", "orderByAsc": True})
 
 
 def score_list(held: PipelineOutputs, methods: Sequence[str]) -> str:
-    """Return the scores of some methods, a line a score, the best first: Markdown, readable in a terminal, too."""
+    """Return the scores of methods as a Markdown list, one line per score, the best method first."""
     scored = {method: held.scores[method] for method in methods if held.scores[method]}
     lines = []
     for score in (*_ON_PHOTOGRAPHS, *_ON_TILES):
@@ -59,14 +59,14 @@ def _ranked(found: Mapping[str, float], score: Score) -> list[str]:
 
 
 def describe(held: PipelineOutputs, key: str) -> str:
-    """Say what a model was trained on, how long, and how it compares with what needs no training: Markdown."""
+    """Describe a model in Markdown: data, duration and scores, with those of the baselines."""
     record = held.records[key]
     minutes = ((record.ended_ms or record.started_ms) - record.started_ms) / 60_000
     read_tiles = {part: facts["tiles"] for part, facts in record.inputs.items() if "tiles" in facts}
     tiles = " and ".join(f"{number} tiles of {part}" for part, number in read_tiles.items() if Path(part).stem != "val")
     course = f"trained for {record.steps} steps"
     if record.kept_start:
-        course = f"the base weights, over which {record.steps} steps of fine-tuning gained nothing,"
+        course = f"the base weights, which {record.steps} steps of fine-tuning did not improve,"
     return (
         f"{key}, {course} in {minutes:.0f} min on {tiles}, "
         f"on {record.machine.get('gpu') or record.machine.get('processor', 'an unnamed machine')}. "
@@ -75,7 +75,7 @@ def describe(held: PipelineOutputs, key: str) -> str:
 
 
 def how_to_load(name: str) -> str:
-    """Say how the champion of a registered model is used: Markdown."""
+    """Describe in Markdown how to load the champion of a registered model."""
     return f"""\
 Fills the missing pixels of photographs. Takes a table with two columns of PNG files in base64, `image` and `hole`
 (white where pixels are missing), and answers with one, `composite`, of the same size:

@@ -1,8 +1,8 @@
-"""The server: a photo and a hole in, the filled photo out, and a page where one paints the hole.
+"""The HTTP server: takes a photo and a mask, returns the filled photo, and has a page for painting masks.
 
-    inpaint serve                                     # http://127.0.0.1:8000, its documentation at /docs
+    inpaint serve                                     # http://127.0.0.1:8000, documentation at /docs
 
-It writes no files, asks nobody outside, and answers what it cannot do with JSON: {"error": code, "detail": text}.
+It writes no files and contacts no other host. Errors are JSON: {"error": code, "detail": text}.
 """
 
 import asyncio
@@ -41,20 +41,20 @@ from stages.serving.request_guard import QUEUED, Access, ApiError, JobQueue, Req
 from stages.serving.worker import WorkerEndedError
 
 PAGE = Path(__file__).with_name("index.html")
-EVERY_HOST = ("0.0.0.0", "::")  # noqa: S104 - said by a person
+EVERY_HOST = ("0.0.0.0", "::")  # noqa: S104 - only if the user asks for it
 IDLE_S = 10.0
 _CODES = {404: "not_found", 405: "wrong_method", 400: "bad_request", 415: "wrong_type", 422: "bad_request"}
 
 
 def create_app(served: ModelManager, limits: Limits, access: Access) -> FastAPI:
-    """Make the server.
+    """Create the application.
 
     Args:
-        served: the models, the first of them loaded.
-        limits: what a request may cost.
-        access: who may ask.
+        served: the models; the first is loaded.
+        limits: of requests.
+        access: who may use the server.
     """
-    MultiPartParser.spool_max_size = limits.max_bytes  # uploads stay in memory: nothing of people's reaches the disk
+    MultiPartParser.spool_max_size = limits.max_bytes  # uploads stay in memory and never reach the disk
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -82,7 +82,7 @@ def create_app(served: ModelManager, limits: Limits, access: Access) -> FastAPI:
     app.get("/healthz")(alive)
     app.get("/readyz", responses={503: ERRORS[503]})(ready)
     app.get("/", include_in_schema=False)(page)
-    app.exception_handler(HTTPException)(_refused)
+    app.exception_handler(HTTPException)(_http_error)
     app.exception_handler(RequestValidationError)(_malformed)
     app.exception_handler(Exception)(_failed)
     return app
@@ -91,11 +91,11 @@ def create_app(served: ModelManager, limits: Limits, access: Access) -> FastAPI:
 async def inpaint(request: Request, sent: Annotated[Upload, Form(media_type="multipart/form-data")]) -> Response:
     """Fill the hole of a photo.
 
-    The answer has the photo's size, profile and transparency. What lies farther than `grow` + `feather` from the hole
-    is the photo's, to the bit (in a lossless format).
+    The answer has the photo's size, profile and transparency. Pixels farther than `grow` + `feather` from the hole are
+    bitwise those of the photo (in a lossless format).
     """
-    holes = [await each.read() for each in _one_of(sent.hole, sent.mask)]
-    patches = [await each.read() for each in sent.patches]
+    holes = [await file.read() for file in _one_of(sent.hole, sent.mask)]
+    patches = [await file.read() for file in sent.patches]
     reply = await _fill(request, sent, await sent.image.read(), holes, patches)
     model = {f"X-Model-{name.title()}": reply.info["model"][name] for name in ("name", "version", "digest")}
     headers = model | {"X-Inpaint-Report": json.dumps(reply.info["report"]), "Cache-Control": "no-store"}
@@ -119,15 +119,15 @@ def _one_of(hole: Any, mask: Any) -> Any:
 async def _fill(
     request: Request, options: Options, image: bytes, holes: list[bytes], patches: list[bytes]
 ) -> FillReply:
-    """Have the process fill a photo; what it refuses becomes an `ApiError`."""
+    """Have the worker fill a photo; an error reply becomes an `ApiError`."""
     state, limits = request.app.state, request.app.state.limits
     model = _picked(state.served, options.model)
     parts = _placed("hole", holes, options.hole_at) if options.hole_at else []
     if len(holes) > 1 and not parts:
         raise ApiError(422, "bad_request", f"{len(holes)} hole pictures came without their places in `hole_at`")
     if options.max_side > limits.most_side:
-        said = f"`max_side` should be at most {limits.most_side} on this machine, but is {options.max_side}"
-        raise ApiError(422, "bad_request", said)
+        detail = f"`max_side` should be at most {limits.most_side} on this machine, but is {options.max_side}"
+        raise ApiError(422, "bad_request", detail)
     mask = ALPHA if options.alpha else options.boxes or parts or (holes[0] if holes else "")
     placed = _placed("patches", patches, options.patches_at)
     try:
@@ -139,8 +139,8 @@ async def _fill(
         with state.metrics.seconds.time():
             reply: FillReply = await state.queue.do(lambda worker: worker.fill(model, wanted), _gone(request))
     except WorkerEndedError as ended:
-        said = f"the process that fills pictures was ended ({ended}), for want of memory perhaps"
-        raise ApiError(500, "failed", said) from None
+        detail = f"the process that fills pictures ended ({ended}), perhaps for lack of memory"
+        raise ApiError(500, "failed", detail) from None
     finally:
         request.state.leave()
     if reply.status != 200:
@@ -170,19 +170,22 @@ def _placed(what: str, contents: list[bytes], places: str) -> list[Placed]:
 
 
 def describe(request: Request) -> dict[str, Any]:
-    """Say which models answer, which version each is, and what was refused."""
+    """Return the models with their versions, what was refused and why, and the limits."""
     served, limits = request.app.state.served, request.app.state.limits
-    said = {
-        "max_bytes": limits.max_bytes,
-        "max_megapixels": limits.max_megapixels,
-        "max_megapixels_in_all": limits.most_megapixels_in_all,
-        "max_side": limits.most_side,
+    return {
+        "default": served.names()[0] if served.names() else None,
+        "models": served.describe(),
+        "limits": {
+            "max_bytes": limits.max_bytes,
+            "max_megapixels": limits.max_megapixels,
+            "max_megapixels_in_all": limits.most_megapixels_in_all,
+            "max_side": limits.most_side,
+        },
     }
-    return {"default": served.names()[0] if served.names() else None, "models": served.describe(), "limits": said}
 
 
 def example(name: str) -> FileResponse:
-    """Send a photo to try things with."""
+    """Return an example photo."""
     path = examples.path(name)
     if path is None:
         raise ApiError(404, "not_found", f"there is no example {name!r}")
@@ -190,28 +193,28 @@ def example(name: str) -> FileResponse:
 
 
 def alive() -> dict[str, str]:
-    """Say that the process lives."""
+    """Report that the process is alive."""
     return {"status": "alive"}
 
 
 def ready(request: Request) -> dict[str, str]:
-    """Say that a model is loaded and has passed its self-test."""
+    """Report that a model is loaded and has passed its self-test."""
     served = request.app.state.served
     _picked(served, "")
     return {"status": "ready", "model": served.names()[0]}
 
 
 def metrics_text(request: Request) -> Response:
-    """Say in Prometheus' format how many requests there were, how long they took, and how the server is."""
+    """Return the metrics in Prometheus' format."""
     return Response(generate_latest(request.app.state.metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
 
 def page() -> FileResponse:
-    """Send the page."""
+    """Return the page."""
     return FileResponse(PAGE, media_type="text/html", headers={"Cache-Control": "no-cache"})
 
 
-async def _refused(_: Request, error: Exception) -> JSONResponse:
+async def _http_error(_: Request, error: Exception) -> JSONResponse:
     if isinstance(error, ApiError):
         return error.response()
     status, detail = getattr(error, "status_code", 500), getattr(error, "detail", "")
@@ -221,8 +224,8 @@ async def _refused(_: Request, error: Exception) -> JSONResponse:
 
 async def _malformed(_: Request, error: Exception) -> JSONResponse:
     problems = error.errors() if isinstance(error, RequestValidationError) else []
-    said = "; ".join(f"{'.'.join(str(part) for part in each['loc'][1:])}: {each['msg']}" for each in problems)
-    return JSONResponse({"error": "bad_request", "detail": said}, 422)
+    detail = "; ".join(f"{'.'.join(map(str, problem['loc'][1:]))}: {problem['msg']}" for problem in problems)
+    return JSONResponse({"error": "bad_request", "detail": detail}, 422)
 
 
 async def _failed(_: Request, error: Exception) -> JSONResponse:
@@ -230,10 +233,10 @@ async def _failed(_: Request, error: Exception) -> JSONResponse:
 
 
 def serve(served: ModelManager, limits: Limits, access: Access, host: str, port: int, root_path: str) -> None:
-    """Load the first model, say where the server is, and answer until interrupted.
+    """Load the first model, print the server's address, and serve until interrupted.
 
     Raises:
-        InputError: the first model cannot be loaded, or the port cannot be had.
+        InputError: the first model cannot be loaded, or the port cannot be opened.
     """
     listening = _listen(host, port)
     served.load_first()
@@ -253,20 +256,20 @@ def _listen(host: str, port: int) -> socket.socket:
         return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     except OSError as error:
         raise InputError(
-            f"port {port} of {host} cannot be used: {error.strerror}; say another --port or --host"
+            f"port {port} of {host} cannot be used: {error.strerror}; use another --port or --host"
         ) from None
 
 
 class IdleClosingProtocol(H11Protocol):
-    """HTTP that closes connections on which no request comes."""
+    """HTTP/1.1 that closes idle connections."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Look after a while whether a request has come."""
+        """Check after a while whether a request has arrived."""
         super().connection_made(transport)
         self.loop.call_later(IDLE_S, self._close_if_idle, None)
 
     def _close_if_idle(self, before: object) -> None:
-        """Close a connection that answers nothing and has not got a request since the look before."""
+        """Close a connection that has no request in progress and got none since the last check."""
         if self.cycle is before and (self.cycle is None or self.cycle.response_complete):
             self.transport.close()
         elif not self.transport.is_closing():

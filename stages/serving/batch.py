@@ -1,6 +1,6 @@
-"""One photo or a folder of them through a model: what `inpaint run` and `inpaint check` do.
+"""Fill or check many photos: the work of `inpaint run` and `inpaint check`.
 
-A photo that cannot be used costs its own result, never that of the others.
+A photo that fails does not affect the others.
 """
 
 import os
@@ -36,16 +36,16 @@ Status = Literal["done", "skipped", "failed"]
 
 @dataclass(frozen=True)
 class Options:
-    """How photos are filled and written.
+    """How to fill and write photos.
 
     Attributes:
-        hole_is: the colour that means "missing".
-        settings: of the crops.
+        hole_is: the mask colour that means "missing".
+        settings: how to fill.
         format: of the results.
-        quality: of JPEG, 1 to 100; None: as the photo's own.
-        keep_exif: camera, time, place and comments go into the result, too.
-        concat: write before, hole and after side by side.
-        resume: leave results that are there.
+        quality: of JPEG, 1 to 100; None: that of the photo.
+        keep_exif: whether to keep camera, time, place and comments.
+        concat: whether to write before, hole and after side by side.
+        resume: whether to skip photos whose result exists.
     """
 
     hole_is: HoleIs = "white"
@@ -58,16 +58,16 @@ class Options:
 
 
 def arriving(look: Callable[[], Plan], poll_s: float = 1.0) -> Iterator[Job]:
-    """Yield the photos that have no result newer than themselves, for ever: those there are, then those that come.
+    """Yield, for ever, the photos without a result newer than themselves: the present ones, then those that arrive.
 
     Args:
-        look: says what there is now.
-        poll_s: seconds between looks; a photo that was written to more recently is left to the next one.
+        look: returns the present plan.
+        poll_s: seconds between polls; a photo modified since the last one is left to the next.
     """
     tried: dict[Path, int] = {}
     while True:
         for job in look().jobs:
-            with suppress(FileNotFoundError):  # taken away again
+            with suppress(FileNotFoundError):  # deleted meanwhile
                 changed_ns = job.image.stat().st_mtime_ns
                 is_settled = abs(time.time_ns() - changed_ns) > poll_s * 1e9
                 is_done = job.out.exists() and job.out.stat().st_mtime_ns >= changed_ns
@@ -78,7 +78,7 @@ def arriving(look: Callable[[], Plan], poll_s: float = 1.0) -> Iterator[Job]:
 
 
 def fill(jobs: Iterable[Job], inpainter: Inpainter, options: Options) -> Iterator[dict[str, Any]]:
-    """Fill one photo after the other; yield a record of each: `image`, `out`, `status`, and `error` or the report."""
+    """Fill photos one by one; yield a record of each: `image`, `hole`, `out`, `status`, and `error` or the report."""
     for job in jobs:
         yield _record(job, inpainter, options)
 
@@ -86,7 +86,7 @@ def fill(jobs: Iterable[Job], inpainter: Inpainter, options: Options) -> Iterato
 def fill_by_workers(
     jobs: list[Job], model: str, device: str | None, options: Options, workers: int
 ) -> Iterator[dict[str, Any]]:
-    """Fill photos in several processes, each with a model of its own; the rest as `fill`, in the same order.
+    """Fill photos in several processes, each with its own model; otherwise like `fill`, in the same order.
 
     Raises:
         InputError: a process died.
@@ -99,11 +99,11 @@ def fill_by_workers(
     try:
         yield from parallel(delayed(_by_worker)(job, model, device, options, threads) for job in jobs)
     except TerminatedWorkerError:
-        raise InputError("a worker died, perhaps for want of memory; lower --workers") from None
+        raise InputError("a worker died, perhaps for lack of memory; lower --workers") from None
 
 
 def _by_worker(job: Job, model: str, device: str | None, options: Options, threads: int) -> dict[str, Any]:
-    os.environ["LOKY_MAX_CPU_COUNT"] = str(threads)  # what `machine.cores` says here
+    os.environ["LOKY_MAX_CPU_COUNT"] = str(threads)  # which `machine.cores` returns in this process
     return _record(job, _kept_inpainter(model, device), options)
 
 
@@ -111,42 +111,39 @@ _kept_inpainter = cache(open_inpainter)
 
 
 def _record(job: Job, inpainter: Inpainter, options: Options) -> dict[str, Any]:
-    said = {"image": printable_name(job.image), "hole": printable_name(job.hole), "out": printable_name(job.out)}
+    names = {"image": printable_name(job.image), "hole": printable_name(job.hole), "out": printable_name(job.out)}
     if options.resume and job.out.exists():
-        return said | {"status": "skipped"}
+        return names | {"status": "skipped"}
     try:
-        return said | {"status": "done"} | _fill(job, inpainter, options)
-    except Exception as error:  # whatever one photo brings about
-        return said | {"status": "failed", "error": _words(error)}
+        return names | {"status": "done"} | _fill(job, inpainter, options)
+    except Exception as error:  # a damaged photo may cause almost any
+        return names | {"status": "failed", "error": _message(error)}
 
 
-def _words(error: Exception) -> str:
+def _message(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return printable_name(f"{error.filename}: {error.strerror}" if error.filename else error.strerror)
     if isinstance(error, BadImageError) and not error.name:  # the record names the photo
         return f"{error.detail} ({error.code})"
-    is_said = isinstance(error, (InpaintError, ValueError))
-    return printable_name(str(error) if is_said else f"{type(error).__name__}: {error}")
+    is_for_users = isinstance(error, (InpaintError, ValueError))
+    return printable_name(str(error) if is_for_users else f"{type(error).__name__}: {error}")
 
 
 def _fill(job: Job, inpainter: Inpainter, options: Options) -> dict[str, Any]:
     photo, mask = _read(job, options.hole_is)
-    written, report = fill_photo(photo, mask, inpainter, options.settings)
+    filled, report = fill_photo(photo, mask, inpainter, options.settings)
     if options.concat:
-        panels = [photo.pixels, _drawn(mask), written.pixels]
-        written = Photo(np.concatenate(panels, axis=1), None, photo.format, photo.metadata, encoding=photo.encoding)
-    kind = target(written, options.format, job.out.suffix)
-    content = encode(written, kind, options.quality, options.keep_exif)
+        drawn = np.repeat(np.where(mask.missing, np.uint8(255), np.uint8(0))[..., None], 3, axis=2)
+        panels = np.concatenate([photo.pixels, drawn, filled.pixels], axis=1)
+        filled = Photo(panels, None, photo.format, photo.metadata, encoding=photo.encoding)
+    kind = target(filled, options.format, job.out.suffix)
+    content = encode(filled, kind, options.quality, options.keep_exif)
     if job.out == STANDARD:
         sys.stdout.buffer.write(content)
     else:
         with atomic_write(job.out) as file:
             file.write(content)
-    return report | {"warnings": [*report["warnings"], *lost(written, kind, options.keep_exif)]}
-
-
-def _drawn(given: UserMask) -> Pixels:
-    return np.repeat(np.where(given.missing, np.uint8(255), np.uint8(0))[..., None], 3, axis=2)
+    return report | {"warnings": [*report["warnings"], *lost(filled, kind, options.keep_exif)]}
 
 
 def _read(job: Job, hole_is: HoleIs) -> tuple[Photo, UserMask]:
@@ -155,32 +152,30 @@ def _read(job: Job, hole_is: HoleIs) -> tuple[Photo, UserMask]:
 
 
 def check(jobs: list[Job], options: Options) -> Iterator[dict[str, Any]]:
-    """Look at photos and masks without filling anything; yield a record of each."""
+    """Check photos and masks without filling anything; yield a record of each."""
     for job in jobs:
-        said = {"image": printable_name(job.image), "hole": printable_name(job.hole)}
+        names = {"image": printable_name(job.image), "hole": printable_name(job.hole)}
         try:
-            photo, given = _read(job, options.hole_is)
+            photo, mask = _read(job, options.hole_is)
         except (InpaintError, OSError) as error:
-            yield said | {"status": "failed", "error": _words(error)}
+            yield names | {"status": "failed", "error": _message(error)}
             continue
         h, w = photo.pixels.shape[:2]
-        share = round(float(given.missing.mean()), 6)
-        edge = edges.warning(photo.pixels, given.missing)
-        warnings = [*photo.notes, *given.warnings, *([edge] if edge else [])]
-        yield said | {
+        edge = edges.warning(photo.pixels, mask.missing)
+        yield names | {
             "status": "done",
             "size": [w, h],
-            "hole_share": share,
-            "hole_from": given.source,
-            "warnings": warnings,
+            "hole_share": round(float(mask.missing.mean()), 6),
+            "hole_from": mask.source,
+            "warnings": [*photo.notes, *mask.warnings, *([edge] if edge else [])],
         }
 
 
 def restored(folder: Path, boxes: dict[str, Boxes], inpainter: Inpainter) -> Iterator[tuple[str, Boxes, Pixels]]:
-    """Fill the boxes of the challenge's pictures, one after the other; the rest as `write_submission` takes it.
+    """Fill the boxes of the challenge's pictures; yield name, boxes and filled picture for `write_submission`.
 
     Raises:
-        InputError: a picture cannot be used: the table would not be whole.
+        InputError: a picture cannot be used, so the table would be incomplete.
     """
     for name, corners in boxes.items():
         pixels = read_photo(inside(folder, name), MAX_MEGAPIXELS).pixels
@@ -189,7 +184,7 @@ def restored(folder: Path, boxes: dict[str, Boxes], inpainter: Inpainter) -> Ite
 
 
 def summary(records: list[dict[str, Any]], found: Plan, inpainter: Inpainter, options: Options) -> dict[str, Any]:
-    """Return what `--report` writes."""
+    """Return the content of `--report`."""
     counts = {status: sum(record["status"] == status for record in records) for status in ("done", "skipped", "failed")}
     left_out = [printable_name(path) for path in found.left_out]
     return {

@@ -1,4 +1,4 @@
-"""What the server promises: what requests and answers are made of, the kinds of errors; /docs shows it."""
+"""The HTTP API: fields of requests and answers, and error statuses; /docs shows it."""
 
 from typing import Annotated, Any, Literal
 
@@ -10,7 +10,7 @@ from stages.serving.fill_request import AnswerFormat
 
 
 class ErrorAnswer(BaseModel):
-    """Why a request was not answered: a code that does not change, and words."""
+    """Why a request failed: a stable code, and a message."""
 
     error: str
     detail: str
@@ -20,28 +20,30 @@ Places = Annotated[str, Field(pattern=r"^([0-9]{1,6},[0-9]{1,6}( [0-9]{1,6},[0-9
 
 
 class Options(BaseModel):
-    """How a hole is filled and answered, beside the pictures. `mask_is` and `mask_at` are `hole_is` and `hole_at`."""
+    """All fields but the pictures. `mask_is` and `mask_at` are synonyms of `hole_is` and `hole_at`."""
 
     model_config = ConfigDict(extra="forbid")
 
     hole_is: Literal["white", "black"] = Field("white", description="The colour that means missing.")
-    hole_at: Places = Field("", description="left,top of each hole picture, where they are of parts of the photo.")
-    boxes: str = Field("", description="left,top,right,bottom in pixels, separated by blanks: missing.")
-    alpha: bool = Field(False, description="What is transparent in the photo is missing.")
+    hole_at: Places = Field("", description="left,top of each hole picture that covers only a part of the photo.")
+    boxes: str = Field("", description="Missing boxes: left,top,right,bottom in pixels, separated by blanks.")
+    alpha: bool = Field(False, description="The transparent pixels of the photo are missing.")
     patches_at: Places = Field("", description="left,top of each patch.")
-    model: str = Field("", description="A name of /v1/model; empty: the first.")
-    grow: int = Field(0, ge=0, le=MOST_GROW_PX, description="Pixels by which the hole is widened.")
-    feather: int = Field(0, ge=0, le=MOST_FEATHER_PX, description="Pixels over which the answer fades.")
-    context: float = Field(0.5, ge=0, le=8, description="Share of the hole around it that the model sees.")
-    max_side: int = Field(0, ge=0, description="The largest crop filled at once; 0: by model.")
-    detail: bool | None = Field(None, description="Copy texture of the photo into the hole; empty: by model.")
-    format: AnswerFormat = Field("png", description="keep: the photo's own; patch, patches: only what changed.")
-    quality: int | None = Field(None, ge=1, le=100, description="Of JPEG; empty: as the photo.")
+    model: str = Field("", description="A model name from /v1/model; empty: the first.")
+    grow: int = Field(0, ge=0, le=MOST_GROW_PX, description="Pixels by which to widen the hole.")
+    feather: int = Field(0, ge=0, le=MOST_FEATHER_PX, description="Width in pixels of the blend into the photo.")
+    context: float = Field(0.5, ge=0, le=8, description="Margin that the model sees, as a share of the hole's size.")
+    max_side: int = Field(0, ge=0, description="Side of the largest crop in pixels; 0: chosen for the model.")
+    detail: bool | None = Field(
+        None, description="Copy texture from the photo into the hole; empty: with trained models."
+    )
+    format: AnswerFormat = Field("png", description="keep: that of the photo; patch, patches: only the changed pixels.")
+    quality: int | None = Field(None, ge=1, le=100, description="JPEG quality; empty: that of the photo.")
 
     @model_validator(mode="before")
     @classmethod
     def _by_another_name(cls, sent: Any) -> Any:
-        """Rename, except a field that came by both names, which is refused as unknown."""
+        """Rename synonyms; a field sent under both names is refused as unknown."""
         if not isinstance(sent, dict):
             return sent
         other = {name: name.replace("mask_", "hole_") for name in ("mask_is", "mask_at")}
@@ -52,24 +54,22 @@ class Upload(Options):
     """A request as a form."""
 
     image: UploadFile = Field(description="The photo: JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF.")
-    hole: list[UploadFile] = Field(
-        [], description="A picture of the hole, of the photo's size, or several of its parts."
-    )
-    mask: list[UploadFile] = Field([], description="Another name of `hole`, as other tools call it.")
-    patches: list[UploadFile] = Field([], description="Earlier answers of the formats patch and patches, in order.")
+    hole: list[UploadFile] = Field([], description="A mask picture of the photo's size, or several of parts of it.")
+    mask: list[UploadFile] = Field([], description="A synonym of `hole`.")
+    patches: list[UploadFile] = Field([], description="Earlier answers in the format patch or patches, in order.")
 
 
 class JsonRequest(Options):
-    """A request as JSON, its pictures in base64."""
+    """A request as JSON, with pictures in base64."""
 
     image: Base64Bytes = Field(description="The photo.")
-    hole: Base64Bytes | list[Base64Bytes] = Field([], description="A picture of the hole, or several of its parts.")
-    mask: Base64Bytes | list[Base64Bytes] = Field([], description="Another name of `hole`.")
-    patches: list[Base64Bytes] = Field([], description="Earlier answers of the formats patch and patches, in order.")
+    hole: Base64Bytes | list[Base64Bytes] = Field([], description="A mask picture, or several of parts of it.")
+    mask: Base64Bytes | list[Base64Bytes] = Field([], description="A synonym of `hole`.")
+    patches: list[Base64Bytes] = Field([], description="Earlier answers in the format patch or patches, in order.")
 
 
 class JsonAnswer(BaseModel):
-    """A filled picture in base64, and what is to be said of it."""
+    """A filled picture in base64, and its report."""
 
     image: str
     media_type: str
@@ -78,17 +78,17 @@ class JsonAnswer(BaseModel):
 
 
 ERRORS: dict[int | str, dict[str, Any]] = {
-    status: {"model": ErrorAnswer, "description": said}
-    for status, said in {
-        400: "not a picture, or one that is damaged",
-        401: "without the server's key",
-        403: "asked by a page of another server",
+    status: {"model": ErrorAnswer, "description": description}
+    for status, description in {
+        400: "not a picture, or a damaged one",
+        401: "missing or wrong API key",
+        403: "request from a page of another origin",
         404: "no such model",
-        408: "sent too slowly",
-        413: "too many bytes or pixels, or more memory than there is",
-        422: "no hole, a hole of another size, an unknown field, a value out of range",
-        500: "the server's own fault",
-        503: "too many requests, or too long an answer; see Retry-After",
+        408: "the request arrived too slowly",
+        413: "too many bytes or pixels, or not enough memory",
+        422: "no hole, a hole of another size, an unknown field, or a value out of range",
+        500: "internal error",
+        503: "too many requests, or the answer took too long; see Retry-After",
     }.items()
 }
 PICTURE: dict[str, Any] = {
@@ -96,5 +96,5 @@ PICTURE: dict[str, Any] = {
         kind: {"schema": {"type": "string", "format": "binary"}}
         for kind in ("image/png", "image/jpeg", "image/webp", "image/tiff", "image/bmp")
     },
-    "description": "The picture; X-Model-Name, X-Model-Version, X-Model-Digest and X-Inpaint-Report (JSON) say of it.",
+    "description": "The picture; headers: X-Model-Name, X-Model-Version, X-Model-Digest, X-Inpaint-Report (JSON).",
 }

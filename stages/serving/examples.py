@@ -1,4 +1,4 @@
-"""Photos to try the page with: some that come with scikit-image, where it is installed."""
+"""Example photos for the page: those of scikit-image, if it is installed."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -7,13 +7,13 @@ PHOTOS = ("coffee.png", "chelsea.png", "astronaut.png", "rocket.jpg")
 
 
 def names() -> list[str]:
-    """Return the names of the photos that are there."""
+    """Return the names of the available photos."""
     return [name for name in PHOTOS if path(name)]
 
 
 def path(name: str) -> Path | None:
-    """Return where a photo is, or None where it is not."""
-    spec = find_spec("skimage")  # looked for, not imported: that takes a second
+    """Return the path of a photo, None if it is not available."""
+    spec = find_spec("skimage")  # not imported, which would take a second
     if name not in PHOTOS or spec is None or spec.origin is None:
         return None
     found = Path(spec.origin).parent / "data" / name

@@ -1,4 +1,4 @@
-"""What requests to the server may cost, by what this machine has."""
+"""Limits of requests, by the memory of this machine."""
 
 from contextlib import suppress
 from dataclasses import dataclass
@@ -7,12 +7,12 @@ from pathlib import Path
 
 import psutil
 
-_BYTES_A_PIXEL = 1000  # of a crop filled at once; 660 by the hungriest of all models and methods
-_SHARE = 0.75  # of the memory, for the process that fills
+_BYTES_A_PIXEL = 1000  # of a crop; 660 were measured for the most demanding model
+_SHARE = 0.75  # of the memory, for the worker process
 
 
 def share_of_memory() -> int:
-    """Return how many bytes of what this machine, or the container, has the process that fills may take."""
+    """Return the bytes that the worker process may use, a share of the memory of this machine or container."""
     found = [psutil.virtual_memory().total]
     for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
         with suppress(OSError, ValueError):  # "max": no limit
@@ -22,15 +22,15 @@ def share_of_memory() -> int:
 
 @dataclass(frozen=True)
 class Limits:
-    """What requests may cost.
+    """Limits of requests.
 
     Attributes:
-        max_bytes: of a body.
+        max_bytes: of a request body.
         max_megapixels: of each picture.
-        timeout_s: for one answer, waiting included, and for sending the request.
+        timeout_s: for one answer, including the wait, and for receiving the request.
         queue: requests that may wait while one is answered.
-        memory_bytes: of the process that decodes and fills.
-        connections: at a time.
+        memory_bytes: of the worker process.
+        connections: simultaneous ones.
     """
 
     max_bytes: int = 64_000_000
@@ -42,10 +42,10 @@ class Limits:
 
     @property
     def most_megapixels_in_all(self) -> float:
-        """Of all pictures of a request: the photo, its hole, and as much again of patches."""
+        """The limit for all pictures of a request: the photo, its mask, and as much again for patches."""
         return 3 * self.max_megapixels
 
     @property
     def most_side(self) -> int:
-        """Pixels; the longest crop that a request may ask to have filled at once."""
+        """The largest `max_side` that a request may ask for, in pixels."""
         return min(4096, isqrt(self.memory_bytes // _BYTES_A_PIXEL))

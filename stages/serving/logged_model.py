@@ -1,13 +1,13 @@
-"""An inpainting model as MLflow keeps it: this file, the folder `cropping` and the model, nothing else of the project.
+"""An inpainting model in MLflow: this file, the folder `cropping` and the model, without the rest of the project.
 
-MLflow copies this file beside the model and runs it where the model is loaded, so it imports only what is installed
-there. The model is there twice and answers alike: as `model.pt2` for a GPU, as `model.onnx` for a CPU, where it starts
-in a tenth of the time. Both columns are PNG files in base64; `hole` is white (128 and above) where `image` is missing.
+MLflow stores this file with the model and runs it where the model is loaded, so it imports only what is installed
+there. The model is stored as `model.pt2` for GPUs and, equivalently, as `model.onnx` for CPUs, where that starts in a
+tenth of the time. Both columns are PNG files in base64; `hole` is white (128 and above) where `image` is missing.
 
     model = mlflow.pyfunc.load_model("models:/inpaint-pconv@champion")
     model.predict(pandas.DataFrame({"image": [photo], "hole": [hole]}))["composite"][0]
 
-The answer has the size of `image` and, outside the hole, its very pixels: those that the command and the server give.
+The answer has the size of `image` and, outside the hole, its exact pixels. Command and server give the same answer.
 """
 
 import base64
@@ -22,7 +22,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-# Before torch loads anything: torch.export.load falls back to a full unpickling, so a doctored file would run code.
+# Before torch loads anything: torch.export.load falls back to unpickling, so a malicious file would run code.
 os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
 
 import mlflow.models
@@ -36,7 +36,7 @@ from PIL import Image
 from torch.export.passes import move_to_device_pass
 
 HOLE_THRESHOLD = 128
-MAX_PIXELS = 80_000_000  # Pillow itself warns from 89 million
+MAX_PIXELS = 80_000_000  # Pillow warns from 89 million
 _FACTS = "facts.json"
 _IMAGE_MODES = ("RGB", "L", "P", "1")
 
@@ -49,10 +49,10 @@ class LoggedModel(PythonModel):
     """Fills the holes of pictures of any size with an exported network."""
 
     def load_context(self, context: Any) -> None:
-        """Load a network, `onnx` or `model`; no code that it may bring along is run. And the folder `cropping`."""
+        """Load the network, `onnx` or `model`, without running code from its file, and the folder `cropping`."""
         by_torch, by_onnx = context.artifacts["model"], context.artifacts["onnx"]
         network, facts = _by_torch(by_torch) if torch.cuda.is_available() else _by_onnx(by_onnx)
-        if facts.get("without_dropout"):  # said of `onnx` alone
+        if facts.get("without_dropout"):  # `onnx` lacks the dropout that the model needs
             network, facts = _by_torch(by_torch)
         self._cropping = cropping = _package(context.artifacts["cropping"])
         fill = cropping.Padded(network, facts["multiple"])
@@ -78,7 +78,7 @@ class LoggedModel(PythonModel):
 
 
 def _by_onnx(path: str) -> tuple[Network, dict[str, Any]]:
-    content = Path(path).read_bytes()  # so that a model cannot name other files to be read
+    content = Path(path).read_bytes()  # from memory, so that a model cannot refer to other files
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
 
     def network(holed: Floats) -> Floats:
@@ -103,14 +103,14 @@ def _by_torch(path: str) -> tuple[Network, dict[str, Any]]:
 
 
 def _package(folder: str) -> ModuleType:
-    """Import a folder as a package that no other version of the model in this process shares."""
+    """Import a folder as a package of its own: other versions of the model in this process have others."""
     spec = importlib.util.spec_from_file_location(
         f"cropping_{abs(hash(folder))}", Path(folder) / "__init__.py", submodule_search_locations=[folder]
     )
     if spec is None or spec.loader is None:
         raise ImportError(f"{folder} should be a Python package")
     module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look themselves up there
+    sys.modules[spec.name] = module  # where dataclasses look up their module
     spec.loader.exec_module(module)
     return module
 
@@ -120,9 +120,11 @@ def _decode(cell: str, mode: str, what: str) -> Pixels:
         file = io.BytesIO(base64.b64decode(cell, validate=True))
         with Image.open(file, formats=["PNG"]) as picture:
             if picture.width * picture.height > MAX_PIXELS:
-                raise ValueError(f"{what} is {picture.width} x {picture.height} pixels; at most {MAX_PIXELS} are taken")
+                raise ValueError(
+                    f"{what} is {picture.width} x {picture.height} pixels; at most {MAX_PIXELS} are allowed"
+                )
             if picture.mode not in _IMAGE_MODES or "transparency" in picture.info:
-                raise ValueError(f"{what} should be RGB or greyscale of 8 bits without transparency, is {picture.mode}")
+                raise ValueError(f"{what} should be 8-bit RGB or grey without transparency, but is {picture.mode}")
             return np.array(picture.convert(mode))
     except (binascii.Error, TypeError, OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise ValueError(f"{what} should be a PNG file in base64: {error}") from None

@@ -1,4 +1,4 @@
-"""What Prometheus reads at /metrics: requests, seconds, the queue, the process that fills, the models."""
+"""Metrics for Prometheus at /metrics: requests, seconds, queue, worker process, models."""
 
 from collections.abc import Iterator
 
@@ -13,23 +13,26 @@ _SECONDS = (0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60)
 
 
 class Metrics:
-    """Counts of one server.
+    """Metrics of one server.
 
     Args:
         served: the models.
         queue: where requests wait.
 
     Attributes:
-        registry: what `prometheus_client.generate_latest` writes.
-        requests: to fill, by the answer's status.
-        seconds: of filling, waiting included.
+        registry: for `prometheus_client.generate_latest`.
+        requests: number of fill requests by status.
+        seconds: of filling, including the wait.
     """
 
     def __init__(self, served: ModelManager, queue: JobQueue) -> None:
         self.registry = CollectorRegistry()
-        self.requests = Counter("inpaint_requests", "To fill, by the status.", ["status"], registry=self.registry)
+        self.requests = Counter("inpaint_requests", "Fill requests by status.", ["status"], registry=self.registry)
         self.seconds = Histogram(
-            "inpaint_fill_seconds", "Of filling, waiting included.", buckets=_SECONDS, registry=self.registry
+            "inpaint_fill_seconds",
+            "Seconds from request to answer, including the wait.",
+            buckets=_SECONDS,
+            registry=self.registry,
         )
         self.registry.register(_State(served, queue))
 
@@ -41,12 +44,12 @@ class _State(Collector):
     def collect(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:
         worker, places = self._served.worker(), self._queue.places
         memory = worker.memory_bytes() if worker else 0
-        yield GaugeMetricFamily("inpaint_queue_length", "Requests filled or waiting.", places.borrowed_tokens)
-        yield GaugeMetricFamily("inpaint_queue_places", "That there are.", places.total_tokens)
-        yield GaugeMetricFamily("inpaint_worker_memory_bytes", "Of the process that fills.", memory)
-        yield CounterMetricFamily("inpaint_worker_restarts", "Of that process.", self._served.restarts)
-        models = GaugeMetricFamily("inpaint_model_info", "Models that answer.", labels=["name", "version"])
-        for said in self._served.describe():
-            if said["loaded"]:
-                models.add_metric([said["name"], said["version"]], 1)
+        yield GaugeMetricFamily("inpaint_queue_length", "Requests in progress or waiting.", places.borrowed_tokens)
+        yield GaugeMetricFamily("inpaint_queue_places", "Places in the queue.", places.total_tokens)
+        yield GaugeMetricFamily("inpaint_worker_memory_bytes", "Memory of the worker process.", memory)
+        yield CounterMetricFamily("inpaint_worker_restarts", "Restarts of the worker process.", self._served.restarts)
+        models = GaugeMetricFamily("inpaint_model_info", "Models in use.", labels=["name", "version"])
+        for model in self._served.describe():
+            if model["loaded"]:
+                models.add_metric([model["name"], model["version"]], 1)
         yield models

@@ -1,4 +1,4 @@
-"""The models that a server answers with: exchanged when an alias of the registry moves, and loaded again after a kill.
+"""The models of a server: replaced when an alias in the registry moves, and loaded again after a crash.
 
     served = ModelManager(["models:/inpaint-pconv@champion", "telea"], device=None, poll_s=30, limits=Limits())
     served.load_first()
@@ -6,8 +6,8 @@
         model = served.pick("inpaint-pconv")
         reply = served.worker().fill(model, request)
 
-A new version is loaded in a new process, beside the old one, and has to pass a self-test before it takes its place; the
-old one ends when it has answered. A version that fails is refused and not tried again, and the old one stays.
+A new version is loaded in a new process beside the old one, and replaces it once it has passed a self-test; the old
+process ends after its last answer. A version that fails is refused and not tried again, and the old one stays.
 """
 
 import threading
@@ -22,20 +22,20 @@ from stages.serving.limits import Limits
 from stages.serving.models import REGISTERED, exported
 from stages.serving.worker import Source, Worker
 
-_RETRY_S = 5.0  # after a process that did not start
+_RETRY_S = 5.0  # after a process failed to start
 
 
 class ModelManager:
-    """Models by name, the first one being used where none is named.
+    """Models by name; the first is the default.
 
     Args:
         models: as for `open_inpainter`.
         device: of torch, or None for what the machine has.
-        poll_s: seconds between looks at the registry.
-        limits: what a request may cost.
+        poll_s: seconds between polls of the registry.
+        limits: of requests.
 
     Attributes:
-        restarts: how often a process was started after one that had ended.
+        restarts: how often a process replaced one that had died.
     """
 
     def __init__(self, models: list[str], device: str | None, poll_s: float, limits: Limits) -> None:
@@ -43,7 +43,7 @@ class ModelManager:
         self._device = device
         self._poll_s = poll_s
         self._limits = limits
-        self._worker: Worker | None = None  # assigned whole, as what follows, so that readers need no lock
+        self._worker: Worker | None = None  # like the next two, only ever reassigned, so that readers need no lock
         self._refused: dict[str, dict[str, str]] = {}
         self._sources: dict[str, Source] = {}
         self._folders: dict[Source, ExitStack] = {}
@@ -51,7 +51,7 @@ class ModelManager:
         self.restarts = 0
 
     def load_first(self) -> None:
-        """Load the model that is used where none is named.
+        """Load the default model.
 
         Raises:
             InputError: there is no such model, or it fails its self-test.
@@ -64,7 +64,7 @@ class ModelManager:
 
     @contextmanager
     def kept_up_to_date(self) -> Iterator[None]:
-        """Load the other models, then follow the registry, in a thread, for as long as the block lasts."""
+        """Load the other models and follow the registry, in a thread, until the block ends."""
         self._stopped.clear()
         thread = threading.Thread(target=self._follow, name="models", daemon=True)
         thread.start()
@@ -75,24 +75,24 @@ class ModelManager:
             self._wake.set()
             self.close()
             thread.join(timeout=10)
-            self.close()  # what the thread was just starting
+            self.close()  # in case the thread has just started a process
 
     def close(self) -> None:
-        """End the process and remove the models that were fetched."""
+        """End the process and delete the downloaded models."""
         if self._worker:
             self._worker.kill()
         for folder in self._folders.values():
             folder.close()
 
     def worker(self) -> Worker | None:
-        """Return the process that answers, None while one is being started after one that has ended."""
+        """Return the worker process, None while one is being started in place of a dead one."""
         if self._worker is None or self._worker.is_alive():
             return self._worker
         self._wake.set()
         return None
 
     def pick(self, name: str = "") -> str:
-        """Return what a model was asked for as, by its name; the first one for "".
+        """Return the specification, as in `models`, of the model with this name; that of the first one for "".
 
         Raises:
             KeyError: there is no such model.
@@ -107,14 +107,14 @@ class ModelManager:
         raise KeyError(f"{name!r} is not served; there are: {', '.join(self.names())}")
 
     def names(self) -> list[str]:
-        """Return the names of the models that are loaded, the first one being used where none is named."""
+        """Return the names of the loaded models; the first is the default."""
         return [about.name for about in self._loaded().values()]
 
     def describe(self) -> list[dict[str, Any]]:
-        """Say of each model what answers now, and what was refused."""
+        """Return, for each model, the loaded version and the refused one."""
         loaded, refused = self._loaded(), self._refused
         return [
-            {"source": model, "loaded": model in loaded, **_said(loaded.get(model)), "refused": refused.get(model)}
+            {"source": model, "loaded": model in loaded, **_identity(loaded.get(model)), "refused": refused.get(model)}
             for model in self._models
         ]
 
@@ -132,11 +132,11 @@ class ModelManager:
                 if new := self._changed():
                     self._take(new)
                 self._wake.wait(self._poll_s)
-            except InputError:  # the process did not start
+            except InputError:  # the process failed to start
                 self._stopped.wait(_RETRY_S)
 
     def _changed(self) -> dict[str, Source]:
-        """Return the models that are new, or have a new version; keep why others could not be had."""
+        """Return the models that are new or have a new version, and note why others are unavailable."""
         new, refused = {}, dict(self._refused)
         for model in self._models:
             version = ""
@@ -147,17 +147,17 @@ class ModelManager:
                     refused.pop(model, None)
                 elif model not in refused or refused[model]["version"] != version:
                     new[model] = self._source(model)
-            except TrackingError as error:  # the registry is away: asked again at the next look
+            except TrackingError as error:  # asked again at the next poll
                 refused[model] = {"version": "", "reason": str(error)}
-            except Exception as error:  # a file is damaged: the server goes on with what it has
-                words = str(error) if isinstance(error, InpaintError) else f"{type(error).__name__}: {error}"
-                refused[model] = {"version": version, "reason": without_passwords(words)}
+            except Exception as error:  # a damaged file may cause almost any; the server goes on with what it has
+                reason = str(error) if isinstance(error, InpaintError) else f"{type(error).__name__}: {error}"
+                refused[model] = {"version": version, "reason": without_passwords(reason)}
         self._refused = refused
         return new
 
     def _take(self, new: dict[str, Source]) -> None:
-        """Start a process with new models and those that are there; it takes over with what passes its self-test."""
-        ordered = [each[model] for model in self._models for each in (new, self._sources) if model in each]
+        """Start a process with new and present models, which takes over with those that pass their self-test."""
+        ordered = [sources[model] for model in self._models for sources in (new, self._sources) if model in sources]
         worker, old = Worker(ordered, self._device, self._limits), self._worker
         self._refused = {model: why for model, why in self._refused.items() if model not in new} | worker.refused
         taken = {source.model: source for source in new.values() if source.model not in worker.refused}
@@ -183,7 +183,7 @@ class ModelManager:
         return source
 
 
-def _said(about: About | None) -> dict[str, str]:
+def _identity(about: About | None) -> dict[str, str]:
     return {"name": about.name, "version": about.version, "digest": about.digest} if about else {}
 
 

@@ -1,9 +1,9 @@
-"""Models by the names that people use: registered ones, files, classical methods.
+"""Opens models by the names that people use: registered models, files, classical methods.
 
 inpainter = open_inpainter("models:/inpaint-pconv@champion")
 
-What a registered name stands for is remembered in `.remembered/models`, with the model's files, until the registry's
-database changes: MLflow's import takes seconds. A server is asked every time. The folder may be deleted at any time.
+Registered models are cached in `.remembered/models` until the registry's database changes, since importing MLflow takes
+seconds; a tracking server is asked every time. The folder may be deleted at any time.
 """
 
 import hashlib
@@ -36,7 +36,7 @@ def open_inpainter(model: str, device: str | None = None) -> Inpainter:
     """Load a model.
 
     Args:
-        model: models:/NAME@ALIAS, models:/NAME/VERSION, a folder, a `.pt2`, a `.onnx`, weights as `.safetensors`, or a
+        model: models:/NAME@ALIAS, models:/NAME/VERSION, a folder, a `.pt2`, `.onnx` or `.safetensors` file, or a
             classical method.
         device: of torch, or None for what the machine has.
 
@@ -55,25 +55,25 @@ def open_inpainter(model: str, device: str | None = None) -> Inpainter:
 
 
 def _open_registered(model: str, device: str | None) -> Inpainter:
-    if not store.is_begun():  # asking would make a registry, and take seconds
-        raise NotRegisteredError(f"{model} is not registered: nothing is; dvc repro registers models")
-    with _remembered(model) as (folder, about):
+    if not store.is_begun():  # asking MLflow would create a registry
+        raise NotRegisteredError(f"{model} is not registered, nor is any other model; dvc repro registers models")
+    with _cached(model) as (folder, about):
         loaded = inpainter.load(folder, device)
     loaded.about = about
     return loaded
 
 
 def base_instead() -> str:
-    """Return the base weights, which fill while no model is registered, and say so; "" where there are none."""
+    """Return the path of the base weights, and print that they stand in for a registered model; "" without them."""
     base = project.root() / BASE
     if not base.is_file():
         return ""
-    typer.echo(f"no model is registered yet: {BASE} fills, which knows none of your photographs", err=True)
+    typer.echo(f"no model is registered yet: using {BASE}, which was not trained on your photographs", err=True)
     return str(base)
 
 
 def exported(model: str) -> str:
-    """Return the folder of a model that was made of weights, made at the first use; other models as they are.
+    """Return a model that `inpainter.load` can open: weights are exported to a folder, once; others need nothing.
 
     Raises:
         InputError: the weights cannot be read, or torch is missing.
@@ -86,25 +86,25 @@ def exported(model: str) -> str:
     folder = project.root() / ".remembered/models" / f"weights-{sha256(path)[:16]}"
     if not all((folder / name).is_file() for name in _FILES):
         if find_spec("torch") is None:
-            raise InputError(f"a model is made of {path} by torch, which is not installed: install the extra pipeline")
+            raise InputError(f"{path} needs torch, which is not installed: install the extra pipeline")
         from stages import base
 
-        typer.echo(f"making a model of {path}, once", err=True)
+        typer.echo(f"exporting {path}, once", err=True)
         with fresh_folder(folder) as fresh:
             base.export(path, fresh)
     return str(folder)
 
 
 @contextmanager
-def _remembered(model: str) -> Iterator[tuple[Path, About]]:
-    """Hand out the folder of a registered model's files, and what it is: as remembered, or as the registry says."""
-    state, home = _state(), project.root() / ".remembered/models"
+def _cached(model: str) -> Iterator[tuple[Path, About]]:
+    """Yield the folder of a registered model's files, and its identity, from the cache or else the registry."""
+    state, home = _registry_state(), project.root() / ".remembered/models"
     note = home / f"{hashlib.sha256(model.encode()).hexdigest()[:16]}.json"
-    with suppress(OSError, ValueError, LookupError, TypeError):  # nothing is remembered, or something damaged
-        said = json.loads(note.read_text(encoding="utf-8"))
-        folder = home / said["folder"]
-        if state and said["state"] == state and _digests(folder) == said["files"]:
-            yield folder, About(**said["about"])
+    with suppress(OSError, ValueError, LookupError, TypeError):  # not cached, or damaged
+        cached = json.loads(note.read_text(encoding="utf-8"))
+        folder = home / cached["folder"]
+        if state and cached["state"] == state and _digests(folder) == cached["files"]:
+            yield folder, About(**cached["about"])
             return
     versions = registered.versions()
     version = versions.resolve(model)
@@ -113,15 +113,15 @@ def _remembered(model: str) -> Iterator[tuple[Path, About]]:
         with suppress(OSError):  # the project may be read-only
             name, files = f"{version.name}-{version.number}", _digests(fetched)
             with fresh_folder(home / name) as kept:
-                for each in files:
-                    shutil.copyfile(fetched / each, kept / each)
+                for file in files:
+                    shutil.copyfile(fetched / file, kept / file)
             write_json(note, {"state": state, "folder": name, "files": files, "about": asdict(about)})
-            _forget(home)
+            _delete_unused(home)
         yield fetched, about
 
 
-def _state() -> list[Any]:
-    """Return what changes when the registry does; [] where that cannot be seen from here."""
+def _registry_state() -> list[Any]:
+    """Return names, times and sizes of the registry's files, which change with it; [] if it is not in a file."""
     database = store.database()
     if database is None or not database.exists():
         return []
@@ -133,8 +133,8 @@ def _digests(folder: Path) -> dict[str, str]:
     return {name: sha256(folder / name) for name in _FILES if (folder / name).is_file()}
 
 
-def _forget(home: Path) -> None:
-    """Delete the files of versions for which no name stands any more."""
+def _delete_unused(home: Path) -> None:
+    """Delete the files of versions that no cached name refers to."""
     named = {json.loads(note.read_text(encoding="utf-8"))["folder"] for note in home.glob("*.json")}
     for folder in home.iterdir():
         if folder.is_dir() and folder.name not in named and not folder.name.startswith("weights-"):

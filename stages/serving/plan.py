@@ -1,4 +1,4 @@
-"""Which photo is filled by which mask, and where the result is to stand.
+"""Pairs photos with masks and output paths.
 
 found = plan([Path("photos")], "masks", Path("filled"), "keep")
 found.jobs, found.left_out
@@ -15,12 +15,12 @@ from stages.runtime.errors import InputError
 
 STANDARD = Path("-")  # input or output
 _BOXES = re.compile(r"\s*\d+,\d+,\d+,\d+(\s+\d+,\d+,\d+,\d+)*\s*")
-_PAIRED = re.compile(r"_(mask|hole)\d*$")  # ends the name of a mask that stands beside its photo
+_PAIRED = re.compile(r"_(mask|hole)\d*$")  # suffix of a mask beside its photo
 
 
 @dataclass(frozen=True)
 class Job:
-    """One photo, its mask, and where the result is to stand."""
+    """One photo, its mask, and the path of the result."""
 
     image: Path
     hole: Path | str
@@ -29,35 +29,37 @@ class Job:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be filled, and the files of the folders that no program of this kind takes for photos."""
+    """The photos to fill, and the files in their folders that are no photos by their names."""
 
     jobs: list[Job]
     left_out: list[Path]
 
 
 def plan(images: Sequence[Path], hole: str, out: Path, wanted: Format) -> Plan:
-    """Say what is filled by what: photos, or all of a folder in a tree like theirs.
+    """Pair photos with masks and results; the results of a folder form the same tree.
 
-    What lies in a folder of photos and is the mask, or the folder of masks or results, is no photo.
+    A mask, or a folder of masks or results, that lies in a folder of photos is not searched for photos.
 
     Args:
-        images: photos, folders that are searched in depth, or `STANDARD` alone.
+        images: photos, folders, which are searched recursively, or `STANDARD` alone.
         hole: a picture for all, a folder of pictures named like the photos (`a.png` or `a_mask.png` for `a.jpg`),
             `alpha`, or "left,top,right,bottom ...".
         out: a file for one photo, else a folder; or `STANDARD`.
         wanted: format of the results.
 
     Raises:
-        InputError: an input does not exist, or results would stand where photos or masks do, or in each other's place.
+        InputError: an input does not exist, or a result would overwrite a photo, a mask or another result.
     """
     missing = [image for image in images if image != STANDARD and not image.exists()]
     if missing:
-        raise InputError(f"{missing[0]} does not exist; wanted is a photo or a folder of them")
+        raise InputError(f"{missing[0]} does not exist; expected a photo or a folder of photos")
     is_one = len(images) == 1 and not images[0].is_dir()
     if out == STANDARD and not is_one:
-        raise InputError("standard output takes one photo; say a folder with --out")
+        raise InputError("standard output takes one photo; use --out with a folder")
     if not is_one and (STANDARD in images or out.is_file()):
-        raise InputError(f"{out} is a file" if out.is_file() else "standard input is one photo, and stands alone")
+        raise InputError(
+            f"{out} is a file" if out.is_file() else "standard input is one photo and cannot be combined with others"
+        )
     masks = _Masks(hole)
     if out == STANDARD or (is_one and out.suffix and not out.is_dir()):
         mask = masks.of(images[0], Path(images[0].name))
@@ -76,10 +78,10 @@ def plan(images: Sequence[Path], hole: str, out: Path, wanted: Format) -> Plan:
 
 
 def _search(folder: Path, hole: str, out: Path) -> tuple[list[Path], list[Path]]:
-    """Return the photos of a folder, and its files that are none."""
+    """Return the photos in a folder, and its other files."""
     here, results, masks = folder.resolve(), out.resolve(), Path(hole).resolve()
     if results == here:
-        raise InputError(f"{out} is the folder of the photos; say another one with --out")
+        raise InputError(f"{out} is the folder of the photos; use --out with another one")
     within = [path for path in (results, masks) if here in path.parents]
     photos: list[Path] = []
     others: list[Path] = []
@@ -87,7 +89,7 @@ def _search(folder: Path, hole: str, out: Path) -> tuple[list[Path], list[Path]]
         if any(part.startswith(".") for part in path.relative_to(folder).parts) or not path.is_file():
             continue
         place = path.resolve()
-        if any(place == each or each in place.parents for each in within):
+        if any(place == folder or folder in place.parents for folder in within):
             continue
         if masks == here and _PAIRED.search(path.stem):
             continue
@@ -96,40 +98,36 @@ def _search(folder: Path, hole: str, out: Path) -> tuple[list[Path], list[Path]]
 
 
 class _Masks:
-    """The masks that one name stands for.
-
-    Args:
-        hole: as for `plan`.
-    """
+    """Finds the masks of photos; `hole` is as for `plan`."""
 
     def __init__(self, hole: str) -> None:
-        self._said, self._folder = hole, Path(hole)
+        self._hole, self._folder = hole, Path(hole)
         self._is_for_all = hole == ALPHA or bool(_BOXES.fullmatch(hole))
         self._listed: dict[Path, dict[str, list[Path]]] = {}
 
     def of(self, photo: Path, name: Path) -> Path | str:
-        """Return the mask of a photo, which is called `name` in its folder."""
+        """Return the mask of a photo with the relative path `name` in its folder."""
         if self._is_for_all:
-            return self._said
+            return self._hole
         if not self._folder.is_dir():
             return self._folder
         folder = self._folder / name.parent
         if folder not in self._listed:
             by_stem = self._listed.setdefault(folder, {})
-            for each in sorted(folder.iterdir()) if folder.is_dir() else ():
-                if each.suffix.lower() in SUFFIXES:
-                    by_stem.setdefault(_PAIRED.sub("", each.stem), []).append(each)
-        candidates = [each for each in self._listed[folder].get(name.stem, []) if not each.samefile(photo)]
-        candidates.sort(key=lambda each: (each.name != name.name, each.stem != name.stem))
+            for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+                if path.suffix.lower() in SUFFIXES:
+                    by_stem.setdefault(_PAIRED.sub("", path.stem), []).append(path)
+        candidates = [mask for mask in self._listed[folder].get(name.stem, []) if not mask.samefile(photo)]
+        candidates.sort(key=lambda mask: (mask.name != name.name, mask.stem != name.stem))
         return [*candidates, folder / name][0]
 
 
 def _file(out: Path, wanted: Format) -> Path:
-    """Check that a result can be written under a name."""
+    """Check that the format of a result matches its name."""
     kind = kind_of(out)
     if out != STANDARD and (kind not in WRITTEN or wanted not in ("keep", {"JPEG": "jpg", "PNG": "png"}.get(kind))):
-        said = f"--format {wanted} is said" if kind in WRITTEN else f"results are {', '.join(WRITTEN)}"
-        raise InputError(f"{out}: {said}; say a name with --out that ends accordingly, or a folder that is there")
+        problem = f"--format is {wanted}" if kind in WRITTEN else f"results can be {', '.join(WRITTEN)}"
+        raise InputError(f"{out}: {problem}; use --out with a matching suffix, or with an existing folder")
     return out
 
 
@@ -146,12 +144,12 @@ def _renamed(out: Path, wanted: Format) -> Path:
 def _checked(jobs: list[Job]) -> list[Job]:
     taken: dict[Path, Path] = {}
     for job in jobs:
-        for path, what in ((job.image, "the photo itself"), (job.hole, "the picture of its hole")):
+        for path, what in ((job.image, "the photo itself"), (job.hole, "the mask picture")):
             if isinstance(path, Path) and path.exists() and job.out.exists() and job.out.samefile(path):
-                raise InputError(f"{job.out} is {what}; say another place with --out")
+                raise InputError(f"{job.out} is {what}; use another path with --out")
         if job.out in taken:
             raise InputError(
-                f"{taken[job.out]} and {job.image} would both become {job.out}; rename one, or fill it by itself"
+                f"{taken[job.out]} and {job.image} would both become {job.out}; rename one, or fill it separately"
             )
         taken[job.out] = job.image
     return jobs

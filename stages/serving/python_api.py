@@ -1,4 +1,4 @@
-"""Filling holes from Python: paths, Pillow pictures or arrays in, a Pillow picture out.
+"""Fill holes from Python: takes paths, Pillow images or arrays, returns a Pillow image.
 
 from stages.serving.python_api import Model
 
@@ -26,14 +26,14 @@ Picture: TypeAlias = str | Path | Image.Image | npt.NDArray[Any]
 
 
 class Model:
-    """A loaded model, which fills any number of pictures.
+    """A loaded model.
 
     Args:
         model: as for `inpaint run --model`: models:/NAME@ALIAS, a folder, a `.pt2`, a `.onnx` or a classical method.
         device: of torch, or None for what the machine has.
 
     Attributes:
-        report: of the last fill: `scale`, `detail`, `warnings` and the rest of what `inpaint run --report` writes.
+        report: of the last call of `fill`, as in `inpaint run --report`: `scale`, `detail`, `warnings` and others.
 
     Raises:
         InputError: there is no such model, or it cannot be loaded.
@@ -47,15 +47,15 @@ class Model:
         """Fill the missing pixels of one picture.
 
         Args:
-            image: a file, which is turned upright; or a Pillow picture or array uint8 (H, W), (H, W, 3) or (H, W, 4),
-                grey, RGB or RGBA, which is taken as it is.
-            mask: a file, Pillow picture or array uint8 (H, W), white where pixels are missing; or an array of bool,
-                True there, or of numbers that are 0 and 1.
-            mask_is: the colour that means missing, in pictures.
+            image: a file, which is turned upright; or a Pillow image, or an array uint8 (H, W), (H, W, 3) or (H, W, 4)
+                in grey, RGB or RGBA, which are not turned.
+            mask: of the size of `image`: a file, a Pillow image or an array uint8 (H, W), white (128 and above) where
+                pixels are missing; or an array (H, W) of bool or of 0 and 1, True or 1 where pixels are missing.
+            mask_is: the colour that means missing in mask pictures.
             settings: `grow`, `feather`, `context`, `max_side` and `detail` of `stages.inpainting.cropping.Settings`.
 
         Returns:
-            a picture of the size, mode and colour profile of `image`; what is not missing is as it was.
+            an image of the size, mode and colour profile of `image`; known pixels are unchanged.
 
         Raises:
             BadImageError: a picture cannot be read or used, or the two differ in size.

@@ -1,4 +1,4 @@
-"""`inpaint model`: what the registry holds, and which version is used."""
+"""`inpaint model`: list registered models, and choose the version in use."""
 
 import json
 from importlib.util import find_spec
@@ -10,10 +10,10 @@ from stages.runtime.errors import InputError
 
 DEFAULT_MODEL = "models:/inpaint-pconv@champion"
 
-app = typer.Typer(no_args_is_help=True, help="Registered models: which there are, and which is used.")
-Name = Annotated[str, typer.Argument(help="Of a registered model, such as inpaint-pconv.")]
-Why = Annotated[str, typer.Option(help="For the ledger.")]
-By = Annotated[str, typer.Option(help="Who decides, for the ledger; by default who is logged in.")]
+app = typer.Typer(no_args_is_help=True, help="List registered models, and choose the version in use.")
+Name = Annotated[str, typer.Argument(help="Name of a registered model, such as inpaint-pconv.")]
+Why = Annotated[str, typer.Option(help="Reason, for the ledger.")]
+By = Annotated[str, typer.Option(help="Who decides, for the ledger; default: the login name.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print as JSON.")]
 
 
@@ -34,7 +34,7 @@ def list_models(as_json: AsJson = False) -> None:
 
 @app.command()
 def show(model: Annotated[str, typer.Argument(help="models:/NAME@ALIAS or models:/NAME/VERSION.")]) -> None:
-    """Show what a registered model is."""
+    """Show the description of a registered model."""
     version = versions().resolve(model)
     aliases = f" ({', '.join(version.aliases)})" if version.aliases else ""
     typer.echo(
@@ -47,10 +47,10 @@ def promote(
     model: Annotated[str, typer.Argument(help="models:/NAME/VERSION or models:/NAME@challenger.")],
     why: Why = "promoted by hand",
 ) -> None:
-    """Make a version the champion of its model: what is used where no version is named."""
+    """Make a version the champion of its model, which is used unless a version is named."""
     version = versions().resolve(model)
     if version.tags.get("gate.decision") == "kept":
-        typer.echo(f"the gate kept version {version.number} out: {version.tags.get('gate.reason', '')}", err=True)
+        typer.echo(f"the gate rejected version {version.number}: {version.tags.get('gate.reason', '')}", err=True)
     before, new = aliases().promote(version.name, version.number, why)
     was = f"; it was version {before.number}" if before else ""
     typer.echo(f"version {new.number} is the champion of {new.name}{was}")
@@ -58,7 +58,7 @@ def promote(
 
 @app.command()
 def approve(name: Name, why: Why = "approved", by: By = "") -> None:
-    """Make the candidate, which passed the gate and waits, the champion of its model."""
+    """Make the candidate, which passed the gate, the champion of its model."""
     waiting = aliases().candidate(name)
     before, new = aliases().promote(name, waiting.number, f"{_who(by)}: {why}")
     was = f"; it was version {before.number}" if before else ""
@@ -67,7 +67,7 @@ def approve(name: Name, why: Why = "approved", by: By = "") -> None:
 
 @app.command()
 def reject(name: Name, why: Why = "rejected", by: By = "") -> None:
-    """Keep the candidate, which passed the gate and waits, out for good."""
+    """Reject the candidate, which passed the gate, for good."""
     version = aliases().reject(name, f"{_who(by)}: {why}")
     typer.echo(f"version {version.number} of {name} is under a veto, and the champion stays")
 
@@ -80,33 +80,33 @@ def _who(by: str) -> str:
 
 @app.command()
 def rollback(name: Name, why: Why = "rolled back by hand") -> None:
-    """Return to the champion before, and keep the one that is left out of every later gate."""
+    """Return to the previous champion, and veto the present one."""
     left, now = aliases().rollback(name, why)
     typer.echo(f"version {now.number} is the champion of {name} again; version {left.number} is under a veto")
 
 
 @app.command("lift-veto")
 def lift_veto(model: Annotated[str, typer.Argument(help="models:/NAME/VERSION.")]) -> None:
-    """Let gates consider a version again that was rolled back."""
+    """Let gates consider a version that was rolled back."""
     version = versions().resolve(model)
-    said = aliases().lift_veto(version.name, version.number)
-    typer.echo(f"version {version.number} of {version.name} may be promoted again; the veto was: {said}")
+    reason = aliases().lift_veto(version.name, version.number)
+    typer.echo(f"version {version.number} of {version.name} may be promoted again; the veto was: {reason}")
 
 
 @app.command()
 def rebuild(model: Annotated[str, typer.Argument(help="models:/NAME@ALIAS or models:/NAME/VERSION.")]) -> None:
-    """Train a version again from what its tags say, in the project's root, and compare the weights."""
+    """Train a version again from its tags, in the project's root, and compare the weights."""
     version = versions().resolve(model)
     from stages.retrain.rebuild import rebuild
 
     made = rebuild(version)
     if made.is_equal:
-        typer.echo(f"equal: version {version.number} of {version.name}, made again, has the sha256 {made.digest}")
+        typer.echo(f"equal: version {version.number} of {version.name}, trained again, has the sha256 {made.digest}")
         return
     typer.echo(
-        f"not equal: version {version.number} of {version.name} has the sha256 {version.digest}, made again "
-        f"{made.digest}; answers differ by up to {made.farthest:.2g} of 1. Its run names the machine and the packages "
-        "of then: another kind of processor, a GPU or another torch adds numbers up in another order."
+        f"not equal: version {version.number} of {version.name} has the sha256 {version.digest}, trained "
+        f"again {made.digest}; predictions differ by up to {made.farthest:.2g} of 1. Its run names the machine and the "
+        "packages: another kind of processor, a GPU or another torch version adds in another order."
     )
     raise typer.Exit(1)
 
@@ -115,21 +115,21 @@ def rebuild(model: Annotated[str, typer.Argument(help="models:/NAME@ALIAS or mod
 def serve_check(
     model: Annotated[str, typer.Argument(help="models:/NAME@ALIAS or models:/NAME/VERSION.")] = DEFAULT_MODEL,
 ) -> None:
-    """Serve a version by MLflow's own server, ask it for one picture, and compare that with the library's own."""
+    """Serve a version with MLflow's own server, and compare one answer with this library's."""
     version = versions().resolve(model)
     from stages.serving.served_check import check
 
     differing = check(version)
-    said = f"version {version.number} of {version.name}, served by MLflow without pickle, answers"
+    served = f"version {version.number} of {version.name}, served by MLflow without pickle,"
     if differing:
-        typer.echo(f"{said} otherwise than the library: by up to {differing} of 255")
+        typer.echo(f"{served} differs from the library by up to {differing} of 255")
         raise typer.Exit(1)
-    typer.echo(f"{said} with the same pixels as the library")
+    typer.echo(f"{served} gives the same pixels as the library")
 
 
 @app.command()
-def ledger(name: Annotated[str, typer.Argument(help="Of a registered model; all, if not said.")] = "") -> None:
-    """List which versions became champion or were rejected, when, by whom and why."""
+def ledger(name: Annotated[str, typer.Argument(help="Name of a registered model; default: all.")] = "") -> None:
+    """List the versions that became champion or were rejected, with time, person and reason."""
     for move in aliases().ledger(name):
         rejected = "rejected: " if move.is_rejection else ""
         typer.echo(f"{move.at}  {move.name:28} {move.number:>4}  {rejected}{move.why}")
@@ -137,10 +137,10 @@ def ledger(name: Annotated[str, typer.Argument(help="Of a registered model; all,
 
 @app.command()
 def webhook(
-    url: Annotated[str, typer.Argument(envvar="INPAINT_WEBHOOK", help="Of a program that takes MLflow's JSON.")],
-    secret: Annotated[str, typer.Option(envvar="INPAINT_WEBHOOK_SECRET", help="Signs what is sent.")] = "",
+    url: Annotated[str, typer.Argument(envvar="INPAINT_WEBHOOK", help="URL that accepts MLflow's JSON.")],
+    secret: Annotated[str, typer.Option(envvar="INPAINT_WEBHOOK_SECRET", help="Key that signs the messages.")] = "",
 ) -> None:
-    """Have the MLflow server post every new version and every alias change to a URL."""
+    """Let the MLflow server post every new version and alias change to a URL."""
     versions()
     from stages.tracking import webhooks
 
@@ -151,7 +151,7 @@ def webhook(
 
 
 def aliases() -> Any:
-    """Return the module that moves aliases; the rest as `versions`."""
+    """Return the module that moves aliases; errors as for `versions`."""
     versions()
     from stages.tracking import aliases
 
@@ -159,15 +159,15 @@ def aliases() -> Any:
 
 
 def versions() -> Any:
-    """Return the module that knows the registry, if it is installed here.
+    """Return the module that reads the registry.
 
     Raises:
-        InputError: it is not.
+        InputError: MLflow is not installed.
     """
     if find_spec("mlflow") is None:
         raise InputError(
             "the registry needs MLflow, which is not installed: pip install 'image-reconstruction[pipeline]'; "
-            "or say --model with a model.onnx, telea or biharmonic"
+            "or use --model with a model.onnx, telea or biharmonic"
         )
     from stages.tracking import versions
 

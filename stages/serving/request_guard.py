@@ -1,6 +1,6 @@
-"""What is refused before anything is decoded: pages of other origins, strangers, too many bytes, a full queue.
+"""Refuses requests before anything is decoded: other origins, a wrong key, too many bytes, a full queue.
 
-Every refusal is JSON: {"error": code, "detail": text}.
+Every error is JSON: {"error": code, "detail": text}.
 """
 
 import asyncio
@@ -24,8 +24,8 @@ from stages.serving.worker import Worker, WorkerRetiredError
 
 T = TypeVar("T")
 
-QUEUED = "/v1/inpaint"  # begins the paths whose requests wait in the queue
-_OPEN = ("/", "/healthz", "/readyz", "/docs", "/openapi.json")  # without an API key; they say nothing of anybody's
+QUEUED = "/v1/inpaint"  # prefix of the paths whose requests wait in the queue
+_OPEN = ("/", "/healthz", "/readyz", "/docs", "/openapi.json")  # need no API key: they reveal nothing private
 _OPEN_BELOW = ("/v1/examples", "/static-offline-docs/")
 _DRAIN_S = 5.0
 _PORTS = {"http": 80, "https": 443}
@@ -39,10 +39,10 @@ _HEADERS = {
 
 
 class ApiError(HTTPException):
-    """A request that is not answered.
+    """An error that the client is told.
 
     Attributes:
-        code: a word that does not change.
+        code: a stable word.
     """
 
     def __init__(self, status: int, code: str, detail: str, retry_after_s: int | None = None) -> None:
@@ -51,18 +51,18 @@ class ApiError(HTTPException):
         self.code = code
 
     def response(self) -> JSONResponse:
-        """Return it as JSON."""
+        """Return the error as JSON."""
         return JSONResponse({"error": self.code, "detail": self.detail}, self.status_code, self.headers)
 
 
 @dataclass(frozen=True)
 class Access:
-    """Who may ask.
+    """Who may use the server.
 
     Attributes:
-        hosts: names by which this machine may be called.
-        key: for all but the page, its examples, the documentation and health; "": none is needed.
-        origins: of pages elsewhere.
+        hosts: accepted values of the Host header.
+        key: API key for everything but the page, its examples, the documentation and health checks; "": none.
+        origins: other origins whose pages may use the server.
     """
 
     hosts: Sequence[str]
@@ -71,14 +71,14 @@ class Access:
 
 
 class JobQueue:
-    """Work that is done one at a time; those who wait are counted, and what takes too long is ended.
+    """Runs jobs one at a time, with a bounded number of waiting requests and a timeout.
 
     Args:
-        limits: how many may wait, and how long waiting and work may take together.
-        worker: returns the process that works, None while one is being started.
+        limits: how many requests may wait, and how long a request may take, including the wait.
+        worker: returns the worker process, None while one is being started.
 
     Attributes:
-        places: taken before a request's body is read, given back when its work has ended.
+        places: acquired before a request's body is read, released when its job ends.
     """
 
     def __init__(self, limits: Limits, worker: Callable[[], Worker | None]) -> None:
@@ -88,15 +88,15 @@ class JobQueue:
         self._turn = asyncio.Lock()
 
     async def do(self, work: Callable[[Worker], T], is_given_up: Awaitable[object]) -> T:
-        """Do the work in its turn.
+        """Run a job when its turn comes.
 
         Args:
-            work: done in a thread with the process, which is killed if that takes too long.
-            is_given_up: ends when nobody waits for the answer any more.
+            work: called in a thread with the worker process, which is killed if the job takes too long.
+            is_given_up: completes when the client has disconnected.
 
         Raises:
-            ApiError: the time was up, or the answer is not wanted any more.
-            WorkerEndedError: the process ended by itself.
+            ApiError: the time is up, or the client has disconnected.
+            WorkerEndedError: the process ended.
         """
         job, given_up = asyncio.create_task(self._in_turn(work)), asyncio.ensure_future(is_given_up)
         try:
@@ -118,7 +118,7 @@ class JobQueue:
                     await asyncio.sleep(0.05)
                 try:
                     return await run_sync(work, worker, abandon_on_cancel=True)
-                except WorkerRetiredError:  # at this very moment
+                except WorkerRetiredError:  # a moment ago: ask its successor
                     continue
                 except asyncio.CancelledError:
                     worker.kill()
@@ -126,14 +126,14 @@ class JobQueue:
 
 
 class RequestGuard:
-    """Lets in requests of the server's own pages or of allowed ones, with the key, of limited size, in limited time.
+    """Middleware that checks origin, key, size and duration of requests, and takes a place in the queue.
 
     Args:
-        app: what answers.
-        limits: what a request may cost.
-        queue: where requests that fill pictures wait.
-        access: who may ask.
-        requests: counts those that fill pictures, by the answer's status.
+        app: answers accepted requests.
+        limits: of requests.
+        queue: of fill requests.
+        access: who may use the server.
+        requests: counts fill requests by status.
     """
 
     def __init__(self, app: ASGIApp, limits: Limits, queue: JobQueue, access: Access, requests: Counter) -> None:
@@ -145,7 +145,7 @@ class RequestGuard:
         self._origins = access.origins
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or refuse it."""
+        """Handle a request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -161,8 +161,8 @@ class RequestGuard:
             await self._app(scope, self._counted(receive), send)
         except anyio.WouldBlock:
             await _drained(scope, receive)
-            said = f"{self._limits.queue + 1} pictures are being filled or waiting; try again"
-            await ApiError(503, "busy", said, retry_after_s=1).response()(scope, receive, send)
+            detail = f"{self._limits.queue + 1} pictures are being filled or waiting; try again"
+            await ApiError(503, "busy", detail, retry_after_s=1).response()(scope, receive, send)
         except ApiError as refusal:
             await _drained(scope, receive)
             await refusal.response()(scope, receive, send)
@@ -176,7 +176,7 @@ class RequestGuard:
     def _check(self, path: str, headers: Headers) -> None:
         origin, host = headers.get("origin"), headers.get("host", "")
         if origin and origin not in self._origins and _place(origin) != _place(origin, host):
-            raise ApiError(403, "foreign_origin", f"pages of {origin} may not ask this server; see --allow-origin")
+            raise ApiError(403, "foreign_origin", f"pages of {origin} may not use this server; see --allow-origin")
         if self._key and path not in _OPEN and not path.startswith(_OPEN_BELOW):
             sent = headers.get("authorization", "").removeprefix("Bearer ") or headers.get("x-api-key", "")
             if not hmac.compare_digest(sent.encode(), self._key):
@@ -186,7 +186,7 @@ class RequestGuard:
             raise self._too_large()
 
     def _too_large(self) -> ApiError:
-        return ApiError(413, "too_large", f"a request may have {self._limits.max_bytes / 1e6:g} MB")
+        return ApiError(413, "too_large", f"a request may have at most {self._limits.max_bytes / 1e6:g} MB")
 
     def _decorated(self, send: Send, is_queued: bool) -> Send:
         async def sent(message: Message) -> None:
@@ -195,7 +195,7 @@ class RequestGuard:
                     self._requests.labels(message["status"]).inc()
                 for name, value in _HEADERS.items():
                     MutableHeaders(scope=message).setdefault(name, value)
-            await asyncio.wait_for(send(message), self._limits.timeout_s)  # who reads slowly gets no more
+            await asyncio.wait_for(send(message), self._limits.timeout_s)  # a slow reader is cut off
 
         return sent
 
@@ -205,7 +205,7 @@ class RequestGuard:
 
         async def limited() -> Message:
             nonlocal size, whole
-            if whole:  # the answer may take its own time
+            if whole:  # the answer has a timeout of its own
                 return await receive()
             try:
                 message = await asyncio.wait_for(receive(), max(0.0, ends - time.monotonic()))
@@ -221,7 +221,7 @@ class RequestGuard:
 
 
 async def _drained(scope: Scope, receive: Receive) -> None:
-    """Let a client end its sending, unless it waits to be asked: cut off, many would never see the answer."""
+    """Read the rest of a body, unless the client expects a go-ahead: many clients cut off would miss the answer."""
     if "expect" not in Headers(scope=scope):
         with anyio.move_on_after(_DRAIN_S):
             while (await receive()).get("more_body", False):
@@ -229,7 +229,7 @@ async def _drained(scope: Scope, receive: Receive) -> None:
 
 
 def _place(origin: str, host: str = "") -> tuple[str | None, int | None] | None:
-    """Return the name and port of an origin, or of a host that is asked by the origin's scheme."""
+    """Return host name and port of an origin, or of a Host header under the origin's scheme."""
     try:
         scheme, place = urlsplit(origin).scheme, urlsplit(f"//{host}" if host else origin)
         return place.hostname, place.port or _PORTS.get(scheme)

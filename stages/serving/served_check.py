@@ -1,8 +1,8 @@
-"""`inpaint model serve-check`: MLflow's own server with a registered version, asked for one picture.
+"""`inpaint model serve-check`: serve a registered version with MLflow's server, and compare one answer.
 
     differing = check(versions.resolve("models:/inpaint-pconv@champion"))
 
-It is what somebody sees who takes the model out of the registry and has nothing of this project.
+It shows what users see who load the model from the registry without this project.
 """
 
 import base64
@@ -32,24 +32,24 @@ from stages.runtime.errors import InputError
 from stages.tracking import registry, store, versions
 from stages.tracking.versions import Version
 
-PATIENCE_S = 300.0  # for the server to come up
-_LAST_LINES = 15  # of what it said, where it does not
+PATIENCE_S = 300.0  # for the server to start
+_LAST_LINES = 15  # of its output, for an error message
 
 Pixels = npt.NDArray[np.uint8]
 
 
 def check(version: Version, patience_s: float = PATIENCE_S) -> int:
-    """Serve a version by `mlflow models serve`, without pickle, and compare its answer with the library's own.
+    """Serve a version with `mlflow models serve`, without pickle, and compare its answer with this library's.
 
     Args:
         version: of a registered model.
-        patience_s: seconds that the server has to come up.
+        patience_s: seconds that the server has to start.
 
     Returns:
-        by how much the pixels differ at most, of 255; 0 is how it should be.
+        the largest difference of a pixel, of 255; 0 is expected.
 
     Raises:
-        InputError: the server does not come up or does not answer with a picture; with its last words.
+        InputError: the server does not start or does not answer with a picture; the message has its last output.
         TrackingError: MLflow cannot be reached.
     """
     example = registry.input_example()
@@ -59,13 +59,13 @@ def check(version: Version, patience_s: float = PATIENCE_S) -> int:
     with versions.fetched(version) as folder:
         own, _ = inpainter.load(folder, "cpu")(image, hole > 0, Settings())
     if served.shape != own.shape:
-        raise InputError(f"the server answered a picture of shape {own.shape} with one of {served.shape}")
+        raise InputError(f"the server answered with a picture of shape {served.shape} instead of {own.shape}")
     return int(np.abs(served.astype(int) - own.astype(int)).max())
 
 
 @contextmanager
 def _serving(version: Version, patience_s: float) -> Iterator[tuple[int, IO[bytes]]]:
-    """Run the server for as long as the block lasts; whatever happens, it and its workers end."""
+    """Run the server until the block ends, however it ends."""
     port = _free_port()
     command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", f"models:/{version.name}/{version.number}"]
     environment = os.environ | {
@@ -87,7 +87,7 @@ def _serving(version: Version, patience_s: float) -> Iterator[tuple[int, IO[byte
 
 def _end(server: subprocess.Popen[bytes]) -> None:
     for how in (signal.SIGTERM, signal.SIGKILL):
-        with suppress(ProcessLookupError):  # all of the group may have ended
+        with suppress(ProcessLookupError):  # the whole group may have ended
             os.killpg(server.pid, how)
         with suppress(subprocess.TimeoutExpired):
             server.wait(10)
@@ -101,7 +101,7 @@ def _wait(server: subprocess.Popen[bytes], port: int, patience_s: float, log: IO
         with suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/ping", timeout=5):
             return
         time.sleep(0.3)
-    raise InputError(f"mlflow models serve did not come up within {patience_s:.0f} s:\n{_last_lines(log)}")
+    raise InputError(f"mlflow models serve did not start within {patience_s:.0f} s:\n{_last_lines(log)}")
 
 
 def _ask(port: int, table: dict[str, Any], log: IO[bytes]) -> Pixels:
@@ -111,7 +111,7 @@ def _ask(port: int, table: dict[str, Any], log: IO[bytes]) -> Pixels:
         {"Content-Type": "application/json"},
     )
     try:
-        with urllib.request.urlopen(request, timeout=120) as answer:  # noqa: S310 - made above, of http
+        with urllib.request.urlopen(request, timeout=120) as answer:  # noqa: S310 - the URL above is http
             return _pixels(json.load(answer)["predictions"][0]["composite"])
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise InputError(f"mlflow models serve did not answer with a picture ({error}):\n{_last_lines(log)}") from None

@@ -1,9 +1,9 @@
-"""The process that decodes and fills pictures, one request at a time: killed, its work ends and its memory comes back.
+"""The worker process, which decodes and fills pictures, one request at a time; killing it frees its memory.
 
     worker = Worker([Source("telea", "telea")], device=None, limits=Limits())
-    reply = worker.fill("telea", request)             # blocks; from another thread, worker.kill() ends it
+    reply = worker.fill("telea", request)             # blocks; another thread may call worker.kill()
 
-Its models never change. What it answers travels as JSON and bytes, so that nothing it sends can run code here.
+Its models never change. Replies are JSON and bytes, so that nothing it sends can run code in the server.
 """
 
 import json
@@ -27,17 +27,17 @@ from stages.serving.fill_request import FillReply, FillRequest, answer
 from stages.serving.limits import Limits
 
 _START_S = 300.0  # for loading all models
-_KEPT_BYTES = 2**30  # what a job may leave behind before the process is replaced
+_KEPT_BYTES = 2**30  # growth after which the process is replaced
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where the process finds a model.
+    """A model and its files.
 
     Attributes:
-        model: what it was asked for as, such as models:/inpaint-pconv@champion.
+        model: its specification, such as models:/inpaint-pconv@champion.
         path: as for `inpainter.load`.
-        about: of a registered model; None: what its file says.
+        about: identity of a registered model; None: that in the model's file.
     """
 
     model: str
@@ -51,27 +51,27 @@ class Source:
 
 
 class WorkerEndedError(Exception):
-    """The process ended before it had answered."""
+    """The process ended before it answered."""
 
 
 class WorkerRetiredError(Exception):
-    """Another process has taken over; it has the answer."""
+    """Another process has replaced this one; ask that."""
 
 
 class Worker:
-    """A process with models in it.
+    """A process with loaded models.
 
     Args:
         sources: of the models. Of several sources of one model, the first that passes its self-test is used.
-        device: of torch, or None for what the machine has.
-        limits: what a request may cost.
+        device: a torch device, or None for the default.
+        limits: of requests.
 
     Attributes:
-        loaded: what the models are, by what they were asked for as.
-        refused: why a source was not used, likewise.
+        loaded: identities of the loaded models, by their specification.
+        refused: `version` and `reason` of sources that failed, by their specification.
 
     Raises:
-        InputError: the process does not start.
+        InputError: the process does not start, or does not load the models in time.
     """
 
     def __init__(self, sources: Sequence[Source], device: str | None, limits: Limits) -> None:
@@ -87,23 +87,23 @@ class Worker:
             self.kill()
             raise InputError(f"the models were not loaded within {_START_S:g} s")
         try:
-            said = json.loads(self._connection.recv_bytes())
+            models = json.loads(self._connection.recv_bytes())
         except (EOFError, OSError):
             self.kill()
             raise InputError(f"the process that loads the models ended: {self._how_it_ended()}") from None
-        self.loaded = {model: About(**about) for model, about in said["loaded"].items()}
-        self.refused: dict[str, dict[str, str]] = said["refused"]
+        self.loaded = {model: About(**about) for model, about in models["loaded"].items()}
+        self.refused: dict[str, dict[str, str]] = models["refused"]
 
     def fill(self, model: str, request: FillRequest) -> FillReply:
-        """Have a photo filled, which blocks until it is.
+        """Have the process fill a photo, and wait for its reply.
 
         Args:
             model: a key of `loaded`.
             request: the photo, its mask and how to fill it.
 
         Raises:
-            WorkerEndedError: the process was killed, by `kill` or for want of memory.
-            WorkerRetiredError: it was retired before.
+            WorkerEndedError: the process was killed, by `kill` or for lack of memory.
+            WorkerRetiredError: `retire` was called before.
         """
         with self._lock:
             if self._is_retired:
@@ -117,22 +117,22 @@ class Worker:
         return reply
 
     def is_alive(self) -> bool:
-        """Say whether it can answer."""
+        """Return whether the process runs."""
         return self._process.is_alive()
 
     def memory_bytes(self) -> int:
-        """Return how much memory the process takes."""
+        """Return the resident memory of the process, 0 if it has ended."""
         with suppress(psutil.Error):
             return int(psutil.Process(self._process.pid).memory_info().rss)
         return 0
 
     def kill(self) -> None:
-        """End it at once, whatever it is at."""
+        """Kill the process at once."""
         self._process.kill()
         self._process.join()
 
     def retire(self) -> None:
-        """End it when it has answered what it is at."""
+        """Kill the process after its current reply."""
         with self._lock:
             self._is_retired = True
             self.kill()
@@ -144,11 +144,11 @@ class Worker:
 
 def _work(connection: Connection, sources: list[Source], device: str | None, limits: Limits) -> None:
     """Load the models and answer until the connection closes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Control-C is the server's; it ends this process in its own time
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server handles Control-C, and ends this process
     _bound_memory(limits.memory_bytes)
     loaded, refused = _load(sources, device)
-    said = {"loaded": {model: asdict(each.about) for model, each in loaded.items()}, "refused": refused}
-    connection.send_bytes(json.dumps(said).encode())
+    identities = {model: asdict(inpainter.about) for model, inpainter in loaded.items()}
+    connection.send_bytes(json.dumps({"loaded": identities, "refused": refused}).encode())
     at_rest = psutil.Process().memory_info().rss
     with suppress(EOFError, OSError):
         while True:
@@ -163,8 +163,8 @@ def _work(connection: Connection, sources: list[Source], device: str | None, lim
 
 
 def _bound_memory(most: int) -> None:
-    """Have too large a request end in an error here, and this process be the first that a lack of memory kills."""
-    with suppress(ValueError, OSError):  # a lower limit is set already; the system has none
+    """Make a too large request an error of this process, and this process the first that the kernel kills."""
+    with suppress(ValueError, OSError):  # a lower limit is set, or the system has none
         resource.setrlimit(resource.RLIMIT_DATA, (most, resource.getrlimit(resource.RLIMIT_DATA)[1]))
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
@@ -178,9 +178,9 @@ def _load(sources: list[Source], device: str | None) -> tuple[dict[str, Inpainte
             continue
         try:
             loaded[source.model] = _tested(source, device, loaded)
-        except Exception as error:  # a damaged file makes its reader raise almost anything
-            words = str(error) if isinstance(error, InpaintError) else f"{type(error).__name__}: {error}"
-            refused[source.model] = {"version": source.version, "reason": words}
+        except Exception as error:  # a damaged file may cause almost any
+            reason = str(error) if isinstance(error, InpaintError) else f"{type(error).__name__}: {error}"
+            refused[source.model] = {"version": source.version, "reason": reason}
     return loaded, refused
 
 
@@ -188,6 +188,6 @@ def _tested(source: Source, device: str | None, loaded: dict[str, Inpainter]) ->
     new = inpainter.load(source.path, device)
     new.about = source.about or new.about
     if taken := [model for model, other in loaded.items() if other.about.name == new.about.name]:
-        raise InputError(f"{source.model} has the name {new.about.name!r}, as {taken[0]} has; serve one of them")
+        raise InputError(f"{source.model} has the name {new.about.name!r}, as {taken[0]} has; serve only one of them")
     new.self_test()
     return new

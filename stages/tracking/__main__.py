@@ -1,8 +1,8 @@
-"""Show a running training in MLflow: started by the training, ended by it.
+"""Mirror a running training to MLflow; the training starts and ends this process.
 
     python -m stages.tracking RECORD_DIR
 
-Reads the experiment's name from params.yaml and RECORD_DIR as it grows; writes nothing but MLflow.
+It reads the name of the experiment from params.yaml, and RECORD_DIR as it grows; it writes to MLflow only.
 """
 
 import os
@@ -15,7 +15,7 @@ from stages.runtime.errors import InpaintError
 from stages.runtime.params import read
 from stages.tracking.live import follow
 
-_NICE = 15  # the training's step comes first
+_NICE = 15  # training has priority
 
 
 def main() -> int:

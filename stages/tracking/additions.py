@@ -1,4 +1,4 @@
-"""What comes after the trainings: test scores into a training's run, and the run that compares all methods."""
+"""Adds test scores to the runs of trainings, and makes the run that compares all methods."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -12,20 +12,20 @@ from stages.tracking import store
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-_VIEW = "mlflow.sharedViewState."  # where MLflow's page keeps the views that its Share button makes
-COMPARISON = "inpaint.comparison"  # a tag of such runs; its value is the hash of what they show
+_VIEW = "mlflow.sharedViewState."  # prefix of the tags in which MLflow stores shared views
+COMPARISON = "inpaint.comparison"  # tag of comparison runs: the hash of their content
 
 
 @dataclass(frozen=True)
 class Addition:
-    """What is logged to a run after its training.
+    """Content that is logged to a run after its training.
 
     Attributes:
-        scores: metrics by their name in MLflow.
+        scores: metrics by name.
         files: copied into `folder`.
-        texts: path among the run's artifacts to content.
-        folder: among the run's artifacts.
-        note: the run's description, Markdown.
+        texts: contents by artifact path.
+        folder: artifact path.
+        note: description of the run, Markdown.
     """
 
     scores: Mapping[str, float]
@@ -36,42 +36,42 @@ class Addition:
 
 
 def add_to_run(run_id: str, published: str, addition: "Addition") -> bool:
-    """Give a finished run what came after it, then its `PUBLISHED` tag.
+    """Log content to a finished run, then set its `PUBLISHED` tag.
 
     Args:
-        run_id: the run.
-        published: hash of all that the run shows; nothing is sent to a run that already has it.
-        addition: what to log.
+        run_id: of the run.
+        published: hash of the run's whole content; a run with this tag is left alone.
+        addition: the content.
 
     Returns:
-        whether anything was sent.
+        whether anything was logged.
 
     Raises:
-        TrackingError: MLflow cannot be reached, or refuses. The next call completes what this one began.
+        TrackingError: MLflow cannot be reached, or refuses. The next call completes this one.
     """
     with store.reached(), store.locked("runs"):
         client = store.connect()
         if client.get_run(run_id).data.tags.get(store.PUBLISHED) == published:
             return False
         _add(client, run_id, addition)
-        store.set_twice_if_need_be(lambda: client.set_tag(run_id, store.PUBLISHED, published))
+        store.set_with_retry(lambda: client.set_tag(run_id, store.PUBLISHED, published))
         return True
 
 
 def bring_comparison(experiment: str, published: str, ended_ms: int, addition: "Addition") -> bool:
-    """Make the run that compares all methods, once for each content.
+    """Create the run that compares all methods, once for each content.
 
     Args:
-        experiment: the experiment's name.
-        published: hash of what the run shows.
-        ended_ms: when the newest of what it compares was made.
-        addition: what to log.
+        experiment: name of the experiment.
+        published: hash of the content.
+        ended_ms: end of the latest training compared, in milliseconds since 1970.
+        addition: the content.
 
     Returns:
-        whether it was made or completed.
+        whether the run was created or completed.
 
     Raises:
-        TrackingError: MLflow cannot be reached, or refuses. The next call completes what this one began.
+        TrackingError: MLflow cannot be reached, or refuses. The next call completes this one.
     """
     with store.reached(), store.locked("runs"):
         client = store.connect()
@@ -84,12 +84,12 @@ def bring_comparison(experiment: str, published: str, ended_ms: int, addition: "
         run = run or client.create_run(experiment_id, start_time=ended_ms, tags=tags, run_name="comparison")
         _add(client, run.info.run_id, addition)
         client.set_terminated(run.info.run_id, status="FINISHED", end_time=ended_ms)
-        store.set_twice_if_need_be(lambda: client.set_tag(run.info.run_id, store.PUBLISHED, published))
+        store.set_with_retry(lambda: client.set_tag(run.info.run_id, store.PUBLISHED, published))
         return True
 
 
 def keep_view(experiment: str, view: str) -> None:
-    """Keep a view of the table of runs, which opens with `viewStateShareKey=scores` in the page's address.
+    """Store a shared view of the table of runs, which opens with `viewStateShareKey=scores` in the URL.
 
     Raises:
         TrackingError: MLflow cannot be reached, or refuses.
@@ -97,7 +97,7 @@ def keep_view(experiment: str, view: str) -> None:
     with store.reached():
         client = store.connect()
         place = store.experiment_id(client, experiment)
-        store.set_twice_if_need_be(lambda: client.set_experiment_tag(place, f"{_VIEW}scores", view))
+        store.set_with_retry(lambda: client.set_experiment_tag(place, f"{_VIEW}scores", view))
 
 
 def _add(client: "MlflowClient", run_id: str, addition: "Addition") -> None:
@@ -106,4 +106,4 @@ def _add(client: "MlflowClient", run_id: str, addition: "Addition") -> None:
         client.log_artifact(run_id, str(path), addition.folder)
     for name, text in addition.texts.items():
         client.log_text(run_id, text, name)
-    store.set_twice_if_need_be(lambda: client.set_tag(run_id, "mlflow.note.content", addition.note))
+    store.set_with_retry(lambda: client.set_tag(run_id, "mlflow.note.content", addition.note))

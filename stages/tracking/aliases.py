@@ -1,13 +1,12 @@
-"""Which version is used: the aliases of a registered model, how they moved, and which versions may not come back.
+"""Aliases of registered models, the ledger of their moves, and vetoes.
 
-    champion     what is used where no version is named
-    challenger   the newest version that is not, until a gate keeps it out
-    candidate    what passed the gate and waits for a person, who approves or rejects it
-    previous     the champion before, to which a rollback returns
+    champion     the version in use
+    challenger   the newest other version, until the gate rejects it
+    candidate    a version that passed the gate and waits for approval
+    previous     the former champion, to which a rollback returns
 
-Every move is written down as a tag of the version that it made champion, so the ledger lives where the aliases live and
-all machines that share a registry share it. A rollback also gives the version that it leaves a veto: nothing promotes
-that version until a person has lifted it.
+The ledger consists of tags of the versions that became champion, so machines that share a registry share it. A rollback
+vetoes the version that it leaves: it is not promoted again until a person lifts the veto.
 """
 
 from collections.abc import Iterator, Sequence
@@ -25,9 +24,9 @@ if TYPE_CHECKING:
 
 CHAMPION, CHALLENGER, CANDIDATE, PREVIOUS = "champion", "challenger", "candidate", "previous"
 VETO = "inpaint.veto"
-_MOVE = "inpaint.champion_since."  # followed by the time, so that a version may be champion more than once
-_REJECTED = "inpaint.rejected."  # followed by the time
-_LONGEST = 4000  # characters of a tag that every store takes
+_MOVE = "inpaint.champion_since."  # prefix, followed by the time: a version may become champion repeatedly
+_REJECTED = "inpaint.rejected."  # prefix, followed by the time
+_LONGEST = 4000  # characters of a tag that every store accepts
 
 
 @dataclass(frozen=True)
@@ -38,8 +37,8 @@ class Move:
         name: the registered model.
         number: the version that became champion, or was rejected.
         at: when, UTC, as 2026-01-31T12:00:00.123456Z.
-        why: in words.
-        is_rejection: whether a person kept it from becoming champion.
+        why: the reason.
+        is_rejection: whether a person rejected the version.
     """
 
     name: str
@@ -50,7 +49,7 @@ class Move:
 
 
 def champion(name: str) -> Version | None:
-    """Return the champion of a registered model, None where there is none.
+    """Return the champion of a registered model, None if there is none.
 
     Raises:
         TrackingError: MLflow cannot be reached.
@@ -59,25 +58,25 @@ def champion(name: str) -> Version | None:
 
 
 def promote(name: str, number: str, why: str, over: str | None = None) -> tuple[Version | None, Version]:
-    """Make a version the champion, and the champion before the `previous` one; done before, it changes nothing.
+    """Make a version the champion, and the former champion `previous`. Promoting the champion changes nothing.
 
     Args:
         name: of the registered model.
         number: of the version.
-        why: for the ledger.
-        over: the version that has to be the champion until now, "" for none; None where any may be.
+        why: the reason, for the ledger.
+        over: the version that must be the champion so far, "" for none; None for any.
 
     Returns:
-        the champion before, if there was one, and the new one.
+        the former champion, if there was one, and the new one.
 
     Raises:
-        InputError: there is no such version, a veto is on it, or another version is the champion than `over`.
+        InputError: there is no such version, it is vetoed, or the champion is not `over`.
         TrackingError: MLflow cannot be reached.
     """
     with _opened(name) as (client, known):
         new, before = _numbered(known, name, number), _with_alias(known, CHAMPION)
         if before is not None and before.number == number:
-            _drop(client, new, CHALLENGER, CANDIDATE)  # which a call that was cut off left
+            _drop(client, new, CHALLENGER, CANDIDATE)  # left by an interrupted call
             return before, new
         _refuse_vetoed(new)
         if over is not None and over != (before.number if before else ""):
@@ -92,10 +91,10 @@ def promote(name: str, number: str, why: str, over: str | None = None) -> tuple[
 
 
 def propose(name: str, number: str) -> None:
-    """Make a version the candidate that waits for a person; a champion meanwhile stays what it is.
+    """Make a version the candidate, unless it is the champion.
 
     Raises:
-        InputError: there is no such version, or a veto is on it.
+        InputError: there is no such version, or it is vetoed.
         TrackingError: MLflow cannot be reached.
     """
     with _opened(name) as (client, known):
@@ -107,23 +106,23 @@ def propose(name: str, number: str) -> None:
 
 
 def candidate(name: str) -> Version:
-    """Return the version that waits for a person.
+    """Return the version that waits for approval.
 
     Raises:
-        InputError: none does.
+        InputError: there is none.
         TrackingError: MLflow cannot be reached.
     """
     found = _with_alias(versions.registered(name), CANDIDATE)
     if found is None:
-        raise InputError(f"no version of {name} waits for approval; inpaint model list shows what there is")
+        raise InputError(f"no version of {name} waits for approval; inpaint model list shows all versions")
     return found
 
 
 def reject(name: str, why: str) -> Version:
-    """Keep the candidate out: it loses its alias, and gets a veto.
+    """Reject the candidate: it loses its alias and is vetoed.
 
     Raises:
-        InputError: no version waits.
+        InputError: there is no candidate.
         TrackingError: MLflow cannot be reached.
     """
     waiting = candidate(name)
@@ -136,7 +135,7 @@ def reject(name: str, why: str) -> Version:
 
 
 def settle(name: str) -> None:
-    """Write down what was done in MLflow's own pages: a candidate that was made the champion there.
+    """Add to the ledger a candidate that was made the champion in MLflow's web interface.
 
     Raises:
         TrackingError: MLflow cannot be reached.
@@ -151,7 +150,7 @@ def settle(name: str) -> None:
 
 
 def keep_out(version: Version) -> None:
-    """Take the alias from a challenger that is not to become champion.
+    """Remove the aliases of a version that the gate rejected.
 
     Raises:
         TrackingError: MLflow cannot be reached.
@@ -161,14 +160,14 @@ def keep_out(version: Version) -> None:
 
 
 def rollback(name: str, why: str) -> tuple[Version, Version]:
-    """Return to the champion before, and veto the one that is left.
+    """Return to the former champion, and veto the present one.
 
     Args:
         name: of the registered model.
-        why: for the ledger and the veto.
+        why: the reason, for the ledger and the veto.
 
     Returns:
-        the version that was left and the one that is champion now.
+        the version that was left, and the champion.
 
     Raises:
         InputError: there is no champion, or none before it.
@@ -180,9 +179,7 @@ def rollback(name: str, why: str) -> tuple[Version, Version]:
             raise InputError(f"{name} has no champion to roll back from")
         earlier = _earlier(known, left)
         if not earlier:
-            raise InputError(
-                f"version {left.number} of {name} is the only champion there was: there is nothing before it"
-            )
+            raise InputError(f"version {left.number} of {name} has no former champion to return to")
         client.set_model_version_tag(name, left.number, VETO, f"{_now()}: {why}"[:_LONGEST])
         _crown(client, earlier[0], f"rolled back from version {left.number}: {why}")
         if len(earlier) > 1:
@@ -193,13 +190,13 @@ def rollback(name: str, why: str) -> tuple[Version, Version]:
 
 
 def lift_veto(name: str, number: str) -> str:
-    """Let gates consider a version again.
+    """Lift the veto on a version.
 
     Returns:
-        the veto's words.
+        the reason of the veto.
 
     Raises:
-        InputError: there is no such version, or no veto on it.
+        InputError: there is no such version, or it is not vetoed.
         TrackingError: MLflow cannot be reached.
     """
     with _opened(name) as (client, known):
@@ -212,10 +209,10 @@ def lift_veto(name: str, number: str) -> str:
 
 @contextmanager
 def _opened(name: str) -> Iterator[tuple["MlflowClient", list[Version]]]:
-    """Hold the registry's lock, and read the versions of a registered model under it.
+    """Yield a client and the versions of a registered model, under the lock of the registry.
 
     Raises:
-        InputError: there is no registry yet, and connecting would make an empty one.
+        InputError: there is no registry yet, and connecting would create an empty one.
         TrackingError: MLflow cannot be reached.
     """
     if not store.is_begun():
@@ -227,14 +224,14 @@ def _opened(name: str) -> Iterator[tuple["MlflowClient", list[Version]]]:
 def _refuse_vetoed(version: Version) -> None:
     if VETO in version.tags:
         raise InputError(
-            f"version {version.number} of {version.name} is under a veto ({version.tags[VETO]}); to promote it all the "
-            f"same, first inpaint model lift-veto models:/{version.name}/{version.number}"
+            f"version {version.number} of {version.name} is under a veto ({version.tags[VETO]}); to promote it "
+            f"anyway, first run inpaint model lift-veto models:/{version.name}/{version.number}"
         )
 
 
 def _numbered(known: Sequence[Version], name: str, number: str) -> Version:
     found = [version for version in known if version.number == number]
-    return found[0] if found else versions.resolve(f"models:/{name}/{number}")  # which says what there is
+    return found[0] if found else versions.resolve(f"models:/{name}/{number}")  # raises
 
 
 def _with_alias(known: Sequence[Version], alias: str) -> Version | None:
@@ -247,12 +244,12 @@ def _drop(client: "MlflowClient", version: Version, *aliases: str) -> None:
 
 
 def was_champion(version: Version) -> bool:
-    """Say whether the ledger has a version."""
+    """Return whether the version is in the ledger."""
     return any(tag.startswith(_MOVE) for tag in version.tags)
 
 
 def ledger(name: str = "") -> list[Move]:
-    """Return all moves of the alias `champion` and all rejections, of all registered models or of one, by time.
+    """Return the moves of the alias `champion` and the rejections, for one or all registered models, by time.
 
     Raises:
         TrackingError: MLflow cannot be reached.
@@ -268,7 +265,7 @@ def ledger(name: str = "") -> list[Move]:
 
 
 def note(version: Version, tags: dict[str, str]) -> None:
-    """Give a version tags.
+    """Set tags of a version.
 
     Raises:
         TrackingError: MLflow cannot be reached.
@@ -280,19 +277,19 @@ def note(version: Version, tags: dict[str, str]) -> None:
 
 
 def write_down(client: "MlflowClient", name: str, number: str, why: str) -> None:
-    """Add a line to the ledger: this version becomes champion now."""
+    """Add to the ledger that a version becomes champion now."""
     client.set_model_version_tag(name, number, f"{_MOVE}{_now()}", why[:_LONGEST])
 
 
 def _crown(client: "MlflowClient", version: Version, why: str) -> None:
-    """Write the move down, then make it: a call that is killed between leaves a line too many, never one too few."""
+    """Add a move to the ledger, then make it, so that a killed call never leaves a move that is not in the ledger."""
     write_down(client, version.name, version.number, why)
     client.set_registered_model_alias(version.name, CHAMPION, version.number)
     _drop(client, version, CHALLENGER, CANDIDATE)
 
 
 def _earlier(known: Sequence[Version], left: Version) -> list[Version]:
-    """Return the versions that were champion before, the latest first; those under a veto are passed over."""
+    """Return the former champions without a veto, the latest first."""
     by_number = {version.number: version for version in known}
     since = [
         (tag.removeprefix(_MOVE), version.number) for version in known for tag in version.tags if tag.startswith(_MOVE)
@@ -304,5 +301,5 @@ def _earlier(known: Sequence[Version], left: Version) -> list[Version]:
 
 
 def _now() -> str:
-    # One reading of the clock: seconds and microseconds of two readings can be of two seconds, and moves change places.
+    # One reading of the clock for seconds and microseconds, or moves could change order.
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

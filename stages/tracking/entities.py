@@ -1,4 +1,4 @@
-"""A training's record in MLflow's words: the run's name, tags, params and data sets."""
+"""Converts the record of a training to MLflow: name of the run, tags, params, data sets."""
 
 import hashlib
 import json
@@ -11,15 +11,15 @@ from stages.tracking.record import Record
 if TYPE_CHECKING:
     from mlflow.entities import DatasetInput, Param
 
-_DIGEST_LENGTH = 36  # the longest that MLflow keeps
+_DIGEST_LENGTH = 36  # MLflow's limit
 _PARAM_LENGTH = 6000
-_HOUSEKEEPING = {"checkpoint_every_s", "validate_every", "patience", "code"}  # nobody compares runs by these
-# What people compare first: by name, as MLflow's pages sort params, they come before all `training.` ones but `width`.
+_HOUSEKEEPING = {"checkpoint_every_s", "validate_every", "patience", "code"}  # not used to compare runs
+# Most compared params. MLflow sorts params by name, so that all but `width` come before those named `training.*`.
 _FIRST = {"batch_size", "learning_rate", "levels", "partial", "seed", "start_from", "steps", "tiles", "width"}
 
 
 def name(record: Record) -> str:
-    """Return a name that tells runs apart at a glance, e.g. "pconv · 1500 steps · 2e-3"."""
+    """Return a descriptive name of the run, e.g. "pconv · 1500 steps · 2e-3"."""
     rate = record.param("learning_rate")
     parts = [record.key]
     if record.steps:
@@ -30,7 +30,7 @@ def name(record: Record) -> str:
 
 
 def tags(record: Record) -> dict[str, str]:
-    """Return where the run comes from: record, code, DVC stage, machine."""
+    """Return tags with the run's record, code, DVC stage and machine."""
     return {
         store.RECORD: record.id,
         "inpaint.key": record.key,
@@ -46,7 +46,7 @@ def tags(record: Record) -> dict[str, str]:
 
 
 def params(record: Record) -> "list[Param]":
-    """Return the settings that runs are compared by; `record.json` among the artifacts has every one."""
+    """Return the params for comparing runs; the artifact `record.json` has all."""
     from mlflow.entities import Param
 
     return [
@@ -57,7 +57,7 @@ def params(record: Record) -> "list[Param]":
 
 
 def data_sets(record: Record) -> "list[DatasetInput]":
-    """Return what the training read, each with a digest of its content."""
+    """Return the inputs of the training, with digests of their content."""
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
     inputs = []

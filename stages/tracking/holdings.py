@@ -1,13 +1,12 @@
-"""What MLflow holds of this project, what it is needed for, and letting go of the rest.
+"""Lists what MLflow holds of this project and why it is needed, and deletes the rest.
 
     held = survey("image-reconstruction", "inpaint-", Present(records, digests), before_ms)
     for holding in held:
         if not holding.needed:
             let_go(holding)
 
-A version stays while an alias names it, the ledger says that it was champion, a veto is on it, it was made by the
-present outputs, or it is recent; so does what it was made in: its logged model and its run. Runs and models that are
-not this project's are never looked at. What goes lies in MLflow's trash, until `mlflow gc` deletes its files.
+A version stays if it has an alias, was champion, is vetoed, belongs to the present outputs, or is recent; so do its
+logged model and its run. Runs and models of others are ignored. Deleted items are in MLflow's trash until `mlflow gc`.
 """
 
 import subprocess
@@ -26,16 +25,16 @@ if TYPE_CHECKING:
     from mlflow.entities import LoggedModel, Run
 
 VERSION, MODEL, RUN = "version", "logged model", "run"
-_OURS = "inpaint."  # begins the tags of our runs
+_OURS = "inpaint."  # prefix of the tags of this project's runs
 _MODELS = "models:/"
 
 
 @dataclass(frozen=True)
 class Present:
-    """What the outputs that lie in the project are known by: letting go of it would only make `publish` send it again.
+    """Identifies the present outputs, whose content `publish` would only send again.
 
     Attributes:
-        records: ids of the trainings' records.
+        records: ids of the records of trainings.
         digests: SHA-256 of the models.
     """
 
@@ -45,13 +44,13 @@ class Present:
 
 @dataclass(frozen=True)
 class Holding:
-    """Something that MLflow holds.
+    """An item in MLflow.
 
     Attributes:
-        kind: `VERSION`, with its logged model; `MODEL`, one that no version names; or `RUN`.
-        name: for a person.
-        needed: what for; "" if for nothing.
-        run_id: of the run, or that the version was made in.
+        kind: `VERSION`, with its logged model; `MODEL`, a logged model without a version; or `RUN`.
+        name: for the user.
+        needed: the reason to keep it, "" for none.
+        run_id: of the run, or of the version's run.
         model_id: of the logged model, "" for a run.
         version: of the registered model, if it is one.
     """
@@ -65,13 +64,13 @@ class Holding:
 
 
 def survey(experiment: str, prefix: str, present: Present, before_ms: int) -> list[Holding]:
-    """List all that MLflow holds of this project: versions, logged models without one, runs.
+    """List this project's versions, logged models without a version, and runs in MLflow.
 
     Args:
-        experiment: the experiment's name.
-        prefix: of the names of the registered models.
-        present: what the outputs in the project are known by.
-        before_ms: what was made later, in milliseconds since 1970, is recent.
+        experiment: name of the experiment.
+        prefix: of the names of registered models.
+        present: identifies the present outputs.
+        before_ms: later items are recent; milliseconds since 1970.
 
     Raises:
         TrackingError: MLflow cannot be reached.
@@ -94,7 +93,7 @@ def survey(experiment: str, prefix: str, present: Present, before_ms: int) -> li
 
 
 class _Made:
-    """What a version was made of: a logged model ("" for none) and a run."""
+    """The logged model ("" for none) and the run of a version."""
 
     def __init__(self, version: Any) -> None:
         source = str(version.source or "")
@@ -109,7 +108,7 @@ def _versions(
     before_ms: int,
 ) -> Iterable[Holding]:
     reasons = {(one.name, one.number): _why_it_stays(one, present, before_ms) for one in ours}
-    # Another version, be it a person's own under another name, may be of the same logged model.
+    # Another version, perhaps under another name, may use the same logged model.
     shared = {made[name].model_id: name for name in made if reasons.get(name, "another's") and made[name].model_id}
     for one in ours:
         model_id, needed = made[one.name, one.number].model_id, reasons[one.name, one.number]
@@ -131,7 +130,7 @@ def _why_it_stays(version: Version, present: Present, before_ms: int) -> str:
 
 
 def _models(logged: Mapping[str, "LoggedModel"], of_versions: set[str], before_ms: int) -> Iterable[Holding]:
-    """Find logged models that no version names: of a call that was cut off while it registered or let go of one."""
+    """Find logged models without a version, left by an interrupted registration or deletion."""
     for model_id, model in logged.items():
         if MODEL_SHA in model.tags and model_id not in of_versions:
             needed = "recent" if int(model.creation_timestamp) >= before_ms else ""
@@ -161,10 +160,10 @@ def _why_run_stays(run: "Run", newest: "Run | None", present: Present, before_ms
 
 
 def let_go(holding: Holding) -> bool:
-    """Put something into MLflow's trash; a version goes before its model, so that no version ever lacks it.
+    """Move an item to MLflow's trash, a version before its model, so that no version ever lacks its model.
 
     Returns:
-        whether it was deleted: not a version that was given an alias, became champion or got a veto meanwhile.
+        whether it was deleted; a version is kept if its aliases or tags have changed meanwhile.
 
     Raises:
         TrackingError: MLflow cannot be reached, or refuses.
@@ -189,10 +188,10 @@ def _is_wanted_now(client: "MlflowClient", version: Version) -> bool:
 
 
 def empty_trash() -> bool:
-    """Delete the files of what lies in MLflow's trash, where the store is this project's own; else its server has to.
+    """Delete the files in MLflow's trash if the store is local; otherwise its server has to.
 
     Returns:
-        whether it was done.
+        whether that was done.
 
     Raises:
         TrackingError: `mlflow gc` fails.

@@ -1,7 +1,7 @@
-"""MLflow's view of a training that is still running, from a process beside it that may fail or be killed without harm.
+"""Mirrors a running training to MLflow, in a separate process that may fail without harm.
 
-Training starts `python -m stages.tracking RECORD_DIR`, never waits for it, and ends it by SIGTERM. What a
-killed machine left marked as running, `settle_abandoned` marks as killed later.
+Training starts `python -m stages.tracking RECORD_DIR`, never waits for it, and ends it by SIGTERM. Runs that a crash of
+the machine leaves as RUNNING are set to KILLED by `settle_abandoned`.
 """
 
 import os
@@ -23,20 +23,20 @@ if TYPE_CHECKING:
 _EVERY_S = 5.0
 _AFTER_FAILURE_S = 30.0
 _LOOK_S = 0.25
-_CURVE = "train/lr"  # which all trainings have
-_SILENT_MS = 86_400_000  # a day: then a training elsewhere is taken for dead, until it sends something again
+_CURVE = "train/lr"  # present in all trainings
+_SILENT_MS = 86_400_000  # a day, after which a training on another machine counts as dead
 
 
 def follow(record_dir: Path, experiment: str, parent: int) -> None:
-    """Bring a growing record to MLflow every few seconds until its training ends, whatever happens to MLflow.
+    """Send a growing record to MLflow every few seconds until its training ends, even while MLflow is unreachable.
 
-    The training has ended when its process is dead, its record finished, or its folder gone; its run is then marked
-    as finished or killed, if MLflow can be reached. Left by an exception, as by a signal, it does the same.
+    The training has ended when its process is dead, its record is finished, or its folder is gone. Its run is then
+    marked as finished or killed, if MLflow can be reached; also if a signal ends this process.
 
     Args:
-        record_dir: the folder into which the training writes.
-        experiment: the name of MLflow's experiment.
-        parent: process id of the training, this process's parent.
+        record_dir: folder of the record.
+        experiment: name of the experiment.
+        parent: process id of the training, the parent of this process.
     """
     mirror: Mirror | None = None
     try:
@@ -50,7 +50,7 @@ def follow(record_dir: Path, experiment: str, parent: int) -> None:
             except TrackingError:
                 mirror, pause_s = None, _AFTER_FAILURE_S
             except InputError:
-                pass  # not written yet, or moved away this moment
+                pass  # not written yet, or just moved
             ended = _wait_for_end(record_dir, pause_s, parent)
     finally:
         if mirror is not None:
@@ -73,7 +73,7 @@ def _is_finished(record_dir: Path) -> bool:
 
 
 def _settle(mirror: Mirror, record_dir: Path) -> None:
-    """Leave no run marked as running whose training is not; what cannot be done now, publish does."""
+    """Mark the run as finished or killed; if that fails, publish does it."""
     with suppress(TrackingError, InputError), store.reached():
         if _is_finished(record_dir):
             mirror.update()
@@ -82,10 +82,10 @@ def _settle(mirror: Mirror, record_dir: Path) -> None:
 
 
 def settle_abandoned(experiment: str) -> int:
-    """Set to KILLED the runs that were left RUNNING when their training died, here or, a day ago, elsewhere.
+    """Set runs to KILLED whose training died: on this machine, or on another one that has been silent for a day.
 
     Returns:
-        how many there were.
+        the number of these runs.
 
     Raises:
         TrackingError: MLflow cannot be reached, or refuses.
@@ -99,7 +99,7 @@ def settle_abandoned(experiment: str) -> int:
 
 
 def count_abandoned(experiment: str) -> int:
-    """Count the runs that were left RUNNING when their training died, here or, a day ago, elsewhere.
+    """Count the runs that `settle_abandoned` would set to KILLED.
 
     Raises:
         TrackingError: MLflow cannot be reached, or refuses.

@@ -1,12 +1,12 @@
-"""What a training writes down while it runs: a folder of plain files, the only source of what MLflow shows.
+"""Reads the record of a training, a folder of plain files from which MLflow is updated.
 
-    record.json                    what was asked for, on what, by which machine, how it ended
+    record.json                    settings, inputs, machine, result
     history.csv                    step, seconds, then losses, lr, tiles_per_s, data_wait, ...
     validation.csv                 step, seconds, then val_* scores
     system.csv                     seconds, then cpu_percent, memory_mib, gpu_percent, gpu_memory_mib
     pictures/step_000250.png       validation pictures by step
 
-The tables grow line by line and are read while they grow: a last line without its end is not there yet.
+The tables are read while they grow; an incomplete last line is ignored.
 """
 
 import csv
@@ -49,33 +49,33 @@ class Record(BaseModel):
 
     @property
     def finished(self) -> bool:
-        """Whether the training has come to its end."""
+        """Whether the training is complete."""
         return self.status == "finished"
 
     @property
     def parent(self) -> str:
-        """What it started from: the file of the weights, or "random weights"."""
+        """The file of the start weights, or "random weights"."""
         start = self.param("start_from") or "none"
         return {"none": "random weights", "base": str(self.param("base"))}.get(start, start)
 
     @property
     def kept_start(self) -> bool:
-        """Whether no step gained anything over the weights that it started from, which are the model then."""
+        """Whether no step improved on the start weights, so that these are the model."""
         return self.summary.get("best_step") == 0 and self.param("start_from") not in (None, "none")
 
     def param(self, name: str) -> Any:
-        """Return the setting called `name`, whatever section it stands in, or None."""
+        """Return the setting `name` of any section, or None."""
         return next((value for key, value in self.params.items() if key.split(".")[-1] == name), None)
 
     @property
     def steps(self) -> int:
-        """Steps of all phases together, as far as the settings say."""
+        """Number of steps of all phases, from the settings."""
         return sum(self.param(phase) or 0 for phase in ("steps", "finetune_steps"))
 
 
 @dataclass(frozen=True, order=True)
 class Point:
-    """One value of one curve: its name in MLflow, the step, the time in milliseconds since 1970, and the value."""
+    """One value of a metric: its name in MLflow, the step, the time in milliseconds since 1970, the value."""
 
     name: str
     step: int
@@ -87,7 +87,7 @@ def read_record(folder: str | Path) -> Record:
     """Read `record.json` of a training's folder.
 
     Raises:
-        InputError: it is missing, or is no record.
+        InputError: it is missing or damaged.
     """
     path = Path(folder) / RECORD_FILE
     try:
@@ -101,19 +101,19 @@ def read_record(folder: str | Path) -> Record:
 
 
 def read_points(folder: str | Path, started_ms: int) -> list[Point]:
-    """Read every value of the three tables that is complete by now, in the order of time within a table.
+    """Read all values of the three tables, in chronological order within a table.
 
-    A step that was replayed after a resume counts once, with what was written last.
+    A step that was repeated after an interruption counts once, with its last values.
 
     Args:
-        folder: a training's folder.
-        started_ms: when it started; `seconds` count from there.
+        folder: of the record.
+        started_ms: start of the training, to which `seconds` are relative.
 
     Returns:
         points named `train/...`, `val/...` and `system/...`; system ones are numbered by their line.
     """
     folder = Path(folder)
-    return [  # scores first: MLflow's page compares runs by the metric that was logged first
+    return [  # scores first, since MLflow compares runs by the first metric
         *_points(folder / "validation.csv", "val/", started_ms),
         *_points(folder / "history.csv", "train/", started_ms),
         *_points(folder / "system.csv", "system/", started_ms),
@@ -140,13 +140,13 @@ def _complete_rows(path: Path) -> list[dict[str, str]]:
 
 
 def pictures(folder: str | Path) -> dict[int, Path]:
-    """Return the validation pictures by step, in the order of steps."""
+    """Return the validation pictures in the order of their steps."""
     found = ((_PICTURE.fullmatch(path.name), path) for path in Path(folder, "pictures").glob("step_*.png"))
     return dict(sorted((int(match[1]), path) for match, path in found if match))
 
 
 def numbers(content: dict[str, Any]) -> dict[str, float]:
-    """Return what is a finite number of a flat dict: the scores among the facts."""
+    """Return the finite numbers of a flat dict."""
     return {
         name: float(value)
         for name, value in content.items()

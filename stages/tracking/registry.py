@@ -1,9 +1,9 @@
-"""Trained models as versions of registered models: one version for each set of weights, named by aliases.
+"""Registers trained models: one version for each set of weights.
 
     number, alias = register(Registration(name="inpaint-pconv", run_id=run_id, ...))
 
-The first version of a registered model becomes its `champion`, every later one `challenger`; a champion is never moved
-here.
+The first version of a registered model becomes its `champion`, every later one `challenger`; the champion is never
+changed here.
 """
 
 import base64
@@ -29,28 +29,28 @@ if TYPE_CHECKING:
     import pandas as pd
     from mlflow import MlflowClient
 
-_NAME = "model"  # of the logged model within its run
+_NAME = "model"  # of the logged model
 _REQUIREMENTS = ("mlflow", "numpy", "onnxruntime", "pandas", "pillow", "pypatchmatch", "torch")
-_UNDER_WAY_MS = 600_000  # that a version without its alias counts as one that is being registered
+_UNDER_WAY_MS = 600_000  # in which a version without alias may still be in registration
 _EXAMPLE_SIZE = (96, 128)  # height, width of the input example in pixels
 
 
 @dataclass(frozen=True)
 class Registration:
-    """A trained model on its way into the registry.
+    """A trained model to register.
 
     Attributes:
         name: of the registered model, e.g. "inpaint-pconv".
-        about: what the registered model is, for a person; set when it is made.
-        run_id: the run of its training.
-        experiment: the name of that run's experiment.
-        model: the `model.pt2`.
-        onnx: the `model.onnx`, which answers alike.
-        code: the Python file that answers with it, by MLflow's models-from-code.
-        cropping: the Python package by which that one fills holes of any size.
-        sha256: of `model`: the same weights are registered once.
-        tags: facts that a program may look for.
-        description: Markdown, for a person.
+        about: description of the registered model, set when it is created.
+        run_id: run of the training.
+        experiment: name of the run's experiment.
+        model: path of `model.pt2`.
+        onnx: path of the equivalent `model.onnx`.
+        code: Python file with the MLflow model (models from code).
+        cropping: Python package for holes of any size, used by `code`.
+        sha256: of `model`; the same weights are registered only once.
+        tags: facts for programs.
+        description: of the version, Markdown.
     """
 
     name: str
@@ -67,14 +67,14 @@ class Registration:
 
 
 def register(registration: Registration) -> tuple[str, str]:
-    """Make a model a version of its registered model, unless one has these weights, and give it an alias.
+    """Register a model, unless a version with these weights exists, and set an alias.
 
     Returns:
-        the version's number, and the alias it was given: "" when the version was complete before.
+        the number of the version, and its new alias; "" if the version was complete before.
 
     Raises:
-        InputError: the model cannot answer its input example.
-        TrackingError: MLflow cannot be reached, or refuses. The next call completes what this one began.
+        InputError: the model fails on its input example.
+        TrackingError: MLflow cannot be reached, or refuses. The next call completes this one.
     """
     with store.reached(), store.locked("registry"):
         client = store.connect()
@@ -85,10 +85,10 @@ def register(registration: Registration) -> tuple[str, str]:
         first = _is_first(version)
         alias = aliases.CHAMPION if first else aliases.CHALLENGER
         if first:
-            aliases.write_down(client, registration.name, version.number, "the first version there was")
+            aliases.write_down(client, registration.name, version.number, "the first version")
         name, number, digest = registration.name, version.number, registration.sha256
-        store.set_twice_if_need_be(lambda: client.set_registered_model_alias(name, alias, number))
-        store.set_twice_if_need_be(lambda: client.set_model_version_tag(name, number, store.PUBLISHED, digest))
+        store.set_with_retry(lambda: client.set_registered_model_alias(name, alias, number))
+        store.set_with_retry(lambda: client.set_model_version_tag(name, number, store.PUBLISHED, digest))
         return number, alias
 
 
@@ -99,9 +99,9 @@ def _ensure_registered_model(client: "MlflowClient", registration: Registration)
 
 
 def _is_first(version: Version) -> bool:
-    """Say whether a version becomes the champion: there is none, and no other machine is about to make one.
+    """Return whether a version becomes the champion: there is none, and no other machine is registering one.
 
-    Versions before this one are looked at first: one that is complete by then has had its alias given.
+    A complete version has its alias already, so only incomplete earlier versions may still become champion.
     """
     known = versions.registered(version.name)
     under_way = [
@@ -138,7 +138,7 @@ def _create_version(client: "MlflowClient", registration: Registration) -> Versi
 
 
 def _find_logged(client: "MlflowClient", registration: Registration) -> str | None:
-    """Look for a model that was logged whole by a call that did not come to its end."""
+    """Find a complete logged model of an interrupted call."""
     experiment_id = store.experiment_id(client, registration.experiment)
     found = client.search_logged_models([experiment_id], f"tags.`{MODEL_SHA}` = '{registration.sha256}'")
     return next((str(model.model_id) for model in found if model.status == "READY"), None)
@@ -153,7 +153,7 @@ def _log(client: "MlflowClient", registration: Registration) -> str:
     try:
         _upload(registration, model_id)
     except BaseException:
-        with suppress(Exception):  # which says less than what it follows from
+        with suppress(Exception):  # the first error says more
             client.delete_logged_model(model_id)
         raise
     client.log_outputs(registration.run_id, [LoggedModelOutput(model_id, step=0)])
@@ -161,7 +161,7 @@ def _log(client: "MlflowClient", registration: Registration) -> str:
 
 
 def _upload(registration: Registration, model_id: str) -> None:
-    """Fill a logged model, then load it from where it now lies and let it answer the example, once."""
+    """Upload the content of a logged model, then load it and test it with the example."""
     import mlflow.pyfunc
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, Schema
@@ -177,18 +177,20 @@ def _upload(registration: Registration, model_id: str) -> None:
             artifacts={"model": str(registration.model), "onnx": str(registration.onnx), "cropping": str(cropping)},
             signature=ModelSignature(inputs=inputs, outputs=Schema([ColSpec("string", "composite")])),
             input_example=example,
-            # Given, so that MLflow need not start the model in another process to find them.
-            pip_requirements=[f"{name}=={installed(name).split('+')[0]}" for name in _REQUIREMENTS if _is_there(name)],
+            # Otherwise MLflow would run the model in another process to find them.
+            pip_requirements=[
+                f"{name}=={installed(name).split('+')[0]}" for name in _REQUIREMENTS if _is_installed(name)
+            ],
         )
     answer: Any = mlflow.pyfunc.load_model(f"models:/{model_id}").predict(example)
     if list(answer.columns) != ["composite"] or len(answer) != 1:
         raise InputError(
-            f"{registration.model} answers its example with {answer!r}, not with one composite; train again"
+            f"{registration.model} should answer its example with one composite, but answers {answer!r}; train again"
         )
 
 
-def _is_there(name: str) -> bool:
-    """Tell whether a package is installed; without pypatchmatch a model fills holes plainly."""
+def _is_installed(name: str) -> bool:
+    """Return whether a package is installed; pypatchmatch is optional."""
     try:
         return bool(installed(name))
     except PackageNotFoundError:
@@ -196,7 +198,7 @@ def _is_there(name: str) -> bool:
 
 
 def input_example() -> "pd.DataFrame":
-    """Draw a picture with a hole: one row, PNG files in base64 in the columns `image` and `hole`."""
+    """Return a synthetic picture with a hole: one row of base64 PNG files in the columns `image` and `hole`."""
     import pandas as pd
 
     h, w = _EXAMPLE_SIZE

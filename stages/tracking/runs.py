@@ -1,11 +1,11 @@
-"""A training's record as an MLflow run: found by its id or made, then given what it lacks, nothing twice.
+"""Sends the record of a training to an MLflow run, which is created or completed; nothing is sent twice.
 
     run_id = bring_up_to_date("data/training/pconv", experiment="image-reconstruction")
 
-A value is known by its curve and its step, a picture by its step; FINISHED, set last, says that all is there.
+Values are identified by metric and step, pictures by step. FINISHED, set last, marks a complete run.
 
-A training that is done again, since the files that the first one left are lost, and makes the same weights of the same
-inputs, is no second run: the first one stays, and says when and where it was done again.
+A training that is repeated because its files were lost, with the same inputs and weights, gets no second run: a tag of
+the first one notes when and where it was repeated.
 """
 
 import os
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-# The weights that came out, a tag of finished runs.
+# Tag of finished runs: SHA-256 of the model.
 WEIGHTS = "inpaint.model_sha256"
-# Followed by a record's id: a training that was done again.
+# Prefix of tags, followed by the record's id of a repeated training.
 AGAIN = "inpaint.again."
 
 _PARAMS_PER_BATCH = 100
@@ -32,29 +32,29 @@ _PICTURES_KEY = "validation"
 
 
 def bring_up_to_date(record_dir: str | Path, experiment: str) -> str:
-    """Bring a training's record into MLflow: create or find its run, send what is missing, set FINISHED last.
+    """Send the record of a training to MLflow: find or create its run, send what is missing, set FINISHED last.
 
     Args:
-        record_dir: the training's folder; it may still grow.
-        experiment: the experiment's name; made when it is not there.
+        record_dir: folder of the record, which may still grow.
+        experiment: name of the experiment, created if missing.
 
     Returns:
-        the run's id.
+        the id of the run.
 
     Raises:
         InputError: the record is missing or damaged.
-        TrackingError: MLflow cannot be reached, or refuses. The next call completes what this one began.
+        TrackingError: MLflow cannot be reached, or refuses. The next call completes this one.
     """
     with store.reached():
         return Mirror(record_dir, experiment).update()
 
 
 class Mirror:
-    """One training's way into MLflow; remembers what it found there, so that every update asks for little.
+    """Mirrors one training to MLflow; it caches what the run has, so that updates need few requests.
 
     Args:
-        record_dir: the training's folder.
-        experiment: the experiment's name.
+        record_dir: folder of the record.
+        experiment: name of the experiment.
     """
 
     def __init__(self, record_dir: str | Path, experiment: str) -> None:
@@ -67,10 +67,10 @@ class Mirror:
         """Send what is missing.
 
         Args:
-            process: the training's, as `processes.named` says it, while it lives.
+            process: name of the running training from `processes.named`, "" for none.
 
         Returns:
-            the run's id.
+            the id of the run.
         """
         record = read_record(self._folder)
         with store.locked("runs"):
@@ -90,7 +90,7 @@ class Mirror:
         return str(run.info.run_id)
 
     def mark_killed(self) -> None:
-        """Say that the training ended before its end; a resumed one goes on in the same run."""
+        """Set the run to KILLED; a resumed training continues it."""
         run = self._find(read_record(self._folder))
         if run is not None and run.info.status == "RUNNING":
             self._client.set_terminated(run.info.run_id, status="KILLED")
@@ -99,9 +99,9 @@ class Mirror:
         return store.find_run(self._client, self._experiment_id, {store.RECORD: record.id})
 
     def _same(self, record: Record, run: "Run | None") -> str:
-        """Return the finished run of a training that made the same of the same, "" if there is none.
+        """Return the finished run of a training with the same inputs and weights, "" if there is none.
 
-        What the record's own run has by then, from while it was running, goes.
+        The record's own, unfinished run is then deleted.
         """
         if run is not None and run.info.status == "FINISHED":
             return ""
@@ -132,7 +132,7 @@ class Mirror:
         known = {(given.dataset.name, given.dataset.digest) for given in there}
         lacking = [g for g in entities.data_sets(record) if (g.dataset.name, g.dataset.digest) not in known]
         if lacking:
-            store.set_twice_if_need_be(lambda: self._client.log_inputs(run.info.run_id, lacking))
+            store.set_with_retry(lambda: self._client.log_inputs(run.info.run_id, lacking))
 
     def _send_points(self, run: "Run", record: Record) -> None:
         if self._sent is None:
@@ -150,7 +150,7 @@ class Mirror:
 
     def _finish(self, run: "Run", record: Record) -> None:
         run_id = run.info.run_id
-        for name, value in numbers(record.summary).items():  # no curves: as metrics each would be a bar by itself
+        for name, value in numbers(record.summary).items():  # as tags, since MLflow would chart each metric
             self._client.set_tag(run_id, f"summary.{name}", f"{value:g}")
         self._client.log_artifact(run_id, str(self._folder / RECORD_FILE))
         packages = "".join(f"{name}=={version}\n" for name, version in sorted(record.packages.items()))

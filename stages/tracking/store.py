@@ -1,7 +1,7 @@
-"""Reaching MLflow: which store, how patiently, and what goes wrong there as one kind of error.
+"""Access to MLflow: which store, with which timeouts, and its errors as `TrackingError`.
 
-Runs are at `MLFLOW_TRACKING_URI`, or in the file `mlflow.db` of the project's root with artifacts beside it; registered
-models at `MLFLOW_REGISTRY_URI`, or with the runs.
+Runs are in the store `MLFLOW_TRACKING_URI`, by default the file `mlflow.db` in the project's root with artifacts beside
+it; registered models in `MLFLOW_REGISTRY_URI`, by default with the runs.
 """
 
 import errno
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-# Every run and version of ours has this tag, set last: the hash of what was sent. What lacks it is sent again.
+# Tag of complete runs and versions, set last: the hash of their content. What lacks it is sent again.
 PUBLISHED = "inpaint.published"
-# Every run of a training has this tag: the record's id.
+# Tag of the runs of trainings: the id of the record.
 RECORD = "inpaint.record"
-# The process at work on a run, as `processes.named` says it: what is still RUNNING without it was abandoned.
+# Tag of runs: the process that writes them, from `processes.named`. If it has ended, a RUNNING run is abandoned.
 PROCESS = "inpaint.process"
 
 _ENVIRONMENT = {
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",  # a dead server costs seconds, where MLflow's own setting waits for minutes
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",  # a dead server costs seconds instead of minutes
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_UV_AUTO_DETECT": "false",
@@ -42,7 +42,7 @@ _ENVIRONMENT = {
 }
 _URI, _TIMEOUT = "MLFLOW_TRACKING_URI", "MLFLOW_HTTP_REQUEST_TIMEOUT"
 _FIRST_ANSWER_S = "10"
-# Whose exceptions say that a store, of rows or of artifacts, cannot be used; all others are ours.
+# Packages whose exceptions mean that a database or an artifact store cannot be used.
 _STORES = (
     *("mlflow", "requests", "urllib3", "http", "ssl", "sqlalchemy", "alembic"),
     *("botocore", "boto3", "s3transfer", "azure", "google", "paramiko", "databricks"),
@@ -63,37 +63,37 @@ T = TypeVar("T")
 
 
 def uri() -> str:
-    """Return where MLflow keeps its runs: anchored on the project's root, not on the working directory."""
+    """Return the URI of the store; its default is relative to the project's root, not the working directory."""
     return os.environ.get(_URI) or f"{_SQLITE}{project.root() / 'mlflow.db'}"
 
 
 def shown() -> str:
-    """Return the same for people to read: without name and password."""
+    """Return the URI without user name and password."""
     return without_passwords(uri())
 
 
 def database() -> Path | None:
-    """Return the file of the store, None where the store is a server's."""
+    """Return the file of the store, None if a server holds it."""
     return Path(uri().removeprefix(_SQLITE)).absolute() if uri().startswith(_SQLITE) else None
 
 
 def registry_file() -> Path | None:
-    """Return the file of the registry, None where that is a server's."""
+    """Return the file of the registry, None if a server holds it."""
     return None if os.environ.get("MLFLOW_REGISTRY_URI") else database()
 
 
 def is_begun() -> bool:
-    """Say whether anything can be registered: not in a file that is not there yet."""
+    """Return whether models may be registered: the registry is on a server, or its file exists."""
     path = registry_file()
     return path is None or path.exists()
 
 
 @contextmanager
 def reached() -> Iterator[None]:
-    """Do something with MLflow: quietly, and what goes wrong there comes out as one kind of error.
+    """Use MLflow inside the block, without its warnings, and turn its exceptions into errors of this project.
 
     Raises:
-        LoginError: MLflow refuses whoever asks.
+        LoginError: MLflow rejects the credentials.
         TrackingError: MLflow cannot be reached, or refuses for another reason.
     """
     with _environment({_URI: uri()}), warnings.catch_warnings():
@@ -105,17 +105,17 @@ def reached() -> Iterator[None]:
         except Exception as error:
             if type(error).__module__.split(".")[0] not in _STORES and not isinstance(error, ConnectionError):
                 raise
-            said = without_passwords(str(error).strip().split("\n")[0][:300])
+            message = without_passwords(str(error).strip().split("\n")[0][:300])
             if _status(error) in _REFUSED:
                 raise LoginError(
-                    f"MLflow at {shown()} refuses the login: {said}; set MLFLOW_TRACKING_USERNAME and "
+                    f"MLflow at {shown()} refuses the login: {message}; set MLFLOW_TRACKING_USERNAME and "
                     "MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
                 ) from error
-            raise TrackingError(f"MLflow at {shown()} cannot be used: {said}") from error
+            raise TrackingError(f"MLflow at {shown()} cannot be used: {message}") from error
 
 
 def _status(error: Exception) -> int:
-    """Return the HTTP status that an error stands for, 0 for none."""
+    """Return the HTTP status of an error, 0 if it has none."""
     from mlflow.exceptions import MlflowException
 
     if isinstance(error, MlflowException):
@@ -128,7 +128,7 @@ def _status(error: Exception) -> int:
 
 @contextmanager
 def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    """Say some things to those parts of MLflow that ask the environment, whatever a client was given."""
+    """Set variables for those parts of MLflow that read the environment."""
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     before = {name: os.environ.get(name) for name in values}
@@ -145,9 +145,9 @@ def _environment(values: Mapping[str, str]) -> Iterator[None]:
 
 @contextmanager
 def locked(name: str) -> Iterator[None]:
-    """Wait for and hold a lock of the whole project: two processes never bring the same thing into MLflow at once.
+    """Hold a lock of the project, so that two processes never send the same content to MLflow at once.
 
-    In a project that is read-only nothing is held: who cannot write the lock has nothing to bring.
+    In a read-only project nothing is locked, since nothing can be sent from it.
     """
     folder = project.root() / ".locks"
     with ExitStack() as held:
@@ -162,9 +162,9 @@ def locked(name: str) -> Iterator[None]:
 
 
 def connect() -> "MlflowClient":
-    """Open the store; a new database gets its tables, once, however many processes come at the same time.
+    """Connect to the store, creating a new database under a lock.
 
-    A server that does not answer is given up soon; one that does may then take as long as an upload takes.
+    The timeout is short until the server has answered once, since uploads may take long.
     """
     from mlflow import MlflowClient
 
@@ -177,7 +177,7 @@ def connect() -> "MlflowClient":
 
 
 def _make_database() -> None:
-    """Make a new database under another name first: one whose making was cut off half way, MLflow cannot open again."""
+    """Create a database under a temporary name first: MLflow cannot open one that was created half."""
     from mlflow import MlflowClient
 
     path = database()
@@ -202,12 +202,12 @@ def _mended(path: Path) -> Iterator[sqlite3.Connection]:
 
 
 def _keep_artifacts_at_home() -> None:
-    """Have the database of a project that was moved or copied name the files beside it.
+    """Update artifact paths in the database of a project that was moved or copied.
 
-    MLflow writes absolute paths down: a moved project would lose its models, and a copy publish into the original.
+    MLflow stores absolute paths: a moved project would lose its models, and a copy would write into the original.
 
     Raises:
-        TrackingError: the files are gone.
+        TrackingError: the artifacts are missing.
     """
     path, home = database(), project.root() / "mlartifacts"
     if path is None or path.parent != home.parent:
@@ -217,8 +217,8 @@ def _keep_artifacts_at_home() -> None:
         homes = {place[: place.rindex(_ARTIFACTS)] for place in named if _ARTIFACTS in place}
         if homes and not home.is_dir():
             raise TrackingError(
-                f"MLflow's files should be in {home}, which is not there; bring the folder back, or delete {path}: the "
-                "next dvc repro builds both anew"
+                f"MLflow's artifacts should be in {home}, which is missing; restore the folder, or delete {path}: the "
+                "next dvc repro creates both"
             )
         for old in homes - {project.root().as_uri()}:
             for table, column in _PLACES:
@@ -229,10 +229,9 @@ def _keep_artifacts_at_home() -> None:
 
 
 def experiment_id(client: "MlflowClient", name: str) -> str:
-    """Find or create an experiment.
+    """Find or create an experiment, and return its id.
 
-    Only a store in a file is told where artifacts go: a server decides that itself, and would take a path for one of
-    its own machine.
+    The artifact location is set for a local store only: a server chooses it, and would take a path for one of its own.
     """
     with locked("store"):
         found = client.get_experiment_by_name(name)
@@ -254,7 +253,7 @@ def _folder(name: str) -> Path:
 
 @contextmanager
 def made_once() -> Iterator[None]:
-    """Let a name that another machine, which shares no lock with this one, made at the same moment be there."""
+    """Ignore that the name exists: another machine, which does not share the lock, may just have created it."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -264,11 +263,11 @@ def made_once() -> Iterator[None]:
             raise
 
 
-def set_twice_if_need_be(setting: Callable[[], object]) -> None:
-    """Set a tag or an alias, once more if that fails.
+def set_with_retry(setting: Callable[[], object]) -> None:
+    """Set a tag or an alias, and retry once.
 
-    MLflow looks whether there is one, then inserts it: where another machine inserted between the two, PostgreSQL
-    refuses the later one, which finds it when it looks again.
+    MLflow checks for it and then inserts it. If another machine inserts it in between, PostgreSQL refuses the second
+    insertion, and the retry finds it.
     """
     from mlflow.exceptions import MlflowException
 
@@ -281,7 +280,7 @@ def set_twice_if_need_be(setting: Callable[[], object]) -> None:
 def find_run(
     client: "MlflowClient", experiment_id: str, tags: Mapping[str, str], finished: bool = False
 ) -> "Run | None":
-    """Return the oldest run that has all the tags, or None; deleted ones do not count."""
+    """Return the oldest run with all the tags that is not deleted, or None."""
     wanted = " and ".join(f"tags.`{name}` = '{value}'" for name, value in tags.items())
     wanted += " and attributes.status = 'FINISHED'" if finished else ""
     found = client.search_runs([experiment_id], wanted, max_results=1, order_by=["attributes.start_time ASC"])
@@ -289,7 +288,7 @@ def find_run(
 
 
 def log_points(client: "MlflowClient", run_id: str, points: Sequence[Point]) -> None:
-    """Log values of curves, in as few requests as MLflow takes."""
+    """Log values of metrics, in as few requests as MLflow allows."""
     from mlflow.entities import Metric
 
     for batch in batches(points, _METRICS_PER_BATCH):
@@ -298,7 +297,7 @@ def log_points(client: "MlflowClient", run_id: str, points: Sequence[Point]) -> 
 
 
 def log_scores(client: "MlflowClient", run_id: str, scores: Mapping[str, float]) -> None:
-    """Log those scores that the run does not have with this value; the newest value is the one that counts."""
+    """Log the scores that differ from those of the run; MLflow shows the latest value."""
     there = client.get_run(run_id).data.metrics
     now_ms = time.time_ns() // 1_000_000
     changed = [Point(name, 0, now_ms, value) for name, value in scores.items() if there.get(name) != value]

@@ -1,7 +1,7 @@
-"""Registered models as people name them: `models:/inpaint-pconv@champion`, `models:/inpaint-pconv/3`.
+"""Finds and downloads registered models: `models:/inpaint-pconv@champion`, `models:/inpaint-pconv/3`.
 
 version = resolve("models:/inpaint-pconv@champion")
-with fetched(version) as folder: ...               # with its model.pt2 and model.onnx
+with fetched(version) as folder: ...               # contains model.pt2 and model.onnx
 """
 
 import re
@@ -18,11 +18,11 @@ from stages.tracking import store
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-TRAINED_ON = "photographs.txt"  # among the artifacts of a run: SHA-256 and perceptual hash of what was learned from
-MODEL_SHA = "model_sha256"  # names a tag, also of a logged model: SHA-256 of the `model.pt2`
-ONNX_SHA = "onnx_sha256"  # names a tag: SHA-256 of the `model.onnx`
-OUTPUT = "dvc."  # begins a tag that names an output of the pipeline; its value is DVC's hash of the output
-SCORES = ("photo_distance", "photo_psnr_db", "photo_sharpness", "tile_psnr_db")  # tags, as far as they were measured
+TRAINED_ON = "photographs.txt"  # artifact of a run: SHA-256 and perceptual hash of its photographs
+MODEL_SHA = "model_sha256"  # tag, also of logged models: SHA-256 of `model.pt2`
+ONNX_SHA = "onnx_sha256"  # tag: SHA-256 of `model.onnx`
+OUTPUT = "dvc."  # prefix of tags, followed by the path of a pipeline output: its DVC hash
+SCORES = ("photo_distance", "photo_psnr_db", "photo_sharpness", "tile_psnr_db")  # tags, if measured
 _URI = re.compile(r"models:/(?P<name>[^@/]+)(@(?P<alias>[^@/]+)|/(?P<number>\d+))")
 
 
@@ -34,11 +34,11 @@ class Version:
         name: of the registered model.
         number: of the version.
         digest: SHA-256 of its `model.pt2`.
-        aliases: that point to it.
-        made_ms: when it was registered, in milliseconds since 1970.
+        aliases: of the version.
+        made_ms: time of registration, in milliseconds since 1970.
         description: Markdown.
         run_id: of its training.
-        tags: what programs know of it.
+        tags: facts for programs.
     """
 
     name: str
@@ -52,21 +52,21 @@ class Version:
 
     @property
     def scores(self) -> dict[str, float]:
-        """What it scored in the tests, as far as its tags say."""
+        """Test scores, from the tags."""
         return {name: float(self.tags[name]) for name in SCORES if name in self.tags}
 
 
 def resolve(uri: str) -> Version:
-    """Find the version that a URI names now.
+    """Find the version that a URI refers to.
 
     Raises:
         InputError: the URI is malformed.
-        NotRegisteredError: it names nothing that is registered.
+        NotRegisteredError: there is no such version.
         TrackingError: MLflow cannot be reached.
     """
     named = _URI.fullmatch(uri)
     if named is None:
-        raise InputError(f"a registered model is models:/NAME@ALIAS or models:/NAME/VERSION, not {uri!r}")
+        raise InputError(f"a registered model should be models:/NAME@ALIAS or models:/NAME/VERSION, but is {uri!r}")
     for version in registered(named["name"]):
         if named["alias"] in version.aliases or named["number"] == version.number:
             return version
@@ -77,7 +77,7 @@ def resolve(uri: str) -> Version:
 
 
 def registered(name: str = "") -> list[Version]:
-    """Return all versions, or those of one registered model, by name, the newest first.
+    """Return all versions, or those of one registered model, sorted by name, the newest first.
 
     Raises:
         TrackingError: MLflow cannot be reached.
@@ -86,12 +86,12 @@ def registered(name: str = "") -> list[Version]:
         return []
     with store.reached():
         client = store.connect()
-        found = [one for each in ([name] if name else _names(client)) for one in _versions_of(client, each)]
+        found = [version for model in ([name] if name else _names(client)) for version in _versions_of(client, model)]
     return sorted(found, key=lambda version: (version.name, -int(version.number)))
 
 
 def _names(client: "MlflowClient") -> list[str]:
-    """List registered models: those of ours, or all of a store that cannot search by tags."""
+    """List this project's registered models, or all models of a store that cannot search by tags."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -104,7 +104,7 @@ def _names(client: "MlflowClient") -> list[str]:
 
 
 def _versions_of(client: "MlflowClient", name: str) -> list[Version]:
-    """Read the versions of a registered model; of stores whose search leaves tags out, one by one."""
+    """Read the versions of a registered model, one by one if the store's search omits tags."""
     found: list[Any] = []
     aliases: Mapping[str, Any] = {}
     with _unless_gone():
@@ -113,14 +113,14 @@ def _versions_of(client: "MlflowClient", name: str) -> list[Version]:
     versions = []
     for one in found:
         with _unless_gone():
-            # A search finds a version without its tags also where another machine is deleting it.
+            # Tags are also missing if another machine is deleting the version.
             versions.append(_version(one if one.tags else client.get_model_version(name, str(one.version)), aliases))
     return versions
 
 
 @contextmanager
 def _unless_gone() -> Iterator[None]:
-    """Pass over what is not there, or no longer."""
+    """Ignore what does not exist, or no longer."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -131,7 +131,7 @@ def _unless_gone() -> Iterator[None]:
 
 
 def pages(search: Callable[..., Any], *words: Any) -> Iterator[Any]:
-    """Yield all that a search of MLflow's client finds, page by page."""
+    """Yield all results of a paginated search of MLflow's client."""
     page = search(*words)
     yield from page
     while page.token:
@@ -155,15 +155,15 @@ def _version(found: Any, aliases: Mapping[str, Any]) -> Version:
 
 @contextmanager
 def fetched(version: Version) -> Iterator[Path]:
-    """Hand out a folder with a version's `model.pt2` and `model.onnx`, for as long as the block lasts.
+    """Download `model.pt2` and `model.onnx` of a version into a folder that is deleted after the block.
 
     Raises:
-        InputError: the version has no such file, or another one than it was registered with.
+        InputError: a file is missing, or differs from the registered one.
         TrackingError: MLflow cannot be reached.
     """
     from stages.runtime.files import sha256
 
-    registered = {"model.onnx": version.tags.get(ONNX_SHA, "")}  # "": it was registered without one
+    registered = {"model.onnx": version.tags.get(ONNX_SHA, "")}  # "": registered without
     if version.digest:
         registered["model.pt2"] = version.digest
     with tempfile.TemporaryDirectory() as place:
@@ -174,7 +174,7 @@ def fetched(version: Version) -> Iterator[Path]:
             folder = Path(download_artifacts(f"models:/{version.name}/{version.number}", dst_path=place)) / "artifacts"
         if not (folder / "model.pt2").is_file():
             raise InputError(
-                f"version {version.number} of {version.name} has no model.pt2: it is none of this project's"
+                f"version {version.number} of {version.name} has no model.pt2, so it is not a model of this project"
             )
         for name, digest in registered.items():
             if digest != (sha256(folder / name) if (folder / name).is_file() else ""):
@@ -185,17 +185,17 @@ def fetched(version: Version) -> Iterator[Path]:
 
 
 def trained_on(version: Version) -> dict[str, str] | None:
-    """Return the photographs that a version learned from, None where its run does not say.
+    """Return the photographs that a version was trained on, None if its run does not list them.
 
     Returns:
-        SHA-256 to perceptual hash, as `stages.imaging.near.as_text` writes it; "" where an earlier version did not.
+        perceptual hash, as written by `stages.imaging.near.as_text`, by SHA-256; "" in runs of earlier releases.
 
     Raises:
         TrackingError: MLflow cannot be reached.
     """
     with store.reached(), tempfile.TemporaryDirectory() as folder:
         client = store.connect()
-        if all(each.path != TRAINED_ON for each in client.list_artifacts(version.run_id)):
+        if all(artifact.path != TRAINED_ON for artifact in client.list_artifacts(version.run_id)):
             return None
         path = client.download_artifacts(version.run_id, TRAINED_ON, folder)
         lines = Path(path).read_text(encoding="utf-8").splitlines()

@@ -13,11 +13,11 @@ def set_up(url: str, secret: str) -> str:
     """Create the project's webhook, or change its URL, and send a first message.
 
     Args:
-        url: of a program that takes MLflow's JSON. Servers ask for https and a public address.
+        url: that accepts MLflow's JSON; servers require https and a public address.
         secret: signs the messages; "" for none.
 
     Returns:
-        why the first message failed; "" if it did not.
+        the error of the first message, "" if it succeeded.
 
     Raises:
         InputError: the registry is a local file, which sends nothing.
@@ -25,7 +25,7 @@ def set_up(url: str, secret: str) -> str:
     """
     if (file := store.registry_file()) is not None:
         raise InputError(
-            f"webhooks are sent by a tracking server, but the registry is the file {file}; set "
+            f"webhooks need a tracking server, but the registry is the file {file}; set "
             "MLFLOW_TRACKING_URI to a server's address, or use inpaint retrain --notify"
         )
     with store.reached():
@@ -33,5 +33,5 @@ def set_up(url: str, secret: str) -> str:
         facts: dict[str, Any] = {"url": url, "events": list(EVENTS), "secret": secret or None}
         known = [hook.webhook_id for hook in client.list_webhooks() if hook.name == _NAME]
         hook = client.update_webhook(known[0], **facts) if known else client.create_webhook(_NAME, **facts)
-        tried = client.test_webhook(hook.webhook_id)
-    return "" if tried.success else str(tried.error_message or f"status {tried.response_status}")
+        result = client.test_webhook(hook.webhook_id)
+    return "" if result.success else str(result.error_message or f"status {result.response_status}")

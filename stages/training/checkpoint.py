@@ -1,7 +1,6 @@
-"""The state of a training between two steps, and the folder it waits in after an interruption.
+"""Checkpoints of trainings, in `.resume/<fingerprint>/` in the project's root, outside DVC.
 
-The folder is `.resume/<fingerprint>/` in the project's root, outside DVC: the fingerprint is of everything that the
-training depends on, so the same inputs resume, and any changed input starts clean.
+The fingerprint covers everything that a training depends on, so it resumes only with the same inputs.
 """
 
 import io
@@ -20,15 +19,12 @@ FILE = "checkpoint.pt"
 
 
 def folder(of: str) -> Path:
-    """Return the folder in which a training of this fingerprint keeps its state."""
+    """Return the folder for the checkpoint of a training with this fingerprint."""
     return project.root() / ".resume" / of[:32]
 
 
 def save(where: Path, module: InpaintingModule, progress: Mapping[str, Any]) -> None:
-    """Write the state of a training, and what the loop knows of it.
-
-    Readers see the old checkpoint or the new one, never half of one.
-    """
+    """Write module, optimizers and the progress of the loop, atomically."""
     state = {
         "training": where.name,
         "step": module.step,
@@ -40,9 +36,9 @@ def save(where: Path, module: InpaintingModule, progress: Mapping[str, Any]) -> 
 
 
 def write_state(path: Path, state: Mapping[str, Any]) -> None:
-    """Write tensors and plain values as torch does, atomically.
+    """Write tensors and plain values with `torch.save`, atomically.
 
-    By way of memory: torch's own writer turns a full disk into an error that does not say so.
+    They are serialized in memory first, since torch's own writer does not report a full disk as such.
     """
     memory = io.BytesIO()
     torch.save(state, memory)
@@ -51,10 +47,10 @@ def write_state(path: Path, state: Mapping[str, Any]) -> None:
 
 
 def load(where: Path) -> dict[str, Any] | None:
-    """Read the state to go on from, or None where there is none.
+    """Read a checkpoint; None if there is none.
 
     Raises:
-        InputError: the file is there but cannot be read, or is of another training.
+        InputError: the file cannot be read, or belongs to another training.
     """
     path = where / FILE
     if not path.exists():
@@ -65,7 +61,6 @@ def load(where: Path) -> dict[str, Any] | None:
         raise InputError(f"{path} cannot be read ({error}); delete its folder to start this training anew") from None
     if state.get("training") != where.name:
         raise InputError(
-            f"{path} is the state of another training, {state.get('training')}, of another network or other data; "
-            "delete it to start this training anew"
+            f"{path} is the checkpoint of another training, {state.get('training')}; delete it to start this one anew"
         )
     return state

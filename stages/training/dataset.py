@@ -1,7 +1,4 @@
-"""Batches of tiles and holes, each a function of (seed, step) alone.
-
-Whoever asks for step 1200 gets the same pictures: in one process or several, in the first run or after an interruption.
-"""
+"""Batches of tiles and holes; each depends on seed and step only, so a resumed training sees the same ones."""
 
 import math
 from collections.abc import Sequence
@@ -24,13 +21,13 @@ from stages.runtime.files import atomic_write
 
 Pixels = npt.NDArray[np.uint8]
 
-_ORDER, _HOLES = 0, 1  # which of the two draws a generator is for
-_SHOWN = 32  # pictures of a batch that is kept
-_HOLES_LOOKED_AT, _DEEPEST = 1000, 95  # how many, and which percentile is said to be the deepest
+_ORDER, _HOLES = 0, 1  # streams of random numbers
+_SHOWN = 32  # pictures on the sheet of a saved batch
+_HOLES_LOOKED_AT, _DEEPEST = 1000, 95  # how many, and the percentile of their depths that counts
 
 
 class Batch(TypedDict):
-    """What a training or validation step gets."""
+    """The input of a training or validation step."""
 
     target: Tensor  # uint8 (N, 3, H, W)
     hole: Tensor  # uint8 (N, 1, H, W), 1 where pixels are missing
@@ -45,13 +42,13 @@ def to_float(batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
 
 
 class TrainingBatches(Dataset[Batch]):
-    """The batch of every step: tiles in an order that is new in every epoch, each with a hole drawn from the mask set.
+    """The batch of every step: tiles in a new order in every epoch, each with a random hole.
 
     Args:
-        tiles: folders of shards, all of whose tiles are trained on.
-        mask_set: file of holes of the tiles' size; each is also flipped and turned, which no hole minds.
+        tiles: folders of shards.
+        mask_set: file of holes of the tiles' size, which are randomly flipped and rotated.
         batch_size: pictures in a batch.
-        seed: of everything drawn here.
+        seed: of the order and the holes.
     """
 
     def __init__(self, tiles: Sequence[str | Path], mask_set: str | Path, batch_size: int, seed: int) -> None:
@@ -74,14 +71,14 @@ class TrainingBatches(Dataset[Batch]):
 
     @cached_property
     def reach(self) -> int:
-        """How far from the nearest known pixel the missing ones of the deepest training holes are, in pixels."""
+        """The depth of the deepest training holes: the distance to the nearest known pixel, in pixels."""
         holes = self._mask_set.gather(np.arange(min(len(self._mask_set), _HOLES_LOOKED_AT)))
         deepest = [cv2.distanceTransform(hole, cv2.DIST_L2, cv2.DIST_MASK_PRECISE).max() for hole in holes]
         return max(4, round(float(np.percentile(deepest, _DEEPEST))))
 
     @property
     def tile_size(self) -> int:
-        """Side of the pictures, in pixels."""
+        """Side of the pictures in pixels."""
         return self._tiles.size
 
     def _tile_at(self, position: int) -> int:
@@ -93,7 +90,7 @@ class TrainingBatches(Dataset[Batch]):
 
 
 class ValidationBatches(Dataset[Batch]):
-    """The same pictures every time: each hole of the mask set with one tile, the tiles spread over all there are.
+    """Fixed batches: each hole of the mask set with one tile, evenly spread over all tiles.
 
     Args:
         tiles: folder of shards.
@@ -121,15 +118,15 @@ class ValidationBatches(Dataset[Batch]):
 
 
 def keep_batch(folder: Path, batch: Batch) -> Path:
-    """Write a batch as a sheet of pictures and as arrays.
+    """Save a batch as a sheet of pictures and as arrays.
 
     Args:
-        folder: made if missing.
+        folder: created if missing.
         batch: targets and holes.
 
     Returns:
-        the sheet: targets above, what the network saw of them below, holes white. Beside it, as `.npz`, uint8 `target`
-        (N, H, W, 3) and `hole` (N, H, W).
+        the path of the sheet: targets above, images with white holes below. An `.npz` file of the same name holds uint8
+        `target` (N, H, W, 3) and `hole` (N, H, W).
     """
     target = batch["target"].permute(0, 2, 3, 1).numpy()
     hole = batch["hole"][:, 0].numpy()
@@ -145,11 +142,11 @@ def keep_batch(folder: Path, batch: Batch) -> Path:
 
 def _check_sizes(tiles: Tiles, mask_set: MaskSet) -> None:
     if tiles.size != mask_set.size:
-        raise ValueError(f"holes should be as large as the tiles, {tiles.size} pixels, but are {mask_set.size}")
+        raise ValueError(f"holes should have the size of the tiles, {tiles.size} pixels, but have {mask_set.size}")
 
 
 def _turn(holes: Pixels, ways: npt.NDArray[np.integer[Any]]) -> Pixels:
-    """Lay each hole in one of the eight ways that a square has; OpenCV does it ten times as fast as NumPy's views."""
+    """Flip and rotate each hole by one of the eight symmetries of a square; OpenCV is ten times as fast as NumPy."""
     turned = np.empty_like(holes)
     for hole, out, way in zip(holes, turned, ways, strict=True):
         mirrored = cv2.transpose(hole) if way >= 4 else hole
@@ -161,5 +158,5 @@ def _turn(holes: Pixels, ways: npt.NDArray[np.integer[Any]]) -> Pixels:
 
 
 def _batch(tiles: Pixels, holes: Pixels, step: int) -> Batch:
-    target = torch.from_numpy(tiles).permute(0, 3, 1, 2)  # in memory still N, H, W, C: what torch calls channels_last
+    target = torch.from_numpy(tiles).permute(0, 3, 1, 2)  # a view, so channels_last
     return {"target": target, "hole": torch.from_numpy(holes)[:, None], "step": step}

@@ -1,28 +1,28 @@
-"""A network that paints on a membrane, and whose answer meets the known pixels exactly.
+"""A wrapper that adds a network's detail to a membrane, so that predictions meet known pixels exactly.
 
 With H(v) the harmonic function that continues the known values of v into the holes (`membrane.py`):
 
-    seen       = image - H'(image)                what the network sees; H' follows means of 2 x 2 pixels only
-    prediction = f + H(image - f)                 for its output f: f's detail, on the membrane of the picture
+    seen       = image - H'(image)                the input of the network; H' follows means of 2 x 2 pixels only
+    prediction = f + H(image - f)                 for its output f: the detail of f on the membrane of the image
 
-So a network need not learn to copy colours. What its answer is off by at known pixels is spread over the holes and
-taken off: "Poisson Image Editing" (Pérez, Gangnet and Blake, SIGGRAPH 2003). It is trained through H, which is linear.
+So the network need not learn to copy colours: its error at known pixels is spread over the holes and subtracted, as in
+"Poisson Image Editing" (Pérez, Gangnet and Blake, SIGGRAPH 2003). H is linear, so gradients pass through it.
 """
 
 from torch import Tensor, nn
 
 from stages.training.membrane import membrane
 
-GREY = 0.5  # where nothing is known
-SKIPPED_LEVELS = 1  # what is taken off the picture follows squares of 2 pixels; with 0 nothing would be left to see
+GREY = 0.5  # if no pixel is known
+SKIPPED_LEVELS = 1  # of H'; with 0, known pixels of `seen` would all be zero
 
 
 class HarmonicResidual(nn.Module):
-    """A network whose answer is, at known pixels, the picture itself, and in holes continues from there.
+    """A network whose predictions equal the image at known pixels and continue it into holes.
 
     Args:
-        inner: called with (image, hole), answers (N, 3, H, W).
-        level: the zero of `inner`'s own range: what it sees where the picture is smooth, and in holes.
+        inner: maps (image, hole) to (N, 3, H, W).
+        level: zero of the range of `inner`, its input in holes and where the image is smooth.
         levels: how often H and W can be halved, at least 2.
     """
 
@@ -33,14 +33,14 @@ class HarmonicResidual(nn.Module):
         self.levels = levels
 
     def forward(self, image: Tensor, hole: Tensor) -> Tensor:
-        """Answer for every pixel.
+        """Predict every pixel.
 
         Args:
-            image: (N, 3, H, W), float32 in [0, 1]; what stands in its holes is ignored.
+            image: (N, 3, H, W), float32 in [0, 1]; its values in holes are ignored.
             hole: (N, 1, H, W), float32, 1 where `image` is missing.
 
         Returns:
-            prediction, (N, 3, H, W), float32, not clamped; grey where nothing is known.
+            the prediction, (N, 3, H, W), float32, not clamped; grey if no pixel is known.
         """
         known = hole < 0.5
         shifted = (image - GREY).where(known, 0.0)

@@ -1,7 +1,6 @@
 """The training loop, on Lightning Fabric: steps, validation, history, best weights, checkpoints.
 
-Schedule, batches and dropout are functions of the step, so a training that was interrupted goes on from its checkpoint
-as if nothing had happened.
+Schedule, batches and dropout are functions of the step, so an interrupted training resumes exactly from its checkpoint.
 """
 
 import logging
@@ -32,12 +31,12 @@ from stages.training.module import InpaintingModule
 from stages.training.record import RecordWriter
 from stages.training.settings import Criterion, FitSettings
 
-CHECK_EVERY = 5  # steps, whether all numbers are finite: each look makes a GPU wait
+CHECK_EVERY = 5  # steps between checks for non-finite numbers, each of which makes a GPU wait
 HISTORY_EVERY = 5 * CHECK_EVERY
 SYSTEM_EVERY_S = 5.0
-SHOWN = 6  # validation pictures
+SHOWN = 6  # validation pictures on a sheet
 PSNR, PERCEPTUAL = "val_hole_psnr", "val_perceptual"
-BAD_BATCHES = "bad_batches"  # in the record's folder
+BAD_BATCHES = "bad_batches"  # folder in the record
 
 
 @dataclass
@@ -47,10 +46,10 @@ class Best:
     Attributes:
         weights: of `trained`, on the CPU.
         psnr: hole PSNR, dB.
-        perceptual: distance, 0 to 4.
-        step: after which it was reached.
-        misses: validations since.
-        highest_psnr: of all validations, dB: what the floor is measured from.
+        perceptual: perceptual distance, 0 to 4.
+        step: of the validation.
+        misses: number of validations since.
+        highest_psnr: of all validations, dB; the floor is relative to it.
     """
 
     weights: dict[str, Tensor] = field(default_factory=dict)
@@ -61,9 +60,9 @@ class Best:
     highest_psnr: float = -math.inf
 
     def is_beaten_by(self, psnr: float, perceptual: float, criterion: Criterion) -> bool:
-        """Tell whether a validation's scores are better.
+        """Return whether the scores of another validation are better.
 
-        With `perceptual`, only weights compete whose hole PSNR is at most `floor_db` below the highest one seen.
+        By the criterion `perceptual`, the hole PSNR must be at most `floor_db` below the highest so far.
         """
         if criterion.score == "hole_psnr":
             return psnr > self.psnr
@@ -71,7 +70,7 @@ class Best:
         return psnr >= floor and (perceptual < self.perceptual or self.psnr < floor)
 
     def after(self, scores: dict[str, float], step: int, network: torch.nn.Module, criterion: Criterion) -> "Best":
-        """Return the best validation once another one was made."""
+        """Return the better of this validation and a new one."""
         psnr, perceptual = scores[PSNR], scores[PERCEPTUAL]
         highest = max(psnr, self.highest_psnr)
         if self.is_beaten_by(psnr, perceptual, criterion):
@@ -80,16 +79,16 @@ class Best:
 
 
 class NotFiniteError(InpaintError):
-    """A loss, gradient, score or weight is infinite or no number: the training cannot go on."""
+    """A loss, gradient, score or weight is infinite or NaN, so the training cannot continue."""
 
 
 def make_fabric() -> Fabric:
-    """Return Fabric for the device and the precision that the machine offers."""
+    """Return Fabric for the device and precision of this machine."""
     kind, _, number = machine.device().partition(":")
     devices: Any = [int(number or 0)] if kind == "cuda" else 1
     precision: Any = machine.precision()
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
-    # One process, whatever SLURM or MPI say of others in its environment.
+    # One process, even if the environment is that of a SLURM or MPI job.
     return Fabric(accelerator=kind, devices=devices, precision=precision, plugins=[LightningEnvironment()])
 
 
@@ -101,21 +100,21 @@ def run(
     criterion: Criterion,
     record: RecordWriter,
 ) -> Best:
-    """Train a module to its end, from its checkpoint if there is one.
+    """Train a module, resuming from its checkpoint if there is one.
 
     Args:
-        module: as made from the settings.
+        module: freshly made from the settings, or loaded with start weights.
         training: the batch of every step.
-        validation: what is filled every `validate_every` steps.
+        validation: pictures that are filled every `validate_every` steps.
         settings: of the training.
-        criterion: by which weights are kept.
-        record: where history, validations and pictures go; the checkpoint stands beside its folder.
+        criterion: for choosing the best weights.
+        record: receives history, validations and pictures; the checkpoint is beside its folder.
 
     Returns:
-        the best weights, and when they were reached.
+        the best weights with their scores and step.
 
     Raises:
-        NotFiniteError: numbers are no longer finite; the batch is kept in the record.
+        NotFiniteError: a number is not finite; the batch is saved in the record.
     """
     machine.keep_freed_memory()
     machine.keep_to_cores()
@@ -124,11 +123,11 @@ def run(
     folder = record.folder.parent
     history = _History(record, settings.batch_size)
     best = _resume(module, history, record, folder)
-    look = _Validation(module, fabric, training, validation, criterion, record)
+    validation_step = _Validation(module, fabric, training, validation, criterion, record)
     total, every = settings.total_steps, settings.validate_every
     saved = time.monotonic()
     with tqdm(total=total, initial=module.step, desc=record.content["key"], unit="step", mininterval=2.0) as bar:
-        best = look.at_start(best, bar)
+        best = validation_step.at_start(best, bar)
         for batch in _batches(fabric, training, range(module.step, total), machine.loader_workers()):
             module.train()
             history.start()
@@ -144,7 +143,7 @@ def run(
             if validates or due:
                 _require_finite_weights(module, training, record)
             if validates:
-                best = look(best, bar)
+                best = validation_step(best, bar)
                 if at_end or 0 < settings.patience <= best.misses:
                     history.write(module.step, module.learning_rate_at(module.step - 1))
                     break
@@ -157,7 +156,7 @@ def run(
 
 @dataclass
 class _Validation:
-    """What is validated, and where its results go."""
+    """Validation of a module, recorded."""
 
     module: InpaintingModule
     fabric: Fabric
@@ -167,22 +166,24 @@ class _Validation:
     record: RecordWriter
 
     def __call__(self, best: Best, bar: tqdm) -> Best:  # type: ignore[type-arg]
-        """Validate, and return the best validation so far."""
+        """Validate, record the scores, and return the best validation so far."""
         step = self.module.step
         scores, shown = validate(self.module, self.fabric, self.validation)
         _require_finite([scores], step, self.training, self.record)
         _write_validation(step, scores, shown, self.record)
         best = best.after(scores, step, self.module.trained, self.criterion)
-        bar.set_postfix_str(f"{_said(scores[PSNR], scores[PERCEPTUAL])}; best {_said(best.psnr, best.perceptual)}")
+        bar.set_postfix_str(
+            f"{_as_text(scores[PSNR], scores[PERCEPTUAL])}; best {_as_text(best.psnr, best.perceptual)}"
+        )
         return best
 
     def at_start(self, best: Best, bar: tqdm) -> Best:  # type: ignore[type-arg]
-        """Validate weights that a training starts from: they may stay the best."""
+        """Validate start weights, which may remain the best."""
         return self(best, bar) if self.module.step == 0 and self.module.is_warm else best
 
 
 def _resume(module: InpaintingModule, history: "_History", record: RecordWriter, folder: Path) -> Best:
-    """Put a module where its checkpoint says, if there is one."""
+    """Restore module, optimizers and history from the checkpoint, if there is one."""
     state = checkpoint.load(folder)
     if state is None:
         record.rewind(0)
@@ -197,7 +198,7 @@ def _resume(module: InpaintingModule, history: "_History", record: RecordWriter,
 
 
 def _batches(fabric: Fabric, batches: Any, numbers: Sequence[int], workers: int) -> Iterator[Batch]:
-    """Load batches by their numbers, and bring them to the device."""
+    """Load batches by number, and move them to the device."""
     loader: Any = DataLoader(
         batches,
         batch_size=None,
@@ -213,13 +214,13 @@ def _batches(fabric: Fabric, batches: Any, numbers: Sequence[int], workers: int)
         if "DataLoader worker" not in str(error):
             raise
         raise InpaintError(
-            f"a process that loads batches ended ({str(error).splitlines()[0]}); give it more memory (--shm-size in a "
+            f"a data loader process ended ({str(error).splitlines()[0]}); give it more memory (--shm-size in a "
             "container), or set INPAINT_LOADERS to a lower number"
         ) from None
 
 
 def _end_with(training: int, _number: int) -> None:
-    """End this loading process with its training: torch's own watch misses one that is killed while they start."""
+    """End a loader process with its training: torch misses a training that is killed while its loaders start."""
     guard.end_with_parent(signal.SIGKILL)
     if os.getppid() != training:
         os._exit(1)
@@ -237,7 +238,7 @@ def _require_finite(
 def _require_finite_weights(module: InpaintingModule, training: TrainingBatches, record: RecordWriter) -> None:
     wrong = [name for name, value in module.state_dict().items() if not value.isfinite().all()]
     if wrong:
-        what = f"{len(wrong)} weights are no longer finite, {wrong[0]} among them"
+        what = f"{len(wrong)} weights are no longer finite, among them {wrong[0]}"
         raise _not_finite(what, module.step - 1, training, record)
 
 
@@ -245,7 +246,7 @@ def _not_finite(what: str, step: int, training: TrainingBatches, record: RecordW
     kept, key = keep_batch(record.folder / BAD_BATCHES, training[step]), record.content["key"]
     in_float32 = "" if machine.precision() == "32-true" else ", or train in float32 (INPAINT_PRECISION=32-true)"
     return NotFiniteError(
-        f"{key}: at step {step + 1} {what}; its batch is in {kept} and {kept.with_suffix('.npz').name}. Look at it; "
+        f"{key}: at step {step + 1} {what}; its batch is in {kept} and {kept.with_suffix('.npz').name}. Inspect it; "
         f"lower the learning rate or `clip_norm` of `train.{key}`{in_float32}"
     )
 
@@ -253,13 +254,13 @@ def _not_finite(what: str, step: int, training: TrainingBatches, record: RecordW
 def validate(
     module: InpaintingModule, fabric: Fabric, validation: ValidationBatches
 ) -> tuple[dict[str, float], Pixels]:
-    """Score the composites' missing pixels, as means over pictures.
+    """Score the missing pixels of composites, as means over pictures.
 
     Returns:
-        the scores, and some pictures side by side: target, image, composite; uint8 (H, W, 3).
+        the scores, and a sheet of targets, images and composites side by side, uint8 (H, W, 3).
     """
     module.trained.eval()
-    workers = min(1, machine.loader_workers())  # those of the training wait meanwhile, with batches in shared memory
+    workers = min(1, machine.loader_workers())  # the training's loaders still hold batches in shared memory
     mse, l1, perceptual = [], [], []
     for number, batch in enumerate(_batches(fabric, validation, range(len(validation)), workers)):
         validated = module.validate(batch)
@@ -277,7 +278,7 @@ def validate(
     return scores, shown
 
 
-def _said(psnr: float, perceptual: float) -> str:
+def _as_text(psnr: float, perceptual: float) -> str:
     return f"{psnr:.2f} dB, perceptual {perceptual:.3f}"
 
 
@@ -299,40 +300,40 @@ def _copy(network: torch.nn.Module) -> dict[str, Tensor]:
 
 
 class _History:
-    """The numbers of the steps since the last line of history.csv; they stay on the device until they are fetched."""
+    """Averages the loss terms of steps into lines of history.csv; they stay on the device until `fetch`."""
 
     def __init__(self, record: RecordWriter, batch_size: int) -> None:
         self._record, self._batch_size = record, batch_size
         self._unseen: list[dict[str, Tensor]] = []
-        self.seen: list[dict[str, float]] = []  # what the next line is the mean of
+        self.seen: list[dict[str, float]] = []  # the next line is their mean
         self._since = self._sampled = self._ended = time.monotonic()
         self._waited = 0.0
 
     def start(self) -> None:
-        """Count the time since the last step ended, which was spent waiting for this batch."""
+        """Mark the start of a step: the time since the last one was spent waiting for its batch."""
         self._waited += time.monotonic() - self._ended
 
     def stop(self) -> None:
-        """Note that what a step takes has ended."""
+        """Mark the end of a step."""
         self._ended = time.monotonic()
 
     def add(self, numbers: dict[str, Tensor]) -> None:
-        """Take the scalars of a step."""
+        """Add the loss terms of a step, scalars."""
         self._unseen.append(numbers)
         self.stop()
 
     def fetch(self) -> list[dict[str, float]]:
-        """Return the numbers of the steps since the last call: one copy from the device for all."""
+        """Return the loss terms since the last call, copied from the device at once."""
         if not self._unseen:
             return []
-        rows = torch.stack([torch.stack(list(each.values())).float() for each in self._unseen]).tolist()
-        fetched = [dict(zip(each, row, strict=True)) for each, row in zip(self._unseen, rows, strict=True)]
+        rows = torch.stack([torch.stack(list(terms.values())).float() for terms in self._unseen]).tolist()
+        fetched = [dict(zip(terms, row, strict=True)) for terms, row in zip(self._unseen, rows, strict=True)]
         self._unseen = []
         self.seen += fetched
         return fetched
 
     def write(self, step: int, learning_rate: float) -> None:
-        """Write a line, the means of the steps since the last one, if there were any."""
+        """Write a line with the means since the last one, if there were any steps."""
         if not self.seen:
             return
         now = time.monotonic()
@@ -352,4 +353,4 @@ class _History:
 def _columns(steps: Sequence[dict[str, float]]) -> Iterator[tuple[str, float]]:
     for name in steps[0]:
         column = name if name == "loss" else name.replace(" ", "_") if name.startswith("gradient") else f"loss_{name}"
-        yield column, fmean(each[name] for each in steps)
+        yield column, fmean(step[name] for step in steps)

@@ -1,8 +1,8 @@
-"""Values spread smoothly from where they are known over the holes between: Laplace's equation, nearly solved.
+"""Harmonic inpainting in torch: an approximate solution of Laplace's equation in the holes.
 
     sheet = membrane(image, hole, levels=5)       # image (N, C, H, W), 0 in its holes
 
-It is linear in the values and has no weights, so a network can be trained through it.
+It is linear in the values, so gradients pass through it.
 """
 
 import math
@@ -14,31 +14,30 @@ from torch import Tensor
 
 _SWEEPS = 4  # at each size
 _COARSEST_SWEEPS = 8
-# Eigenvalues of the four neighbours' mean, taken from 1, that the sweeps at one size damp; lower ones are left to the
-# coarser sizes.
+# Range of eigenvalues, of 1 minus the mean of the four neighbours, that the sweeps at one size damp; coarser sizes damp
+# lower ones.
 _DAMPED = (0.05, 2.0)
 _CROSS = ((0.0, 0.25, 0.0), (0.25, 0.0, 0.25), (0.0, 0.25, 0.0))
 
 
 def membrane(values: Tensor, hole: Tensor, levels: int, skipped_levels: int = 0) -> Tensor:
-    """Solve Laplace's equation in the holes, nearly: from the coarsest size to the finest, a few sweeps at each.
+    """Solve Laplace's equation in the holes approximately: a few sweeps at each size, from coarse to fine.
 
-    The cascade of Bornemann and Deuflhard ("The cascadic multigrid method for elliptic problems", Numerische
-    Mathematik 75, 1996), its sweeps weighted by the roots of Chebyshev's polynomial. On 300 tiles of photographs it is
-    within 0.05 dB of the exact solution.
+    Cascadic multigrid (Bornemann and Deuflhard, Numerische Mathematik 75, 1996) with sweeps weighted by the roots of
+    Chebyshev's polynomial. On 300 tiles of photographs it is within 0.05 dB of the exact solution.
 
     Args:
         values: (N, C, H, W), float32, 0 in holes; H and W are multiples of 2^levels.
         hole: (N, 1, H, W), float32, 1 where values are missing.
-        levels: how often the size is halved.
-        skipped_levels: how many of the finest sizes are only interpolated: the membrane then follows the means of the
-            known values over squares of 2^skipped_levels pixels.
+        levels: how often to halve the size.
+        skipped_levels: number of finest sizes that are only interpolated. The membrane then follows the means of known
+            values over squares of 2^skipped_levels pixels.
 
     Returns:
-        (N, C, H, W): in holes everywhere near the mean of the neighbours, `values` where they are known (but for
-        `skipped_levels`); 0 where nothing is known.
+        (N, C, H, W): `values` where they are known (unless levels are skipped), and in holes close to the mean of the
+        neighbours; 0 if nothing is known.
     """
-    exactly = torch.is_autocast_enabled(values.device.type)  # half precision would leave steps in smooth regions
+    exactly = torch.is_autocast_enabled(values.device.type)  # half precision would show as steps in smooth regions
     with torch.autocast(values.device.type, enabled=False) if exactly else nullcontext():
         return _solve(values, hole, levels, skipped_levels)
 
@@ -48,7 +47,7 @@ def _solve(values: Tensor, hole: Tensor, levels: int, skipped_levels: int) -> Te
     for _ in range(levels):
         values, known = sizes[-1]
         share = F.avg_pool2d(known.to(values.dtype), 2)
-        values = F.avg_pool2d(values, 2) / share.clamp(min=0.25)  # the mean of the known ones of four
+        values = F.avg_pool2d(values, 2) / share.clamp(min=0.25)  # the mean of the known ones among four
         sizes.append((values, share > 0))
     values, known = sizes.pop()
     mean = values.sum((2, 3), keepdim=True) / known.to(values.dtype).sum((2, 3), keepdim=True).clamp(min=1)

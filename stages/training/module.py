@@ -1,4 +1,4 @@
-"""What the trainings of all networks share: steps, the average of the weights, validation."""
+"""Base class of the training modules: steps, moving average of the weights, validation."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -19,11 +19,11 @@ from stages.training.settings import FitSettings
 
 Tensors = tuple[Tensor, ...] | list[Tensor]
 _TEACHER, _JUDGE = "efficientnet_lite1", "efficientnet_lite0"
-_GRID = 16  # pixels that the deepest features are apart
+_GRID = 16  # stride of the deepest features, in pixels
 
 
 class MicroBatch(NamedTuple):
-    """Pictures that go through the networks at once; as `to_float` returns them."""
+    """Pictures that pass through the networks at once, as `to_float` returns them."""
 
     image: Tensor
     hole: Tensor
@@ -31,7 +31,7 @@ class MicroBatch(NamedTuple):
 
 
 class Validated(NamedTuple):
-    """The mean squared and absolute errors and the perceptual distances of missing pixels, (N,), and the composites."""
+    """Mean squared errors, mean absolute errors and perceptual distances of missing pixels, (N,), and composites."""
 
     squared: Tensor
     absolute: Tensor
@@ -40,9 +40,9 @@ class Validated(NamedTuple):
 
 
 def exponential_moving_average(decay: float) -> Callable[[Tensors, Tensors, Tensor | int], None]:
-    """Return the update of an exponential moving average that forgets the random start.
+    """Return the update of an exponential moving average with warm-up.
 
-    The decay after n updates is min(decay, (1 + n) / (10 + n)), so that short trainings are averaged too.
+    The decay after n updates is min(decay, (1 + n) / (10 + n)), so that the average soon forgets random start weights.
     """
 
     def update(averaged: Tensors, current: Tensors, updates: Tensor | int) -> None:
@@ -56,18 +56,18 @@ def exponential_moving_average(decay: float) -> Callable[[Tensors, Tensors, Tens
 
 
 class InpaintingModule(nn.Module):
-    """A network in training. Subclasses write `training_step`, `learning_rate_at` and `configure_optimizers`.
+    """A network in training. Subclasses define `training_step`, `learning_rate_at` and `configure_optimizers`.
 
     Args:
-        network: called with (image, hole), answers (N, 3, H, W) in [0, 1].
+        network: maps (image, hole) to a prediction (N, 3, H, W) in [0, 1].
         settings: of the training.
-        level: the zero of the network's own range.
+        level: zero of the network's own range: 0.5 if it works in [-1, 1], else 0.
 
     Attributes:
-        optimizers: by name, once `setup` was called.
-        seed: of the training; dropout draws from it and the step.
-        step: steps done; the schedule and the batches are functions of it.
-        is_warm: whether it starts from weights of another training.
+        optimizers: by name, after `setup`.
+        seed: of the training; dropout depends on it and the step.
+        step: number of steps done.
+        is_warm: whether the training starts from given weights.
     """
 
     def __init__(self, network: nn.Module, settings: FitSettings, level: float) -> None:
@@ -85,122 +85,122 @@ class InpaintingModule(nn.Module):
 
     @property
     def inner(self) -> nn.Module:
-        """The network itself, without what is around it."""
+        """The network without its harmonic wrapper."""
         return self.network.inner if isinstance(self.network, HarmonicResidual) else self.network
 
     @property
     def trained(self) -> nn.Module:
-        """The network as validation and export see it."""
+        """The network that is validated and exported: the moving average, if there is one."""
         return self.network if self.average is None else self.average.module
 
     def learning_rate_at(self, step: int) -> float:
         """Return the learning rate of a step."""
         raise NotImplementedError
 
-    def learning_rate_of(self, name: str, step: int) -> float:  # noqa: ARG002 - for those who have several
+    def learning_rate_of(self, name: str, step: int) -> float:  # noqa: ARG002 - for subclasses with several
         """Return the learning rate of an optimizer at a step."""
         return self.learning_rate_at(step)
 
     def decay_at(self, step: int) -> float:
-        """Return the share of the learning rate that is left at a step: 1, then falling linearly over `decay_steps`."""
+        """Return the factor of the learning rate at a step: 1, then falling linearly to 0 over `decay_steps`."""
         return min(1.0, (self.settings.total_steps - step) / max(self.settings.decay_steps, 1))
 
     def with_hole_perceptual(
         self, terms: dict[str, Tensor], prediction: Tensor, batch: MicroBatch
     ) -> dict[str, Tensor]:
-        """Add to loss terms the mean distance of composites from targets in features, where pixels are missing.
+        """Add the perceptual distance between composites and targets in holes to the loss terms.
 
-        Pictures are rolled by a few pixels, otherwise at every step: strided features see some phases of a grid better
-        than others, and a network learns to paint it.
+        Pictures are rolled by random offsets, since strided features see some phases of a grid better than others, and
+        a network would learn to paint that grid.
 
         Args:
-            terms: with "loss", their weighted sum.
-            prediction: the network's answer, (N, 3, H, W).
-            batch: what it answered to.
+            terms: "loss", the weighted sum, and its terms.
+            prediction: (N, 3, H, W) in [0, 1].
+            batch: the inputs of the prediction.
         """
         weight = self.settings.hole_perceptual_weight
         if not weight:
             return terms
         teacher = features.load(_TEACHER).to(prediction.device)
-        shift = [int(each) for each in torch.randint(_GRID, (2,))]
+        shift = torch.randint(_GRID, (2,)).tolist()
         composed = composite(batch.target, prediction.float(), batch.hole)
-        composed, target, hole = (each.roll(shift, (2, 3)) for each in (composed, batch.target, batch.hole))
+        composed, target, hole = (part.roll(shift, (2, 3)) for part in (composed, batch.target, batch.hole))
         with torch.no_grad():
             wanted = features.to_unit_length(teacher(target))
         distance = features.distance_in_hole(features.to_unit_length(teacher(composed)), wanted, hole).mean()
         return {**terms, "loss": terms["loss"] + weight * distance, "hole_perceptual": distance}
 
     def configure_optimizers(self) -> dict[str, Optimizer]:
-        """Return the optimizers by name; those of the weights that are trained first come first."""
+        """Return the optimizers by name, in the order of their steps."""
         raise NotImplementedError
 
     def training_step(self, batches: Sequence[MicroBatch]) -> dict[str, Tensor]:
         """Update the weights once, and return the loss terms, detached scalars.
 
         Args:
-            batches: equal parts of the step's batch, whose gradients are averaged.
+            batches: equal parts of the batch, whose gradients are averaged.
         """
         raise NotImplementedError
 
     def setup(self, fabric: Fabric) -> None:
-        """Move to the device that trains, and make the optimizers."""
+        """Move to the device, and create the optimizers."""
         self._fabric = fabric
         fabric.to_device(self)
         self.optimizers = self.configure_optimizers()
 
     def fit_batch(self, batch: Batch) -> dict[str, Tensor]:
-        """Do one step: learning rate, update, average of the weights.
+        """Do one step: set the learning rates, update the weights and their moving average.
 
         Args:
             batch: on the device.
 
         Returns:
-            the loss terms and, as `gradient of NAME`, the gradients' norms before clipping; detached scalars.
+            the loss terms and, as `gradient of NAME`, the gradient norms before clipping; detached scalars.
         """
         for name, optimizer in self.optimizers.items():
             for group in optimizer.param_groups:
                 group["lr"] = self.learning_rate_of(name, self.step)
         self._norms: dict[str, Tensor] = {}
         self._reseed()
-        parts = [each.chunk(machine.micro_batches()) for each in to_float(batch)]
-        terms = self.training_step([MicroBatch(*each) for each in zip(*parts, strict=True)])
+        parts = [part.chunk(machine.micro_batches()) for part in to_float(batch)]
+        terms = self.training_step([MicroBatch(*part) for part in zip(*parts, strict=True)])
         if self.average is not None:
             self.average.update_parameters(self.network)
         self.step += 1
         return terms | self._norms
 
     def _reseed(self) -> None:
-        torch.manual_seed(self.seed + self.step)  # dropout takes no generator; so an interrupted run draws the same
+        torch.manual_seed(self.seed + self.step)  # dropout takes no generator, and a resumed run has to draw the same
 
     def optimise(
         self, name: str, batches: Sequence[MicroBatch], terms_of: Callable[[MicroBatch], dict[str, Tensor]]
     ) -> dict[str, Tensor]:
-        """Take one step of an optimizer down the mean gradient of some micro-batches, clipped to `clip_norm`.
+        """Take an optimizer step with the mean gradient of micro-batches, clipped to `clip_norm`.
 
         Args:
             name: of the optimizer.
             batches: equal parts of the batch.
-            terms_of: returns a micro-batch's loss terms, means over its pictures; "loss" is the one to go down.
+            terms_of: returns the loss terms of a micro-batch, means over its pictures; "loss" is minimised.
 
         Returns:
-            the terms' means over the micro-batches, detached.
+            the means of the terms over the micro-batches, detached.
         """
         optimizer = self.optimizers[name]
         optimizer.zero_grad()
-        every: list[dict[str, Tensor]] = []
+        all_terms: list[dict[str, Tensor]] = []
         for batch in batches:
             with self._fabric.autocast():
                 terms = terms_of(batch)
             self._fabric.backward(terms["loss"] / len(batches))
-            every.append({term: value.detach() for term, value in terms.items()})
-        weights = [each for group in optimizer.param_groups for each in group["params"]]
+            all_terms.append({term: value.detach() for term, value in terms.items()})
+        weights = [weight for group in optimizer.param_groups for weight in group["params"]]
         self._norms[f"gradient of {name}"] = clip_grad_norm_(weights, self.settings.clip_norm)
         optimizer.step()
-        return {term: torch.stack([each[term] for each in every]).mean() for term in every[0]}
+        return {name: torch.stack([terms[name] for terms in all_terms]).mean() for name in all_terms[0]}
 
     @torch.no_grad()
     def validate(self, batch: Batch) -> Validated:
-        """Fill pictures as the exported model will, and score them.
+        """Fill pictures as the exported model does, and score them.
 
         Args:
             batch: on the device.
@@ -212,7 +212,7 @@ class InpaintingModule(nn.Module):
         missing = hole.sum((1, 2, 3)).clamp(min=1) * target.shape[1]
         error = composed - target
         judge = features.load(_JUDGE).to(target.device)
-        ours, theirs = (features.to_unit_length(judge(each)) for each in (composed, target))
+        ours, theirs = (features.to_unit_length(judge(picture)) for picture in (composed, target))
         return Validated(
             error.square().sum((1, 2, 3)) / missing,
             error.abs().sum((1, 2, 3)) / missing,

@@ -1,12 +1,12 @@
-"""The record of a training: what it was, and how it went, in files that anyone can read.
+"""The record of a training, in plain files.
 
-    record.json       what was trained on what, by which code on which machine, when; the best score
-    history.csv       a line every few steps: seconds, loss terms, learning rate, speed, share of time spent waiting
-    validation.csv    a line a validation
+    record.json       settings, inputs, code, machine, times and scores
+    history.csv       a line every few steps: seconds, loss terms, learning rate, speed, share of time waiting for data
+    validation.csv    a line for each validation
     system.csv        processor, memory, GPU
     pictures/         target | image | composite of validation pictures, by step
 
-Training writes here and nowhere else; MLflow is brought up to date from it.
+Training never talks to MLflow, which is updated from these files.
 """
 
 import csv
@@ -39,11 +39,11 @@ _PACKAGES = (
 
 
 class RecordWriter:
-    """A training's record in a folder; opened again after an interruption, it goes on as the same one.
+    """Writes the record of a training; after an interruption it continues the same record.
 
     Args:
-        folder: made if missing.
-        facts: what to say of the training at its start: key, stage, fingerprint, params, inputs.
+        folder: created if missing.
+        facts: key, stage, fingerprint, params and inputs of the training.
     """
 
     def __init__(self, folder: Path, facts: Mapping[str, Any]) -> None:
@@ -54,11 +54,11 @@ class RecordWriter:
         if not self.content:
             self.content = {"id": uuid.uuid4().hex, **facts, **_surroundings(), "started_ms": _now_ms()}
         self.note(status="running", ended_ms=None, model_sha256="", summary={})
-        psutil.cpu_percent()  # the first call only starts the counting
+        psutil.cpu_percent()  # the first call starts the measurement
 
     @staticmethod
     def content_of(folder: Path) -> dict[str, Any] | None:
-        """Return what the record in a folder says, None where there is none or it is damaged."""
+        """Return the content of `record.json` in a folder, None if it is missing or damaged."""
         try:
             content: dict[str, Any] = json.loads((folder / _FILE).read_text(encoding="utf-8"))
         except (OSError, ValueError):
@@ -67,7 +67,7 @@ class RecordWriter:
 
     @property
     def seconds(self) -> float:
-        """Since the training first started, interruptions included."""
+        """Seconds since the training first started, including interruptions."""
         started: int = self.content["started_ms"]
         return (_now_ms() - started) / 1000
 
@@ -82,7 +82,7 @@ class RecordWriter:
             writer.writerow(row)
 
     def add_system(self) -> None:
-        """Append what the machine is doing."""
+        """Append the load of the machine to `system`."""
         cuda = torch.cuda.is_available()
         self.add(
             "system",
@@ -96,12 +96,12 @@ class RecordWriter:
         )
 
     def note(self, **facts: Any) -> None:
-        """Add to what the record says, or change it."""
+        """Add facts to `record.json`, or change them."""
         self.content |= facts
         write_json(self._path, self.content)
 
     def rewind(self, step: int) -> None:
-        """Forget what was written after a step, which is about to be done again, and lines that a full disk cut."""
+        """Delete lines that follow a step, which will be repeated, and incomplete lines that a full disk left."""
         for table in ("history", "validation", "system"):
             path = self.folder / f"{table}.csv"
             if not path.exists():
@@ -116,12 +116,12 @@ class RecordWriter:
                 path.unlink()
 
     def finish(self, model_sha256: str, summary: Mapping[str, Any]) -> None:
-        """Close the record: the training is done, and this is the model it made."""
+        """Mark the training as finished, with its model and scores."""
         self.note(status="finished", ended_ms=_now_ms(), model_sha256=model_sha256, summary=dict(summary))
 
 
 def _gpu_percent() -> int | str:
-    """Return how busy the GPU is, "" where nobody can tell: that ends no training."""
+    """Return the GPU's utilization, "" if it is unknown, which must not end a training."""
     try:
         return torch.cuda.utilization()
     except Exception:

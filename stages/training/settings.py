@@ -1,4 +1,4 @@
-"""The settings that every training has; each model's own section of params.yaml adds to them."""
+"""Settings shared by all trainings; the section of a model in params.yaml has more."""
 
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -9,7 +9,13 @@ from stages.runtime.params import Settings
 
 
 class ModelEntry(Settings):
-    """A line of `models`: whose code trains it, on which tiles beside the prepared ones, from which base weights."""
+    """A row of `models` in params.yaml.
+
+    Attributes:
+        code: package in `stages` that trains it.
+        tiles: folder of tiles to train on besides the prepared ones.
+        base: file of the base weights.
+    """
 
     code: Literal["pconv", "pix2pix"]
     tiles: Path
@@ -18,18 +24,18 @@ class ModelEntry(Settings):
 
 _OLD_NAMES = {
     "average_decay": "it is called `ema_decay`",
-    "centred": "`harmonic_residual` stands for it and `seamless`",
-    "seamless": "`harmonic_residual` stands for it and `centred`",
-    "on_bad_numbers": "gradients are clipped to `clip_norm`, and numbers that are not finite end a training",
+    "centred": "`harmonic_residual` replaces it and `seamless`",
+    "seamless": "`harmonic_residual` replaces it and `centred`",
+    "on_bad_numbers": "gradients are clipped to `clip_norm`, and non-finite numbers end a training",
 }
 
 
 class Criterion(Settings):
-    """`criterion` in params.yaml: by which weights are kept, and a candidate becomes the champion.
+    """The section `criterion` of params.yaml, by which the best weights and the champion are chosen.
 
     Attributes:
-        score: `perceptual`, the distance in a classifier's features, or `hole_psnr`.
-        floor_db: hole PSNR may be lower than the best seen by at most so much.
+        score: `perceptual` (distance in the features of a classifier) or `hole_psnr`.
+        floor_db: by how many dB the hole PSNR may be below the highest so far.
     """
 
     score: Literal["perceptual", "hole_psnr"]
@@ -37,7 +43,7 @@ class Criterion(Settings):
 
 
 class FitSettings(Settings):
-    """What a training of any network is told.
+    """Settings of a training.
 
     Attributes:
         start_from: `base`, the weights of `models.KEY.base`; `none`, random ones; or a file `weights.safetensors`.
@@ -74,11 +80,11 @@ class FitSettings(Settings):
 
     @model_validator(mode="before")
     @classmethod
-    def _refuse_old_names(cls, said: Any) -> Any:
+    def _refuse_old_names(cls, given: Any) -> Any:
         for name, instead in _OLD_NAMES.items():
-            if isinstance(said, dict) and name in said:
+            if isinstance(given, dict) and name in given:
                 raise ValueError(f"`{name}` is no longer a setting: {instead}")
-        return said
+        return given
 
     @property
     def total_steps(self) -> int:

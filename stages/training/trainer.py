@@ -1,4 +1,4 @@
-"""From params and files to a trained, exported and recorded model: the `main` of every training stage."""
+"""The `main` of every training stage: from params and files to a trained, exported and recorded model."""
 
 import contextlib
 import shutil
@@ -27,19 +27,19 @@ PREPARED = Path("data/prepared")
 MASKS = Path("data/masks")
 MODELS = Path("data/models")
 TRAINING = Path("data/training")
-MIRROR = "stages.tracking"  # started as a process, not imported: training never talks to MLflow
+MIRROR = "stages.tracking"  # runs in a process of its own, since training never talks to MLflow
 VALIDATION_BATCH = 32
 
 AnySettings = TypeVar("AnySettings", bound=FitSettings)
 
 
 def train(key: str, settings_kind: type[AnySettings], module_kind: Callable[[AnySettings], InpaintingModule]) -> None:
-    """Train one model, or go on with it where an interrupted run left off, and write its outputs.
+    """Train one model, resuming an interrupted run, and write its outputs.
 
     Args:
-        key: the model's name in `models` and `train` of params.yaml.
-        settings_kind: of its section.
-        module_kind: makes the module from the settings.
+        key: name of the model in `models` and `train` of params.yaml.
+        settings_kind: class of its settings.
+        module_kind: creates the module from the settings.
     """
     machine.require_one_process()
     seed = read_seed()
@@ -54,9 +54,9 @@ def train(key: str, settings_kind: type[AnySettings], module_kind: Callable[[Any
     facts = _facts(key, seed, entry, settings, criterion, start)
     state = checkpoint.folder(facts["fingerprint"])
     if (state / checkpoint.FILE).exists():
-        log(f"{key}: goes on with the training that was interrupted")
+        log(f"{key}: resuming the interrupted training")
     else:
-        _tell_of_others(facts, state)
+        _log_other_trainings(facts, state)
     record = RecordWriter(state / "record", facts)
     torch.manual_seed(seed)
     module = module_kind(settings)
@@ -76,15 +76,15 @@ def train(key: str, settings_kind: type[AnySettings], module_kind: Callable[[Any
         about = {
             "key": key,
             "tile_size": training.tile_size,
-            "reach": training.reach,  # how large holes may be that the model is asked to fill at once
+            "reach": training.reach,  # depth of holes that the model can fill at once, in pixels
             "settings": settings.model_dump(mode="json"),
         }
         _write(about, module, settings.levels, best, record)
     remove_folder(state)
 
 
-def _tell_of_others(facts: Mapping[str, Any], state: Path) -> None:
-    """Say of trainings of this key that were interrupted why this one does not go on with them."""
+def _log_other_trainings(facts: Mapping[str, Any], state: Path) -> None:
+    """Log why interrupted trainings of the same key are not resumed."""
     for place in sorted(state.parent.glob("*/record")):
         other = RecordWriter.content_of(place)
         if place.parent == state or other is None or other["key"] != facts["key"]:
@@ -96,8 +96,8 @@ def _tell_of_others(facts: Mapping[str, Any], state: Path) -> None:
             if other[part].get(name) != facts[part].get(name)
         ]
         log(
-            f"{facts['key']}: starts anew; the training interrupted in {place.parent.relative_to(project.root())} had "
-            f"another {', '.join(changed) or 'code'}"
+            f"{facts['key']}: starting anew; the interrupted training in {place.parent.relative_to(project.root())} "
+            f"has another {', '.join(changed) or 'code'}"
         )
 
 
@@ -116,14 +116,14 @@ def _check_sizes(tile_size: int, settings: FitSettings, key: str) -> None:
 
 
 def _start(entry: ModelEntry, settings: FitSettings) -> Path | None:
-    """Return the file of the weights to start from, None for random ones."""
+    """Return the file of the start weights, None for random weights."""
     if settings.start_from == "none":
         return None
     path = entry.base if settings.start_from == "base" else Path(settings.start_from)
     if not path.is_file():
         raise InputError(
-            f"start_from is {settings.start_from}, but there is no file {path}; name a {weights.NAME}, or set it "
-            "to base or none"
+            f"start_from is {settings.start_from}, but there is no file {path}; give the path of a {weights.NAME}, "
+            "base or none"
         )
     return path
 
@@ -143,7 +143,7 @@ def _facts(
 
 @contextlib.contextmanager
 def _mirrored(folder: Path) -> Iterator[None]:
-    """Let a process beside this one bring the record into MLflow as it grows; training never waits for it."""
+    """Run a process that mirrors the growing record to MLflow; training never waits for it."""
     mirror = subprocess.Popen(
         [sys.executable, "-m", MIRROR, str(folder)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
@@ -162,10 +162,10 @@ def export(network: torch.nn.Module, levels: int, about: dict[str, Any], folder:
     """Export a network as `model.pt2` and `model.onnx`.
 
     Args:
-        network: moved to the CPU, and made to evaluate.
-        levels: halvings in it.
-        about: what a reader of the models should know, JSON.
-        folder: where they are to stand.
+        network: is moved to the CPU and switched to evaluation.
+        levels: how often it halves H and W.
+        about: facts stored in the models, JSON.
+        folder: for both files.
     """
     network.to("cpu").to(memory_format=torch.contiguous_format).eval()
     saved = exported.save(network, folder / "model.pt2", levels, about)
@@ -193,7 +193,7 @@ def _write(about: dict[str, Any], module: InpaintingModule, levels: int, best: l
     with fresh_folder(TRAINING / key) as folder:
         shutil.copytree(record.folder, folder, dirs_exist_ok=True)
     if best.step == 0:
-        log(f"{key}: {module.step} steps gained nothing over the weights it started from, which are kept")
+        log(f"{key}: {module.step} steps did not improve on the start weights, which are kept")
     log(
         f"{key}: hole PSNR {best.psnr:.2f} dB, perceptual distance {best.perceptual:.3f} on validation pictures after "
         f"{best.step} of {module.step} steps, {record.seconds:.0f} s; {MODELS / key}/model.pt2"

@@ -1,4 +1,4 @@
-"""Weights to start a training from, in safetensors: tensors, and in the header what network they belong to.
+"""Start weights for trainings, as safetensors with a description of their network in the header.
 
 save(Path("weights.safetensors"), module, best, {"key": "pconv", ...})
 load(Path("data/base/pconv.safetensors"), module, settings)
@@ -25,13 +25,13 @@ _SHAPING = ("width", "levels", "harmonic_residual", "partial", "norm", "discrimi
 
 
 def save(path: Path, module: InpaintingModule, best: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
-    """Write the best weights of the network, with those of all that is trained beside it, such as a discriminator.
+    """Write the best weights of the network, and those of other trained parts, such as a discriminator.
 
     Args:
         path: of the file.
-        module: as it is at the end of its training.
-        best: of the network.
-        about: what a reader should know, JSON.
+        module: at the end of its training.
+        best: weights of the network.
+        about: description for the header, JSON.
     """
     beside = {name: value for name, value in module.state_dict().items() if not name.startswith((_NETWORK, _AVERAGE))}
     tensors = {**{_NETWORK + name: value for name, value in best.items()}, **beside}
@@ -46,10 +46,10 @@ def write(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -
 
 
 def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read tensors, and what is said about them.
+    """Read tensors and their description.
 
     Raises:
-        InputError: the file is missing or holds something else.
+        InputError: the file is missing, or has no such content.
     """
     try:
         with safe_open(path, "pt") as file:
@@ -60,20 +60,20 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             f"{path}, the weights to start from, is missing; git checkout it, or set start_from: none"
         ) from None
     except (SafetensorError, KeyError, ValueError) as error:
-        raise InputError(f"{path} does not hold weights of a training ({error}); it should be a {NAME}") from None
+        raise InputError(f"{path} has no weights of a training ({error}); it should be a {NAME}") from None
 
 
 def load(path: Path, module: InpaintingModule, settings: FitSettings) -> None:
-    """Let a training that is about to begin go on from weights.
+    """Load start weights into a module.
 
     Args:
         path: of the file.
-        module: as made from its settings.
+        module: is modified.
         settings: of the training.
 
     Raises:
-        InputError: the file is missing or holds something else.
-        ParamsError: its weights are those of another network.
+        InputError: the file is missing, or has no such content.
+        ParamsError: the weights belong to a network of another shape.
     """
     tensors, about = read(path)
     own = {name: value for name, value in module.state_dict().items() if not name.startswith(_AVERAGE)}
@@ -81,7 +81,7 @@ def load(path: Path, module: InpaintingModule, settings: FitSettings) -> None:
         theirs, ours = about.get("settings", {}), settings.model_dump(mode="json")
         differing = [name for name in _SHAPING if theirs.get(name) != ours.get(name)]
         raise ParamsError(
-            f"{path} holds weights of another network: "
+            f"{path} has weights of another network: "
             + (
                 ", ".join(f"`{name}` {theirs.get(name)} instead of {ours.get(name)}" for name in differing)
                 or "its code"

@@ -67,7 +67,7 @@ def test_what_is_stale_is_found_and_mended(project: Path) -> None:
     assert "fresh: a training of pconv was interrupted 0 days ago; dvc repro goes on with it" in shown.output
     mended = CliRunner().invoke(app, ["doctor", "--fix"])
     assert mended.exit_code == 0, mended.output
-    assert mended.output.count("mended: ") == 4
+    assert mended.output.count("repaired: ") == 4
     assert not lock.exists()
     assert not any(draft.exists() for draft in drafts)
     assert not old.exists()

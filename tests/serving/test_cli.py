@@ -186,15 +186,15 @@ def test_the_challenges_table_has_every_pixel_of_every_box(folder: Path) -> None
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["run", "nowhere", "hole.png", "-o", "out"], "nowhere does not exist; wanted is a photo or a folder"),
+        (["run", "nowhere", "hole.png", "-o", "out"], "nowhere does not exist; expected a photo"),
         (["run", "photos/trip", "hole.png", "-o", "out", "--model", "nothing"], "no model at nothing: give a folder"),
-        (["run", "photos/a.png", "hole.png", "-o", "photos/a.png"], "is the photo itself; say another place"),
+        (["run", "photos/a.png", "hole.png", "-o", "photos/a.png"], "is the photo itself"),
         (["run", "photos", "hole.png", "-o", "out", "--format", "png"], "would both become out/a.png; rename one"),
-        (["run", "photos/a.png", "hole.png", "-o", "hole.png"], "hole.png is the picture of its hole"),
+        (["run", "photos/a.png", "hole.png", "-o", "hole.png"], "hole.png is the mask picture"),
         (["run", "photos", "hole.png", "-o", "photos"], "photos is the folder of the photos"),
-        (["run", "photos/a.png", "hole.png", "-o", "x.gif"], "x.gif: results are JPEG, PNG, WEBP, TIFF, BMP, AVIF"),
-        (["run", "photos/a.png", "hole.png", "-o", "x.v2"], "x.v2: results are JPEG"),
-        (["run", "photos/a.png", "hole.png", "-o", "x.jpg", "--format", "png"], "x.jpg: --format png is said"),
+        (["run", "photos/a.png", "hole.png", "-o", "x.gif"], "x.gif: results can be JPEG, PNG"),
+        (["run", "photos/a.png", "hole.png", "-o", "x.v2"], "x.v2: results can be JPEG"),
+        (["run", "photos/a.png", "hole.png", "-o", "x.jpg", "--format", "png"], "x.jpg: --format is png"),
         (["run", "photos", "hole.png", "-o", "hole.png"], "hole.png is a file"),
         (["run", "photos", "hole.png", "-o", "-"], "standard output takes one photo"),
         (

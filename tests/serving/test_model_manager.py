@@ -135,4 +135,4 @@ def test_two_models_of_one_name_are_not_served_together(registry: Path) -> None:
     served.load_first()
     with served.kept_up_to_date():
         wait_for(lambda: served.describe()[1]["refused"] is not None, 30)
-    assert "serve one of them" in served.describe()[1]["refused"]["reason"]
+    assert "serve only one" in served.describe()[1]["refused"]["reason"]

@@ -87,12 +87,12 @@ def test_before_any_training_the_base_weights_fill_and_that_is_said(fresh: Path,
         filled, _ = open_inpainter(DEFAULT_MODEL)(picture, np.eye(64, dtype=bool), Settings())
         assert (filled == 90).all()
         said = capsys.readouterr().err
-        assert "no model is registered yet: data/base/pconv.safetensors fills" in said
-        assert ("making a model" in said) is not again
+        assert "no model is registered yet: using data/base/pconv.safetensors" in said
+        assert ("exporting " in said) is not again
     assert versions.registered() == []
     assert not (fresh / "mlflow.db").exists()
     (fresh / "data/base/pconv.safetensors").write_bytes(b"no weights")
-    with pytest.raises(InputError, match="does not hold weights of a training"):
+    with pytest.raises(InputError, match="has no weights of a training"):
         open_inpainter(DEFAULT_MODEL)
 
 

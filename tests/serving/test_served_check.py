@@ -78,5 +78,5 @@ def test_an_error_is_said_with_the_servers_last_words(monkeypatch: pytest.Monkey
 
 def test_a_server_that_does_not_come_up_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
-    with pytest.raises(InputError, match=r"(?s)mlflow models serve (ended with exit code \d+|did not come up)"):
+    with pytest.raises(InputError, match=r"(?s)mlflow models serve (ended with exit code \d+|did not start)"):
         check(VERSION, patience_s=60)

@@ -114,7 +114,7 @@ def test_a_version_that_is_deleted_while_it_is_looked_up_is_passed_over(monkeypa
 
 @pytest.mark.parametrize("uri", ["models:/x", "models:/x@", "x"])
 def test_what_names_no_version_is_told_from_what_is_not_registered(uri: str) -> None:
-    with pytest.raises(InputError, match="is models:/NAME@ALIAS or models:/NAME/VERSION, not"):
+    with pytest.raises(InputError, match="should be models:/NAME@ALIAS or models:/NAME/VERSION"):
         versions.resolve(uri)
 
 

@@ -47,11 +47,11 @@ def test_what_another_machine_set_at_the_same_moment_is_set_once_more() -> None:
         if refusals:
             raise refusals.pop()
 
-    store.set_twice_if_need_be(setting)
+    store.set_with_retry(setting)
     assert not refusals
     refusals += [MlflowException("no such version"), MlflowException("no such version")]
     with pytest.raises(MlflowException, match="no such version"):
-        store.set_twice_if_need_be(setting)
+        store.set_with_retry(setting)
 
 
 @pytest.mark.slow
@@ -108,5 +108,5 @@ def test_artifacts_that_are_gone_are_missed(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     register(tmp_path, monkeypatch, 0)
     (tmp_path / "mlartifacts").rename(tmp_path / "elsewhere")
-    with pytest.raises(TrackingError, match="MLflow's files should be in .*; bring the folder back, or delete"):
+    with pytest.raises(TrackingError, match="MLflow's artifacts should be in .*; restore the folder, or delete"):
         versions.registered()

@@ -79,5 +79,5 @@ def test_a_registry_that_is_a_file_tells_nobody(tmp_path: Path, monkeypatch: pyt
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     code, said = webhook("https://example.org/a-secret")
     assert code != 0
-    assert "webhooks are sent by a tracking server" in said
+    assert "webhooks need a tracking server" in said
     assert "a-secret" not in said

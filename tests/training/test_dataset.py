@@ -76,5 +76,5 @@ def test_validation_pairs_every_hole_with_a_tile(data: Path) -> None:
 
 def test_holes_of_another_size_are_refused(data: Path) -> None:
     np.save(data / "masks/train.npy", pack(np.zeros((2, 24, 24), np.uint8)))
-    with pytest.raises(ValueError, match="holes should be as large as the tiles, 16 pixels, but are 24"):
+    with pytest.raises(ValueError, match="the tiles, 16 pixels, but have 24"):
         batches(data)

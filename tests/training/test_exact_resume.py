@@ -104,5 +104,5 @@ def test_why_a_training_starts_anew_is_said(tmp_path: Path) -> None:
     params["train"]["unet"] |= {"steps": 12, "learning_rate": 5e-4}
     (root / "params.yaml").write_text(yaml.safe_dump(params))
     assert end(start(root, "unet", workers=0)) == 0
-    assert "unet: starts anew; the training interrupted in .resume/" in (said := (root / "said.txt").read_text())
-    assert "had another steps, learning_rate" in said
+    assert "unet: starting anew; the interrupted training in .resume/" in (said := (root / "said.txt").read_text())
+    assert "has another steps, learning_rate" in said

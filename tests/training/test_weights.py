@@ -63,7 +63,7 @@ def test_weights_of_another_network_are_refused_by_what_differs() -> None:
 
 
 def test_what_holds_no_weights_is_refused() -> None:
-    for name, words in (("nowhere", "there is no file nowhere"), ("a.png", "does not hold weights of a training")):
+    for name, words in (("nowhere", "there is no file nowhere"), ("a.png", "has no weights of a training")):
         save_png(Path("a.png"), np.zeros((4, 4, 3), np.uint8))
         start("pconv", name)
         with pytest.raises(InpaintError, match=words):

@@ -28,6 +28,10 @@ class Box(NamedTuple):
         """The box as an index into (H, W, ...) arrays."""
         return slice(self.top, self.bottom), slice(self.left, self.right)
 
+    def moved(self, by: "Box") -> "Box":
+        """Return a box given within `by` as a box of the picture around."""
+        return Box(self.top + by.top, self.left + by.left, self.bottom + by.top, self.right + by.left)
+
     def widened(self, margin: int, h: int, w: int) -> "Box":
         """Add a margin on each side, within a picture of `h` x `w`."""
         top, left = max(0, self.top - margin), max(0, self.left - margin)
