@@ -113,7 +113,7 @@ def _opened_raw(file: BinaryIO) -> Any:
 
 def _developed(file: BinaryIO, max_megapixels: float) -> Image.Image:
     with _opened_raw(file) as raw:
-        _check_size(raw.sizes.width * raw.sizes.height / 1e6, max_megapixels)
+        check_megapixels(raw.sizes.width * raw.sizes.height / 1e6, max_megapixels)
         picture = Image.fromarray(raw.postprocess(use_camera_wb=True))
     picture.format = "RAW"
     return picture
@@ -122,7 +122,7 @@ def _developed(file: BinaryIO, max_megapixels: float) -> Image.Image:
 def _jpeg_xl(file: BinaryIO, max_megapixels: float) -> Image.Image:
     library, content = _pyjpegxl(), file.read()
     header = library.probe(content)
-    _check_size(header.width * header.height / 1e6, max_megapixels)
+    check_megapixels(header.width * header.height / 1e6, max_megapixels)
     _, pixels = library.decode_to_numpy(content, dtype="uint8")
     picture = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
     picture.format = "JXL"
@@ -141,6 +141,11 @@ def _pyjpegxl() -> Any:
     return pyjpegxl
 
 
-def _check_size(megapixels: float, most: float) -> None:
+def check_megapixels(megapixels: float, most: float) -> None:
+    """Refuse a picture that is too large, by its header.
+
+    Raises:
+        FormatError: it has more than `most` megapixels.
+    """
     if megapixels > most:
         raise FormatError("too_many_pixels", f"{megapixels:.1f} megapixels, more than the {most:g} allowed")

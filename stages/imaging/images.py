@@ -24,7 +24,7 @@ from PIL.ImageFile import ImageFile
 
 from stages.imaging import jpeg
 from stages.imaging.appearance import orientation, to_srgb, turn
-from stages.imaging.formats import NO_TONES, FormatError, identify
+from stages.imaging.formats import NO_TONES, FormatError, check_megapixels, identify
 from stages.runtime.errors import InputError
 from stages.runtime.files import atomic_write
 
@@ -194,7 +194,7 @@ def opened(file: BinaryIO, max_megapixels: float, short_side: int | None = None)
     with refusing(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what Pillow warns about is refused here, or harmless
         with identify(file, max_megapixels) as picture:
-            check_size(picture, max_megapixels)
+            check_megapixels(picture.width * picture.height / 1e6, max_megapixels)
             size, damage = picture.size, ""
             stored = orientation(picture) if picture.format == "TIFF" else 1  # Pillow turns TIFF itself
             raw_mode = f"{picture.mode} {getattr(picture, 'tile', '')}"
@@ -236,17 +236,6 @@ def _reason(error: Exception) -> tuple[str, str]:
     if isinstance(error, EOFError) or "truncated" in str(error).lower():
         return "truncated", words
     return "corrupt", words
-
-
-def check_size(picture: Image.Image, max_megapixels: float) -> None:
-    """Refuse a picture that is too large, by its header.
-
-    Raises:
-        BadImageError: it has more than `max_megapixels`.
-    """
-    megapixels = picture.width * picture.height / 1e6
-    if megapixels > max_megapixels:
-        raise BadImageError("too_many_pixels", f"{megapixels:.1f} megapixels, more than the {max_megapixels:g} allowed")
 
 
 def _to_rgb(picture: Image.Image, changes: list[str]) -> Image.Image:

@@ -30,13 +30,6 @@ SUFFIXES = {
     ".pbm": "PPM", ".pnm": "PPM", ".heic": "HEIF", ".heif": "HEIF", ".hif": "HEIF", ".jxl": "JXL",
     **dict.fromkeys((".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2", ".pef", ".srw"), "RAW"),
 }  # fmt: skip
-MEDIA_TYPES = {
-    "JPEG": "image/jpeg",
-    "PNG": "image/png",
-    "WEBP": "image/webp",
-    "TIFF": "image/tiff",
-    "AVIF": "image/avif",
-}
 CAMERA = ("HEIF", "JXL", "RAW")  # written as JPEG
 WRITTEN = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "AVIF")
 _OPTIONS: dict[str, dict[str, Any]] = {

@@ -6,9 +6,8 @@ the same shards. A shard per photo would keep all other shards unchanged, but DV
 1. A shard contains photos of one split and one top-level folder of `prepare.photos`. A new folder adds new shards and
    changes no other, and so does the removal of a folder.
 2. Within a folder photos are sorted by hash. A shard ends after a photo whose hash meets a condition, which happens
-about
-   every half shard, or when it is full. An added or removed photo changes its own shard and, if that was full, the
-   following ones up to the next such end.
+   about every half shard, or when it is full. An added or removed photo changes its own shard and, if that was full,
+   the following ones up to the next such end.
 
 A shard's name is a hash of its photos and settings, so equal names mean equal bytes.
 """

@@ -131,11 +131,11 @@ def run(
     else:
         jobs = batch.arriving(lambda: plan(images, hole, out, options.format)) if watch else found.jobs
         filled = batch.fill(jobs, inpainter, options)
-    records, told = [], set[str]()
+    records, printed = [], set[str]()
     try:
         for record in _with_progress(filled, 1 if watch else len(found.jobs)):
             records.append(record)
-            _print_warnings(record, told)
+            _print_warnings(record, printed)
             if record["status"] == "failed" and on_error is OnError.STOP:
                 break
     finally:
@@ -229,16 +229,16 @@ def _print_left_out(paths: list[Path]) -> None:
         typer.echo(f"left out, since their names are not those of photos: {names}", err=True)
 
 
-def _print_warnings(record: dict[str, Any], told: set[str]) -> None:
-    """Print the warnings and the error of a photo; a problem of the machine only once, which `told` remembers."""
+def _print_warnings(record: dict[str, Any], printed: set[str]) -> None:
+    """Print the warnings and the error of a photo; problems of the machine only once."""
     from stages.inpainting.cropping import detail
 
     for warning in [*record.get("warnings", ()), *record.get("notes", ())]:
         is_of_machine = bool(detail.problem()) and warning.endswith(detail.problem())
         if not is_of_machine:
             typer.echo(f"{record['image']}: {warning}", err=True)
-        elif warning not in told:
-            told.add(warning)
+        elif warning not in printed:
+            printed.add(warning)
             typer.echo(warning, err=True)
     if record["status"] == "failed":
         error = record["error"]

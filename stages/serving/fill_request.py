@@ -16,9 +16,9 @@ from typing import Any, Literal
 import numpy as np
 
 from stages.imaging import user_mask
-from stages.imaging.formats import size_of
+from stages.imaging.formats import check_megapixels, size_of
 from stages.imaging.images import BadImageError, open_picture
-from stages.imaging.photos import MEDIA_TYPES, Photo, encode, lost, read_photo, target
+from stages.imaging.photos import Photo, encode, lost, read_photo, target
 from stages.imaging.user_mask import HoleIs, UserMask
 from stages.inpainting.cropping import Settings
 from stages.inpainting.inpainter import Inpainter
@@ -30,7 +30,6 @@ Placed = tuple[bytes, tuple[int, int]]  # a picture's file, and its left and top
 AnswerFormat = Literal["keep", "png", "jpg", "patch", "patches"]
 MOST_PATCHES = 50  # beyond, one holds all that has changed
 MOST_CROPS_REPORTED = 20  # the report travels in a header
-_MEDIA_TYPES = MEDIA_TYPES | {"JSON": "application/json"}
 _STATUS = {"too_many_pixels": 413, "size_mismatch": 422}
 _NO_MEMORY = re.compile(
     r"bad_?alloc|bad allocation|failed to allocate|can't allocate|not enough memory|malloc fails", re.IGNORECASE
@@ -114,10 +113,8 @@ def _check_sizes(request: FillRequest, limits: Limits) -> None:
     for content in (request.image, *(content for content, _ in placed)):
         with open_picture(content) as file:
             megapixels = math.prod(size_of(file)) / 1e6
+            check_megapixels(megapixels, limits.max_megapixels)
         total += megapixels
-        if megapixels > limits.max_megapixels:
-            detail = f"{megapixels:.1f} megapixels, more than the {limits.max_megapixels:g} allowed"
-            raise BadImageError("too_many_pixels", detail)
     if total > limits.most_megapixels_in_all:
         detail = f"{total:.1f} megapixels in all pictures, more than the {limits.most_megapixels_in_all:g} allowed"
         raise BadImageError("too_many_pixels", detail)
@@ -134,7 +131,7 @@ def _filled(request: FillRequest, inpainter: Inpainter, max_megapixels: float) -
         "warnings": [*report["warnings"], *lost(filled, kind)],
         "total_ms": round(1000 * (time.perf_counter() - started), 1),
     }
-    media_type = _MEDIA_TYPES.get(kind, f"image/{kind.lower()}")
+    media_type = "application/json" if kind == "JSON" else f"image/{kind.lower()}"
     model = {"name": inpainter.about.name, "version": inpainter.about.version, "digest": inpainter.about.digest}
     return FillReply(200, {"model": model, "media_type": media_type, "report": report}, content)
 
@@ -155,7 +152,7 @@ def _patched(photo: Photo, patches: Sequence[Placed], max_megapixels: float) -> 
 def _mask(request: FillRequest, photo: Photo, max_megapixels: float) -> UserMask:
     given, whole = request.mask, np.zeros(photo.pixels.shape[:2], bool)
     if not given:
-        if request.patches:  # what has been filled before is asked for as a whole
+        if request.patches:  # earlier answers are to be returned as a whole picture
             return UserMask(whole, "nothing")
         raise InputError("no hole was given: send a picture of it as `hole`, `boxes`, or `alpha`")
     if isinstance(given, (bytes, str)):

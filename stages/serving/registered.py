@@ -117,7 +117,7 @@ def serve_check(
 ) -> None:
     """Serve a version with MLflow's own server, and compare one answer with this library's."""
     version = versions().resolve(model)
-    from stages.serving.served_check import check
+    from stages.tracking.served_check import check
 
     differing = check(version)
     served = f"version {version.number} of {version.name}, served by MLflow without pickle,"

@@ -39,7 +39,7 @@ _HEADERS = {
 
 
 class ApiError(HTTPException):
-    """An error that the client is told.
+    """An error for the client.
 
     Attributes:
         code: a stable word.

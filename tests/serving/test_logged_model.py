@@ -21,8 +21,8 @@ from stages.inpainting.cropping import Settings
 from stages.inpainting.inpainter import load
 from stages.publish.__main__ import CROPPING, publish
 from stages.publish.pipeline_outputs import PublishParams, hold
-from stages.serving.served_check import check
 from stages.tracking import store, versions
+from stages.tracking.served_check import check
 from tests.tracked import Seen, write_database, write_dropping, write_model, write_outputs
 
 with store.reached():  # MLflow warns at its own import

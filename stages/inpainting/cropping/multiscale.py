@@ -76,10 +76,10 @@ def fill_crop(
     deep = (missing if missing.all() else thick(missing, filler.reach)) & wanted
     if deep.any() and (max(h, w) > filler.side or not missing.all()) and max(h, w) > 2:
         small, absent = reduced(image, missing, 2)
-        asked = reduced(image, deep, 2)[1]
-        coarse = fill_crop(small, absent, asked, filler, trace, scale / 2).astype(np.float32)
-        if (absent & ~asked).any():  # these are near known pixels and are filled at full size
-            coarse = membrane.spread(coarse, absent & ~asked)
+        deep_absent = reduced(image, deep, 2)[1]
+        coarse = fill_crop(small, absent, deep_absent, filler, trace, scale / 2).astype(np.float32)
+        if (absent & ~deep_absent).any():  # near known pixels, filled at full size
+            coarse = membrane.spread(coarse, absent & ~deep_absent)
         image = _laid_over(image, missing, deep, coarse)
         missing = missing & ~deep
     image, missing, wanted = image.copy(), missing.copy(), wanted & missing

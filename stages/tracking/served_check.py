@@ -7,16 +7,12 @@ It shows what users see who load the model from the registry without this projec
 
 import base64
 import io
-import json
 import os
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -53,8 +49,13 @@ def check(version: Version, patience_s: float = PATIENCE_S) -> int:
         TrackingError: MLflow cannot be reached.
     """
     example = registry.input_example()
-    with _serving(version, patience_s) as (port, log):
-        served = _ask(port, example.to_dict(orient="split", index=False), log)
+    with _serving(version, patience_s) as (client, log):
+        try:
+            served = _pixels(client.invoke(example)["predictions"][0]["composite"])
+        except Exception as error:  # the client raises plain exceptions
+            raise InputError(
+                f"mlflow models serve did not answer with a picture ({error}):\n{_last_lines(log)}"
+            ) from None
     image, hole = (_pixels(example[column][0]) for column in ("image", "hole"))
     with versions.fetched(version) as folder:
         own, _ = inpainter.load(folder, "cpu")(image, hole > 0, Settings())
@@ -64,9 +65,12 @@ def check(version: Version, patience_s: float = PATIENCE_S) -> int:
 
 
 @contextmanager
-def _serving(version: Version, patience_s: float) -> Iterator[tuple[int, IO[bytes]]]:
-    """Run the server until the block ends, however it ends."""
-    port = _free_port()
+def _serving(version: Version, patience_s: float) -> Iterator[tuple[Any, IO[bytes]]]:
+    """Run the server until the block ends, and yield MLflow's client for it and its output."""
+    with store.reached():  # MLflow warns at its import
+        from mlflow.pyfunc.scoring_server.client import ScoringServerClient
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = int(free.getsockname()[1])
     command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", f"models:/{version.name}/{version.number}"]
     environment = os.environ | {
         "MLFLOW_TRACKING_URI": store.uri(),
@@ -79,8 +83,12 @@ def _serving(version: Version, patience_s: float) -> Iterator[tuple[int, IO[byte
             cwd=elsewhere, env=environment, stdout=log, stderr=log, start_new_session=True,
         )  # fmt: skip
         try:
-            _wait(server, port, patience_s, log)
-            yield port, log
+            client: Any = ScoringServerClient("127.0.0.1", port)  # type: ignore[no-untyped-call]
+            try:
+                client.wait_server_ready(patience_s, server)
+            except RuntimeError as error:
+                raise InputError(f"mlflow models serve did not start ({error}):\n{_last_lines(log)}") from None
+            yield client, log
         finally:
             _end(server)
 
@@ -93,30 +101,6 @@ def _end(server: subprocess.Popen[bytes]) -> None:
             server.wait(10)
 
 
-def _wait(server: subprocess.Popen[bytes], port: int, patience_s: float, log: IO[bytes]) -> None:
-    until = time.monotonic() + patience_s
-    while time.monotonic() < until:
-        if server.poll() is not None:
-            raise InputError(f"mlflow models serve ended with exit code {server.returncode}:\n{_last_lines(log)}")
-        with suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/ping", timeout=5):
-            return
-        time.sleep(0.3)
-    raise InputError(f"mlflow models serve did not start within {patience_s:.0f} s:\n{_last_lines(log)}")
-
-
-def _ask(port: int, table: dict[str, Any], log: IO[bytes]) -> Pixels:
-    request = urllib.request.Request(
-        f"http://127.0.0.1:{port}/invocations",
-        json.dumps({"dataframe_split": table}).encode(),
-        {"Content-Type": "application/json"},
-    )
-    try:
-        with urllib.request.urlopen(request, timeout=120) as answer:  # noqa: S310 - the URL above is http
-            return _pixels(json.load(answer)["predictions"][0]["composite"])
-    except (OSError, ValueError, LookupError, TypeError) as error:
-        raise InputError(f"mlflow models serve did not answer with a picture ({error}):\n{_last_lines(log)}") from None
-
-
 def _pixels(text: str) -> Pixels:
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(text))))
 
@@ -124,9 +108,3 @@ def _pixels(text: str) -> Pixels:
 def _last_lines(log: IO[bytes]) -> str:
     log.seek(0)
     return "\n".join(log.read().decode(errors="replace").splitlines()[-_LAST_LINES:])
-
-
-def _free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
