@@ -254,6 +254,7 @@ def test_a_network_gets_sizes_that_it_takes_and_no_colour_of_the_hole() -> None:
         assert holed.shape == (1, 4, 32, 64)
         assert holed.dtype == np.float32
         assert not holed[:, :3].any(where=holed[:, 3:] == 1)
+        assert np.array_equal(holed, np.pad(holed[..., :20, :50], [(0, 0), (0, 0), (0, 12), (0, 14)], mode="edge"))
         return holed[:, :3]
 
     image, missing = picture(20, 50), holes((3, 4, 9, 50), h=20, w=50)

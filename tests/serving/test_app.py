@@ -166,10 +166,6 @@ def test_profile_transparency_and_format_are_the_photos(client: TestClient) -> N
         assert answer.headers["content-type"] == "image/jpeg"
 
 
-def test_an_empty_hole_gives_the_photo_back(client: TestClient) -> None:
-    assert np.array_equal(pixels(ask(client, hole=png(np.zeros((H, W), np.uint8))).content), PHOTO)
-
-
 @pytest.mark.parametrize(
     ("what", "status", "code", "words"),
     [

@@ -95,21 +95,6 @@ def test_it_gives_the_picture_that_the_pipeline_gives(model: LoggedModel, folder
     assert not np.array_equal(answer[hole], image[hole])
 
 
-@pytest.mark.parametrize(("h", "w"), [(48, 64), (47, 66), (5, 9), (3, 2)])
-def test_any_size_comes_back_with_its_known_pixels_untouched(model: LoggedModel, h: int, w: int) -> None:
-    image, hole = picture_and_hole(h, w)
-    answer = pixels_of(model.predict(None, row(image, hole))["composite"][0])
-    assert answer.shape == image.shape
-    assert np.array_equal(answer[~hole], image[~hole])
-
-
-def test_padding_repeats_the_edge(model: LoggedModel, folder: Path) -> None:
-    image, hole = picture_and_hole(46, 61)
-    padded = np.pad(image, ((0, 2), (0, 3), (0, 0)), mode="edge")
-    wanted = ours(folder, padded, np.pad(hole, ((0, 2), (0, 3)), mode="edge"))[:46, :61]
-    assert np.array_equal(pixels_of(model.predict(None, row(image, hole))["composite"][0]), wanted)
-
-
 def test_it_gives_the_pixels_that_the_command_gives(model: LoggedModel, folder: Path) -> None:
     """Holes far apart in a photo that is larger than their crops, one of them scaled down."""
     image, hole = picture_and_hole(400, 900)
@@ -153,17 +138,6 @@ def test_two_versions_in_one_process_share_no_code(folder: Path, tmp_path: Path)
     changed.load_context(context)
     unchanged.load_context(Context(folder))
     assert [each._cropping.LEAST_MARGIN_PX for each in (changed, unchanged)] == [80, 64]
-
-
-def test_what_stands_in_the_hole_is_ignored(model: LoggedModel) -> None:
-    image, hole = picture_and_hole()
-    other = np.where(hole[..., None], 255 - image, image)
-    assert model.predict(None, row(image, hole)).equals(model.predict(None, row(other, hole)))
-
-
-def test_without_a_hole_the_picture_comes_back(model: LoggedModel) -> None:
-    image, hole = picture_and_hole()
-    assert np.array_equal(pixels_of(model.predict(None, row(image, hole & False))["composite"][0]), image)
 
 
 def test_grey_below_128_is_no_hole_and_rows_may_differ_in_size(model: LoggedModel) -> None:
