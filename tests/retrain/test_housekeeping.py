@@ -342,7 +342,7 @@ def test_without_days_it_only_looks_and_days_are_asked_for(project: Project) -> 
     code, said = tidy()
     assert code == 0
     assert said.splitlines() == ["MLflow: 1 versions", "MLflow: 1 runs"]
-    with pytest.raises(InputError, match="--older-than has to say how many days"):
+    with pytest.raises(InputError, match="--older-than how many days"):
         tidy("--yes")
     with pytest.raises(InputError, match="has no version of .*, so nobody knows what is needed"):
         tidy("--older-than", str(DAYS), "--yes")  # nothing holds the only version: another registry, perhaps

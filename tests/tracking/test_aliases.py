@@ -46,7 +46,7 @@ def test_rollbacks_go_back_one_by_one_and_veto_what_they_leave() -> None:
     assert versions.resolve(f"models:/{NAME}/3").tags[aliases.VETO].endswith("grey skies")
     aliases.rollback(NAME, "still grey")
     assert named() == {"champion": "1"}
-    with pytest.raises(InputError, match="nothing before it"):
+    with pytest.raises(InputError, match="no former champion"):
         aliases.rollback(NAME, "once more")
     assert [move.number for move in aliases.ledger()] == ["1", "2", "3", "2", "1"]
 

@@ -112,7 +112,7 @@ def test_what_was_published_loads_and_aliases_move_as_in_a_file(
     assert (left.number, now.number) == ("2", "1")
     assert versions.resolve(f"models:/{name}@champion").digest == digests[0]
     assert aliases.VETO in versions.resolve(f"models:/{name}/2").tags
-    with pytest.raises(InputError, match="nothing before it"):
+    with pytest.raises(InputError, match="no former champion"):
         aliases.rollback(name, "once more")
     assert aliases.lift_veto(name, "2").endswith("grey skies")
     assert [move.number for move in aliases.ledger(name)] == ["1", "2", "1"]

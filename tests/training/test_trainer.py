@@ -84,7 +84,7 @@ def test_changed_inputs_start_anew(project: Path, capfd: pytest.CaptureFixture[s
     params["train"]["pconv"]["learning_rate"] = 1e-3
     project.joinpath("params.yaml").write_text(json.dumps(params))
     fit("pconv")
-    assert "goes on" not in capfd.readouterr().out
+    assert "resuming" not in capfd.readouterr().out
 
 
 @pytest.mark.usefixtures("unexported")
