@@ -1,1 +1,1 @@
-"""What people use: the model as MLflow serves it."""
+"""Use of models: the commands, the HTTP server, the Python interface, and the model that MLflow loads."""

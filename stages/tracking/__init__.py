@@ -1,6 +1,9 @@
-"""MLflow as a projection of what the pipeline writes to files: rebuilt at any time, and no training waits for it.
+"""MLflow as a view of the pipeline's files, which can be rebuilt at any time.
 
-`record` reads what a training left, `store` reaches MLflow, `runs`, `additions` and `registry` bring it up to date
-(`entities` says a record in MLflow's words), `live` does so beside a running training, `holdings` lets go of what is
-needed no more. Only this folder imports MLflow, and late.
+`record` reads the files of a training, `store` connects to MLflow, `runs`, `additions` and `registry` update it
+(`entities` converts records), `live` mirrors a running training, `holdings` deletes what nothing needs. Only this
+package imports MLflow, and only inside functions, since that takes seconds.
+
+Functions that talk to MLflow raise `TrackingError` if it cannot be reached or refuses a request; the next call completes
+an interrupted one.
 """

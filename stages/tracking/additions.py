@@ -45,9 +45,6 @@ def add_to_run(run_id: str, published: str, addition: "Addition") -> bool:
 
     Returns:
         whether anything was logged.
-
-    Raises:
-        TrackingError: MLflow cannot be reached, or refuses. The next call completes this one.
     """
     with store.reached(), store.locked("runs"):
         client = store.connect()
@@ -69,9 +66,6 @@ def bring_comparison(experiment: str, published: str, ended_ms: int, addition: "
 
     Returns:
         whether the run was created or completed.
-
-    Raises:
-        TrackingError: MLflow cannot be reached, or refuses. The next call completes this one.
     """
     with store.reached(), store.locked("runs"):
         client = store.connect()
@@ -89,11 +83,7 @@ def bring_comparison(experiment: str, published: str, ended_ms: int, addition: "
 
 
 def keep_view(experiment: str, view: str) -> None:
-    """Store a shared view of the table of runs, which opens with `viewStateShareKey=scores` in the URL.
-
-    Raises:
-        TrackingError: MLflow cannot be reached, or refuses.
-    """
+    """Store a shared view of the table of runs, which opens with `viewStateShareKey=scores` in the URL."""
     with store.reached():
         client = store.connect()
         place = store.experiment_id(client, experiment)

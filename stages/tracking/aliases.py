@@ -49,11 +49,7 @@ class Move:
 
 
 def champion(name: str) -> Version | None:
-    """Return the champion of a registered model, None if there is none.
-
-    Raises:
-        TrackingError: MLflow cannot be reached.
-    """
+    """Return the champion of a registered model, None if there is none."""
     return _with_alias(versions.registered(name), CHAMPION)
 
 
@@ -71,7 +67,6 @@ def promote(name: str, number: str, why: str, over: str | None = None) -> tuple[
 
     Raises:
         InputError: there is no such version, it is vetoed, or the champion is not `over`.
-        TrackingError: MLflow cannot be reached.
     """
     with _opened(name) as (client, known):
         new, before = _numbered(known, name, number), _with_alias(known, CHAMPION)
@@ -95,7 +90,6 @@ def propose(name: str, number: str) -> None:
 
     Raises:
         InputError: there is no such version, or it is vetoed.
-        TrackingError: MLflow cannot be reached.
     """
     with _opened(name) as (client, known):
         version = _numbered(known, name, number)
@@ -110,7 +104,6 @@ def candidate(name: str) -> Version:
 
     Raises:
         InputError: there is none.
-        TrackingError: MLflow cannot be reached.
     """
     found = _with_alias(versions.registered(name), CANDIDATE)
     if found is None:
@@ -123,7 +116,6 @@ def reject(name: str, why: str) -> Version:
 
     Raises:
         InputError: there is no candidate.
-        TrackingError: MLflow cannot be reached.
     """
     waiting = candidate(name)
     with _opened(name) as (client, known):
@@ -135,11 +127,7 @@ def reject(name: str, why: str) -> Version:
 
 
 def settle(name: str) -> None:
-    """Add to the ledger a candidate that was made the champion in MLflow's web interface.
-
-    Raises:
-        TrackingError: MLflow cannot be reached.
-    """
+    """Add to the ledger a candidate that was made the champion in MLflow's web interface."""
     with _opened(name) as (client, known):
         version = _with_alias(known, CHAMPION)
         if version is not None and CANDIDATE in version.aliases:
@@ -150,11 +138,7 @@ def settle(name: str) -> None:
 
 
 def keep_out(version: Version) -> None:
-    """Remove the aliases of a version that the gate rejected.
-
-    Raises:
-        TrackingError: MLflow cannot be reached.
-    """
+    """Remove the aliases of a version that the gate rejected."""
     with _opened(version.name) as (client, known):
         _drop(client, _numbered(known, version.name, version.number), CHALLENGER, CANDIDATE)
 
@@ -171,7 +155,6 @@ def rollback(name: str, why: str) -> tuple[Version, Version]:
 
     Raises:
         InputError: there is no champion, or none before it.
-        TrackingError: MLflow cannot be reached.
     """
     with _opened(name) as (client, known):
         left = _with_alias(known, CHAMPION)
@@ -197,7 +180,6 @@ def lift_veto(name: str, number: str) -> str:
 
     Raises:
         InputError: there is no such version, or it is not vetoed.
-        TrackingError: MLflow cannot be reached.
     """
     with _opened(name) as (client, known):
         version = _numbered(known, name, number)
@@ -249,11 +231,7 @@ def was_champion(version: Version) -> bool:
 
 
 def ledger(name: str = "") -> list[Move]:
-    """Return the moves of the alias `champion` and the rejections, for one or all registered models, by time.
-
-    Raises:
-        TrackingError: MLflow cannot be reached.
-    """
+    """Return the moves of the alias `champion` and the rejections, for one or all registered models, by time."""
     moves = [
         Move(version.name, version.number, tag.removeprefix(kind), why, kind == _REJECTED)
         for version in versions.registered(name)
@@ -265,11 +243,7 @@ def ledger(name: str = "") -> list[Move]:
 
 
 def note(version: Version, tags: dict[str, str]) -> None:
-    """Set tags of a version.
-
-    Raises:
-        TrackingError: MLflow cannot be reached.
-    """
+    """Set tags of a version."""
     with store.reached():
         client = store.connect()
         for key, value in tags.items():

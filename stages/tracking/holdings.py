@@ -71,9 +71,6 @@ def survey(experiment: str, prefix: str, present: Present, before_ms: int) -> li
         prefix: of the names of registered models.
         present: identifies the present outputs.
         before_ms: later items are recent; milliseconds since 1970.
-
-    Raises:
-        TrackingError: MLflow cannot be reached.
     """
     if not store.is_begun():
         return []
@@ -164,9 +161,6 @@ def let_go(holding: Holding) -> bool:
 
     Returns:
         whether it was deleted; a version is kept if its aliases or tags have changed meanwhile.
-
-    Raises:
-        TrackingError: MLflow cannot be reached, or refuses.
     """
     with store.reached(), store.locked("registry"), store.locked("runs"):
         client = store.connect()

@@ -86,9 +86,6 @@ def settle_abandoned(experiment: str) -> int:
 
     Returns:
         the number of these runs.
-
-    Raises:
-        TrackingError: MLflow cannot be reached, or refuses.
     """
     with store.reached():
         client = store.connect()
@@ -99,11 +96,7 @@ def settle_abandoned(experiment: str) -> int:
 
 
 def count_abandoned(experiment: str) -> int:
-    """Count the runs that `settle_abandoned` would set to KILLED.
-
-    Raises:
-        TrackingError: MLflow cannot be reached, or refuses.
-    """
+    """Count the runs that `settle_abandoned` would set to KILLED."""
     with store.reached():
         return len(_abandoned(store.connect(), experiment))
 

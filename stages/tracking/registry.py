@@ -74,7 +74,6 @@ def register(registration: Registration) -> tuple[str, str]:
 
     Raises:
         InputError: the model fails on its input example.
-        TrackingError: MLflow cannot be reached, or refuses. The next call completes this one.
     """
     with store.reached(), store.locked("registry"):
         client = store.connect()

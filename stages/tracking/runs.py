@@ -43,7 +43,6 @@ def bring_up_to_date(record_dir: str | Path, experiment: str) -> str:
 
     Raises:
         InputError: the record is missing or damaged.
-        TrackingError: MLflow cannot be reached, or refuses. The next call completes this one.
     """
     with store.reached():
         return Mirror(record_dir, experiment).update()

@@ -46,7 +46,6 @@ def check(version: Version, patience_s: float = PATIENCE_S) -> int:
 
     Raises:
         InputError: the server does not start or does not answer with a picture; the message has its last output.
-        TrackingError: MLflow cannot be reached.
     """
     example = registry.input_example()
     with _serving(version, patience_s) as (client, log):

@@ -62,7 +62,6 @@ def resolve(uri: str) -> Version:
     Raises:
         InputError: the URI is malformed.
         NotRegisteredError: there is no such version.
-        TrackingError: MLflow cannot be reached.
     """
     named = _URI.fullmatch(uri)
     if named is None:
@@ -77,11 +76,7 @@ def resolve(uri: str) -> Version:
 
 
 def registered(name: str = "") -> list[Version]:
-    """Return all versions, or those of one registered model, sorted by name, the newest first.
-
-    Raises:
-        TrackingError: MLflow cannot be reached.
-    """
+    """Return all versions, or those of one registered model, sorted by name, the newest first."""
     if not store.is_begun():  # asking would create the database
         return []
     with store.reached():
@@ -159,7 +154,6 @@ def fetched(version: Version) -> Iterator[Path]:
 
     Raises:
         InputError: a file is missing, or differs from the registered one.
-        TrackingError: MLflow cannot be reached.
     """
     from stages.runtime.files import sha256
 
@@ -189,9 +183,6 @@ def trained_on(version: Version) -> dict[str, str] | None:
 
     Returns:
         perceptual hash, as written by `stages.imaging.near.as_text`, by SHA-256; "" in runs of earlier releases.
-
-    Raises:
-        TrackingError: MLflow cannot be reached.
     """
     with store.reached(), tempfile.TemporaryDirectory() as folder:
         client = store.connect()

@@ -1,1 +1,1 @@
-"""What the two trainings share: batches, the trainer, resuming, exporting."""
+"""What all trainings share: batches, the loop, checkpoints, records, export."""
