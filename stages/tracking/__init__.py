@@ -4,6 +4,6 @@
 (`entities` converts records), `live` mirrors a running training, `holdings` deletes what nothing needs. Only this
 package imports MLflow, and only inside functions, since that takes seconds.
 
-Functions that talk to MLflow raise `TrackingError` if it cannot be reached or refuses a request; the next call completes
-an interrupted one.
+Functions that talk to MLflow raise `TrackingError` if it cannot be reached or refuses a request; the next call
+completes an interrupted one.
 """
