@@ -3,37 +3,13 @@
 import json
 import sys
 from collections.abc import Iterator
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
 from stages.runtime.errors import InputError
 from stages.serving.registered import DEFAULT_MODEL
-
-
-class HoleIs(StrEnum):
-    """The colour that means "missing"."""
-
-    WHITE = "white"
-    BLACK = "black"
-
-
-class OutputFormat(StrEnum):
-    """The format of results; `keep`: that of each photo."""
-
-    KEEP = "keep"
-    PNG = "png"
-    JPG = "jpg"
-
-
-class OnError(StrEnum):
-    """Whether to continue after a photo that cannot be used."""
-
-    SKIP = "skip"
-    STOP = "stop"
-
 
 Images = Annotated[
     list[Path],
@@ -52,7 +28,7 @@ Model = Annotated[
 ]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 or mps; default: a GPU if the machine has one.")]
 White = Annotated[
-    HoleIs,
+    Literal["white", "black"],
     typer.Option(
         "--hole-is",
         "--mask-is",
@@ -69,7 +45,7 @@ def run(
         Path, typer.Option("--out", "-o", help="A file for one photo, a folder for several, or - for standard output.")
     ],
     model: Model = DEFAULT_MODEL,
-    hole_is: White = HoleIs.WHITE,
+    hole_is: White = "white",
     grow: Annotated[int, typer.Option(min=0, max=64, help="Pixels by which to widen holes.")] = 0,
     feather: Annotated[int, typer.Option(min=0, max=64, help="Width in pixels of the blend into the photo.")] = 0,
     context: Annotated[
@@ -83,8 +59,8 @@ def run(
         ),
     ] = None,
     format_: Annotated[
-        OutputFormat, typer.Option("--format", help="Format of the results; keep: that of each photo.")
-    ] = OutputFormat.KEEP,
+        Literal["keep", "png", "jpg"], typer.Option("--format", help="Format of the results; keep: that of each photo.")
+    ] = "keep",
     quality: Annotated[
         int | None, typer.Option(min=1, max=100, help="JPEG quality; default: that of the photo.")
     ] = None,
@@ -94,8 +70,8 @@ def run(
     concat: Annotated[bool, typer.Option(help="Write before | hole | after side by side.")] = False,
     resume: Annotated[bool, typer.Option(help="Skip photos whose result exists.")] = False,
     on_error: Annotated[
-        OnError, typer.Option(help="Whether to continue after a photo that cannot be used.")
-    ] = OnError.SKIP,
+        Literal["skip", "stop"], typer.Option(help="Whether to continue after a photo that cannot be used.")
+    ] = "skip",
     report: Annotated[Path | None, typer.Option(help="Write the outcome of each photo to this file, as JSON.")] = None,
     watch: Annotated[bool, typer.Option(help="Keep filling photos that arrive in the folders, until Ctrl-C.")] = False,
     workers: Annotated[int, typer.Option(min=1, help="Processes; each loads the model.")] = 1,
@@ -119,7 +95,7 @@ def run(
         settings = Settings(grow, feather, context, max_side, detail)
     except ValueError as error:
         raise InputError(str(error)) from None
-    options = batch.Options(hole_is.value, settings, format_.value, quality, keep_exif, concat, resume)
+    options = batch.Options(hole_is, settings, format_, quality, keep_exif, concat, resume)
     found = plan(images, hole, out, options.format)
     _print_left_out(found.left_out)
     if not found.jobs and not watch:
@@ -136,7 +112,7 @@ def run(
         for record in _with_progress(filled, 1 if watch else len(found.jobs)):
             records.append(record)
             _print_warnings(record, printed)
-            if record["status"] == "failed" and on_error is OnError.STOP:
+            if record["status"] == "failed" and on_error == "stop":
                 break
     finally:
         summary = batch.summary(records, found, inpainter, options)
@@ -145,7 +121,7 @@ def run(
     _finish(summary, as_json, _summary_line(summary, out), to_stderr=out == STANDARD)
 
 
-def check(images: Images, hole: Hole, hole_is: White = HoleIs.WHITE, as_json: AsJson = False) -> None:
+def check(images: Images, hole: Hole, hole_is: White = "white", as_json: AsJson = False) -> None:
     """Check photos and masks without filling anything: sizes, missing share, warnings."""
     from stages.serving import batch
     from stages.serving.plan import plan
@@ -154,7 +130,7 @@ def check(images: Images, hole: Hole, hole_is: White = HoleIs.WHITE, as_json: As
     _print_left_out(found.left_out)
     if not found.jobs:
         raise InputError(f"no photos in {', '.join(map(str, images))}")
-    records = list(batch.check(found.jobs, batch.Options(hole_is.value)))
+    records = list(batch.check(found.jobs, batch.Options(hole_is)))
     for record in records:
         if record["status"] == "done" and not as_json:
             w, h = record["size"]
