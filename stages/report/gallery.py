@@ -35,6 +35,6 @@ def row(album: Album, evaluations: Sequence[Evaluation], shown: Shown) -> Row:
     ]
     asked = [
         album.add(shown.target, "target", "target", "", f"target ({hole})"),
-        album.add(shown.image, "image", "image", "", f"image with its hole ({hole})"),
+        album.add(shown.image, "image", "hole", "", f"image with its hole ({hole})"),
     ]
     return Row(hole, [*asked, *answers])

@@ -94,14 +94,14 @@ def render(content: Content, album: Album) -> str:
     evaluations, resamples = content.evaluations, content.resamples
     photos = min([resamples.photos, *([content.photographs.resamples.photos] if content.photographs else [])])
     headline = comparison.find_headline(evaluations, resamples, SCORES[0])
-    wins = f"fills holes best, at {headline.estimate.mean:.1f} dB,"
+    wins = f"has the highest hole PSNR, {headline.estimate.mean:.1f} dB,"
     tile_title = comparison.title(headline, wins, f"on tiles of {resamples.photos} photographs")
     scores = _main_first(comparison.scores_of(evaluations))
     reference = comparison.reference(evaluations)
     found = _photographs(content.photographs, styles, album)  # first: what comes first is within the page
     return _template().render(
         title=found["title"] if found else tile_title,
-        tile_title=tile_title,
+        opened=(found["headline"] if found else headline).best.label,
         headline=headline,
         pairs=len(evaluations[0].scores),
         pairs_sha256=content.pairs_sha256,
@@ -124,7 +124,8 @@ def render(content: Content, album: Album) -> str:
             for one in evaluations
             if content.worst.get(one.key)
         ],
-        training_charts=[_validation_chart(content.trainings, styles), *map(_loss_chart, content.trainings)],
+        validation_chart=_validation_chart(content.trainings, styles),
+        loss_charts=[_loss_chart(one) for one in content.trainings],
         trainings=[(training.label, styles[training.key]) for training in content.trainings],
         runs=compare_runs(content.trainings),
         counts=content.counts,

@@ -26,6 +26,9 @@ _SHEET_PX, _GAP_PX = 256, 4
 _PLAIN = "_plain"  # at the end of a composite's name, as evaluation writes it
 _KINDS = {"hull": "lasso", "text": "writing"}  # where people have another word for a kind of hole
 _WITHOUT_TEXTURE = "{} without detail"
+_VISIBLE_RATIO = 0.02  # of missing pixels, from which a hole is seen in a photograph at the top of the page
+_DETAIL_SHARE = 0.4  # of the photograph's sides, the least that a detail shows
+_AROUND = 1.6  # how much longer a detail is than its hole
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,11 @@ class Answered:
     def questions(self) -> pd.DataFrame:
         """What was asked, one row a question."""
         return self.entries[0].scores
+
+    @property
+    def rivals(self) -> list[Entry]:
+        """The methods as they fill by default."""
+        return [one for one in self.entries if not one.is_plain]
 
     def scores(self) -> list[Score]:
         """Return the columns of the table: what every method was measured by, what the headline looks at first."""
@@ -127,8 +135,7 @@ def _entries(one: Evaluation) -> list[Entry]:
 
 def find_headline(found: Answered) -> comparison.Headline[Entry]:
     """Find out who comes closest by default, and who cannot be told from it."""
-    rivals = [one for one in found.entries if not one.is_plain]
-    return comparison.find_headline(rivals, found.resamples, found.scores()[0])
+    return comparison.find_headline(found.rivals, found.resamples, found.scores()[0])
 
 
 @dataclass(frozen=True)
@@ -159,7 +166,7 @@ class Example:
     """A large picture at the top of the page.
 
     Attributes:
-        rank: in words, of the pictures to choose from.
+        rank: in words, among the holes to choose from.
         title: the hole, the scores.
         answer: of the best method.
         others: what lies left of the slider, by its name: the hole, the original, the best of the other kind.
@@ -174,18 +181,25 @@ class Example:
 
 
 def examples(found: Answered, headline: comparison.Headline[Entry], album: Album) -> list[Example]:
-    """Choose three pictures by rule: where the best method comes closest, in the middle, and least close."""
+    """Choose three pictures by rule: the best method's best and worst answer, and a middle one of another photograph.
+
+    Holes below 2 % are left out where there are others: they would hardly be seen.
+    """
     score, best = headline.score, headline.best
     compared = [best, *([headline.rival] if headline.rival else [])]
     asked = found.questions.assign(goodness=score.goodness(best.scores[score.name]))
     if not all(one.again for one in compared):
         asked = asked[asked["shown"].astype(bool)]
-    asked = asked.sort_values(["goodness", "id"], ascending=[False, True])
-    ranks = {0: "Best", len(asked) // 2: "Median", len(asked) - 1: "Worst"} if len(asked) > 2 else {0: "One"}
+    visible = asked[asked["ratio"] >= _VISIBLE_RATIO]
+    asked = (visible if len(visible) else asked).sort_values(["goodness", "id"], ascending=[False, True])
+    photos = asked["photo"].to_list()
+    between = sorted(range(1, len(photos) - 1), key=lambda place: abs(place - len(photos) // 2))
+    middle = sorted(between, key=lambda place: photos[place] in (photos[0], photos[-1]))[:1]
+    ranks = {0: "Best", **dict.fromkeys(middle, "Middle"), len(photos) - 1: "Worst"} if middle else {0: "One"}
     made = []
     for place, rank in ranks.items():
         question = asked.iloc[place]
-        row = _row(found, str(question["id"]), compared, album)
+        row = _row(found, str(question["id"]), compared, album, (slice(None), slice(None)))
         target, image, answer, *theirs = row.pictures
         others = {"the hole": image, "the original": target} | {one.label: one for one in theirs}
         title = f"{row.title}: {score.label} {abs(question['goodness']):.{score.decimals}f} {score.unit}".strip()
@@ -196,11 +210,34 @@ def examples(found: Answered, headline: comparison.Headline[Entry], album: Album
 
 
 def gallery(found: Answered, album: Album) -> list[Row]:
-    """Lay out the pictures: a row a question; target, image, answers."""
-    return [_row(found, name, found.entries, album) for name in found.shown()]
+    """Lay out the pictures: a row a question; target, image, answers from the best method to the worst, as details."""
+    ranked = comparison.ranked(found.rivals, found.scores()[0])
+    return [_row(found, name, ranked, album, detail(found.read(name)[1])) for name in found.shown()]
 
 
-def _row(found: Answered, name: str, entries: Sequence[Entry], album: Album) -> Row:
+def detail(missing: Pixels) -> tuple[slice, slice]:
+    """Cut out a hole with its surroundings, in the shape of the photograph.
+
+    Args:
+        missing: (H, W), above 0 where pixels are missing.
+
+    Returns:
+        rows and columns.
+    """
+    if not missing.any():
+        return slice(None), slice(None)
+    places = [np.flatnonzero(missing.any(axis=axis)) for axis in (1, 0)]
+    extents = [_AROUND * (1 + int(np.ptp(of_side))) / side for of_side, side in zip(places, missing.shape, strict=True)]
+    share = min(1.0, max(_DETAIL_SHARE, *extents))
+    window = []
+    for of_side, side in zip(places, missing.shape, strict=True):
+        length = round(share * side)
+        start = min(max(0, int(of_side[0] + of_side[-1] + 1 - length) // 2), side - length)
+        window.append(slice(start, start + length))
+    return window[0], window[1]
+
+
+def _row(found: Answered, name: str, entries: Sequence[Entry], album: Album, window: tuple[slice, slice]) -> Row:
     place = found.questions["id"].to_list().index(name)
     question = found.questions.iloc[place]
     hole = f"{_KINDS.get(question['kind'], question['kind'])}, {100 * question['ratio']:.1f} % missing"
@@ -210,12 +247,14 @@ def _row(found: Answered, name: str, entries: Sequence[Entry], album: Album) -> 
     best = int(np.argmax(first.goodness(values.round(first.decimals)))) if len(values) > 1 else -1
     texts = [_scored(one, place, found.scores()[:2]) for one in entries]
     asked = [
-        album.add(target, "target", "target", "", f"target ({name}: {hole})"),
-        album.add(with_hole(target, missing), "image", "hole", "", f"photograph with its hole ({name}: {hole})"),
+        album.add(target[window], "target", "target", "", f"target ({name}: {hole})"),
+        album.add(
+            with_hole(target, missing)[window], "image", "hole", "", f"photograph with its hole ({name}: {hole})"
+        ),
     ]
     return Row(hole, [*asked, *(
         album.add(
-            found.answer(one, name), "answer", one.label, text, f"{one.label}: {text} ({name}: {hole})",
+            found.answer(one, name)[window], "answer", one.label, text, f"{one.label}: {text} ({name}: {hole})",
             number == best,
         )
         for number, (one, text) in enumerate(zip(entries, texts, strict=True))

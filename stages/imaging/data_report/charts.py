@@ -19,7 +19,7 @@ from markupsafe import Markup
 
 _SVG = "{http://www.w3.org/2000/svg}"
 _LINK = "{http://www.w3.org/1999/xlink}"
-_INCHES = (5.6, 3.1)
+_INCHES = (4.4, 3.6)
 _QUIET, _RULE = "#010101", "#020202"
 _DASHES = ((0, ()), (0, (1, 2)), (0, (4, 2)), (0, (7, 2, 1, 2)))
 _LOG_FROM = 30  # ratio of largest to smallest value from which the axis is logarithmic
@@ -102,7 +102,7 @@ def line_chart(title: str, x_label: str, lines: Sequence[Line], zero: bool = Fal
         )
     axes.set_xlabel(x_label)
     axes.grid(color=_RULE, linewidth=0.7)
-    axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, labelcolor="linecolor", fontsize=9)
+    figure.legend(loc="outside lower left", ncols=3, frameon=False, labelcolor=_QUIET, fontsize=9, handlelength=1.6)
     return _as_svg(figure, title, f"{title}, over {x_label}", colours, lines)
 
 
@@ -119,7 +119,7 @@ def histogram(one: Histogram) -> Markup:
     axes.yaxis.set_major_formatter("{x:g} %")
     axes.spines["left"].set_visible(False)
     if one.values:
-        axes.legend(frameon=False, labelcolor="linecolor", fontsize=9)
+        axes.legend(frameon=False, labelcolor=_QUIET, fontsize=9)
     beyond = any((of_set > one.high).any() for of_set in one.values.values())
     note = f"{one.title}; values above {one.high:g} count in the last bar" if beyond else one.title
     return _as_svg(figure, one.title, note, colours)
