@@ -142,7 +142,7 @@ def test_photographs_are_shown_with_every_answer(project):
     ranked = pd.read_csv("data/report/photographs.csv").query("not plain").sort_values("perceptual")["name"]
     assert [text.split(":")[0] for text in images[2:5]] == list(ranked)
     with Image.open("data/report/methods/grey_net/photographs.jpg") as sheet:
-        assert sheet.width > 3 * 256  # target, image, with copied texture, without
+        assert sheet.width > 3 * 168  # target, image, with copied texture, without
 
 
 def test_a_method_that_lacks_its_package_has_a_line_that_says_so(project):
