@@ -125,7 +125,6 @@ def render(content: Content, album: Album) -> str:
             if content.worst.get(one.key)
         ],
         validation_chart=_validation_chart(content.trainings, styles),
-        loss_charts=[_loss_chart(one) for one in content.trainings],
         trainings=[(training.label, styles[training.key]) for training in content.trainings],
         runs=compare_runs(content.trainings),
         counts=content.counts,
@@ -261,14 +260,4 @@ def _points(table: pd.DataFrame, x: str, y: str) -> list[tuple[float, float]]:
 def _validation_chart(trainings: list[Training], styles: dict[str, str]) -> tuple[str, Markup]:
     lines = [Line(one.label, styles[one.key], _points(one.validation, "step", "val_hole_psnr")) for one in trainings]
     title = "validation hole PSNR, dB"
-    return title, line_chart(title, "step", lines)
-
-
-def _loss_chart(training: Training) -> tuple[str, Markup]:
-    terms = [name for name in training.history.columns if name.startswith("loss")]
-    lines = [
-        Line(name.removeprefix("loss_"), f"trained-{number % _STYLES}", _points(training.history, "step", name))
-        for number, name in enumerate(terms)
-    ]
-    title = f"{training.label}: loss and its terms"
     return title, line_chart(title, "step", lines)

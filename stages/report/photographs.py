@@ -225,15 +225,14 @@ def detail(missing: Pixels) -> tuple[slice, slice]:
     """
     if not missing.any():
         return slice(None), slice(None)
-    places = [np.flatnonzero(missing.any(axis=axis)) for axis in (1, 0)]
-    extents = [_AROUND * (1 + int(np.ptp(of_side))) / side for of_side, side in zip(places, missing.shape, strict=True)]
-    share = min(1.0, max(_DETAIL_SHARE, *extents))
-    window = []
-    for of_side, side in zip(places, missing.shape, strict=True):
-        length = round(share * side)
-        start = min(max(0, int(of_side[0] + of_side[-1] + 1 - length) // 2), side - length)
-        window.append(slice(start, start + length))
-    return window[0], window[1]
+    ends = [np.flatnonzero(missing.any(axis=axis))[[0, -1]] for axis in (1, 0)]
+    shares = [_AROUND * (last + 1 - first) / side for (first, last), side in zip(ends, missing.shape, strict=True)]
+    lengths = [round(min(1.0, max(_DETAIL_SHARE, *shares)) * side) for side in missing.shape]
+    rows, columns = (
+        slice(start := int(np.clip((first + last + 1 - length) // 2, 0, side - length)), start + length)
+        for (first, last), length, side in zip(ends, lengths, missing.shape, strict=True)
+    )
+    return rows, columns
 
 
 def _row(found: Answered, name: str, entries: Sequence[Entry], album: Album, window: tuple[slice, slice]) -> Row:

@@ -56,7 +56,7 @@ def _opened(
 
 def _report(browser: Browser, out: Path) -> None:
     report = Path("data/report").resolve()
-    with _opened(browser, f"{report.as_uri()}/index.html", (1280, 800)) as page:
+    with _opened(browser, f"{report.as_uri()}/index.html", (1280, 820)) as page:
         page.screenshot(path=out / "report.jpg", quality=88)
     for path, (size, scheme) in product(sorted(report.glob("*.html")), _EACH):
         with _opened(browser, path.as_uri(), size, scheme) as page:

@@ -22,8 +22,6 @@ _LINK = "{http://www.w3.org/1999/xlink}"
 _INCHES = (4.4, 3.6)
 _QUIET, _RULE = "#010101", "#020202"
 _DASHES = ((0, ()), (0, (1, 2)), (0, (4, 2)), (0, (7, 2, 1, 2)))
-_LOG_FROM = 30  # ratio of largest to smallest value from which the axis is logarithmic
-_NEGLIGIBLE = 1e-4  # of the largest value; a line below that is listed but not drawn
 
 
 @dataclass(frozen=True)
@@ -65,8 +63,6 @@ class Histogram:
 def line_chart(title: str, x_label: str, lines: Sequence[Line], zero: bool = False) -> Markup:
     """Draw lines; the legend lists them by their last value, the highest first.
 
-    The y axis is logarithmic if all values are positive and the largest is more than thirty times the smallest.
-
     Args:
         title: of the y axis, with its unit.
         x_label: of the x axis, with its unit.
@@ -80,24 +76,18 @@ def line_chart(title: str, x_label: str, lines: Sequence[Line], zero: bool = Fal
     if not lines:
         return Markup()
     figure, axes = _figure()
-    most = max(y for line in lines for _, y in line.points)
-    drawn = [line for line in lines if max(abs(y) for _, y in line.points) > _NEGLIGIBLE * most]
-    values = [y for line in drawn for _, y in line.points]
-    if min(values) > 0 and most > _LOG_FROM * min(values):
-        _log_scale(axes)
     if zero:
         axes.axhline(0, color=_QUIET, linewidth=1)
     colours = {line.style: _placeholder(number) for number, line in enumerate(lines)}
     for number, line in enumerate(lines):
-        is_drawn = line in drawn
         axes.plot(
-            *(zip(*line.points, strict=True) if is_drawn else ([], [])),
+            *zip(*line.points, strict=True),
             color=colours[line.style],
             linestyle=_DASHES[line.dashes],
             marker="o",
             markersize=3.5 if len(line.points) <= 16 else 2.5,
             linewidth=1.7,
-            label=line.label if is_drawn else f"{line.label} (near 0)",
+            label=line.label,
             gid=f"line-{number}",
         )
     axes.set_xlabel(x_label)
@@ -148,15 +138,6 @@ def _figure(inches: tuple[float, float] = _INCHES) -> tuple[Any, Any]:
 
 def _placeholder(number: int) -> str:
     return f"#0000{number + 1:02x}"  # matplotlib would not write black
-
-
-def _log_scale(axes: Any) -> None:
-    from matplotlib.ticker import LogLocator, NullLocator
-
-    axes.set_yscale("log")
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.yaxis.set_major_formatter("{x:g}")
-    axes.yaxis.set_minor_locator(NullLocator())
 
 
 def _as_svg(figure: Any, title: str, label: str, colours: Mapping[str, str], lines: Sequence[Line] = ()) -> Markup:
