@@ -106,6 +106,7 @@ def _mlflow(browser: Browser, out: Path) -> None:
             "run": f"experiments/1/runs/{version.run_id}",
             "charts": f"experiments/1/runs/{version.run_id}/model-metrics",
             "compare": f"compare-runs?runs={ids}&experiments={quote(json.dumps(['1']))}",
+            "models": "experiments/1/models?workflowType=machine_learning",
             "model": "models/inpaint-pconv",
             "version": f"models/inpaint-pconv/versions/{version.version}",
         }
