@@ -215,6 +215,10 @@ def test_a_version_says_what_it_is(tree: Path) -> None:
     assert version.tags["git_commit"] == "d" * 40
     assert version.tags["data.data/prepared/train"] == "a" * 64
     assert version.tags["tile_psnr_db"] == "22"
+    (model,) = seen.client.search_logged_models([seen.run().info.experiment_id], f"source_run_id = '{version.run_id}'")
+    assert model.name == "pconv"
+    scores = {metric.key: (metric.value, metric.dataset_name) for metric in model.metrics}
+    assert scores["tile_psnr_db"] == (22, "data/pairs.csv")  # MLflow's list of models has a column for it
     assert version.description.startswith(
         "pconv, trained for 30 steps in 2 min on 40 tiles of data/prepared/train, on Abacus 2. In the tests:\n"
     )

@@ -1,1 +1,1 @@
-"""The report: all evaluations and trainings as one page that opens anywhere, and its tables and pictures as files."""
+"""The report: one page that compares all methods and trainings, with its tables and pictures as files."""

@@ -2,13 +2,17 @@
 
     python -m stages.report
 
-Writes `index.html` (one page for any browser; pictures beyond 10 MiB lie beside it in `pictures`), the pages of what
-the trainings saw (`photographs.html`, `holes.html`, `altered_tiles.html`), `photographs.csv` (methods x scores of the
-photograph test), `scores.csv` (methods x scores of the tile test), `differences.csv` (methods against each other, with
-intervals) and for each method `methods/KEY/photographs.jpg` (a row a photograph: whole, with its hole, filled, filled
-without copied texture). For DVC:
-`metrics.json` (few numbers, for `dvc metrics` and `dvc exp show`), `gain_by_ratio.csv`, `validation.csv` and `loss.csv`
-(for `dvc plots`).
+Files in data/report:
+
+    index.html                         the page; pictures beyond 10 MiB are in `pictures` beside it
+    photographs.html, holes.html,
+    altered_tiles.html                 copies of the data reports
+    photographs.csv, scores.csv        scores by method: photograph test, tile test
+    differences.csv                    paired differences between methods, with intervals
+    methods/KEY/photographs.jpg        per photograph: original, hole, fill, fill without copied texture
+    metrics.json                       the few numbers of `dvc metrics` and `dvc exp show`
+    gain_by_ratio.csv, validation.csv,
+    loss.csv                           for `dvc plots`
 """
 
 import json
@@ -35,7 +39,7 @@ from stages.runtime.log import log
 from stages.runtime.params import Settings, read, read_seed
 
 OUT = Path("data/report")
-_DATA_REPORTS = {  # what the trainings saw, as the stages before left it
+_DATA_REPORTS = {
     "The photographs": (Path("data/prepared/data_report.html"), "photographs.html"),
     "The holes": (Path("data/masks/data_report.html"), "holes.html"),
     "The altered tiles": (Path("data/augmented/data_report.html"), "altered_tiles.html"),
@@ -51,7 +55,7 @@ class MethodParams(Settings):
 
 
 def main() -> None:
-    """Read all evaluations and trainings, write the page, the sheets and the tables."""
+    """Write the page, the contact sheets and the tables."""
     content = gather(read_seed(), read("methods", dict[str, MethodParams]))
     evaluations, resamples = content.evaluations, content.resamples
     with files.fresh_folder(OUT) as folder:
@@ -80,7 +84,12 @@ def _write_photographs(folder: Path, found: photographs.Answered | None) -> None
 
 
 def gather(seed: int, methods: dict[str, MethodParams]) -> Content:
-    """Bring together all that the page shows."""
+    """Read everything that the page shows.
+
+    Args:
+        seed: of the resampling for intervals.
+        methods: `methods` of params.yaml, by key.
+    """
     filled_by = {key: one.filled_by for key, one in methods.items()}
     evaluations = read_evaluations(Path("data/evaluation"), filled_by)
     absent = {
@@ -120,12 +129,12 @@ def gather(seed: int, methods: dict[str, MethodParams]) -> Content:
 def show(
     one: Evaluation, rows: list[int], answers: Sequence[Mapping[int, Path]], tiles: Tiles, mask_set: MaskSet
 ) -> list[Shown]:
-    """Bring together the pictures of some pairs.
+    """Read the pictures of some pairs of test tile and hole.
 
     Args:
-        one: any method's scores, which say where tiles and holes are.
-        rows: of the scores.
-        answers: files of the composites by row, for each method shown.
+        one: any evaluation; its scores refer to tiles and holes by row.
+        rows: of its scores.
+        answers: for each method shown, its composite's file by row of the scores.
         tiles: the test tiles.
         mask_set: the test holes.
     """
@@ -138,7 +147,7 @@ def show(
 
 
 def _beside(shown: Shown, reference: Evaluation | None) -> Shown:
-    """Put a classical method's answer to the same pair beside a method's own, which alone evaluation kept."""
+    """Add the answer of the reference method, which evaluation did not keep for this pair."""
     if reference is None or reference.key not in classical.METHODS:
         return shown
     filled = classical.fill(reference.key, shown.target * (1 - shown.hole[..., None]), shown.hole)

@@ -1,4 +1,4 @@
-"""The pictures of the page: each once, compressed, within a bound; what goes beyond lies beside the page.
+"""The pictures of the page: each stored once and compressed, within a size limit; the rest are files beside the page.
 
 Pictures are uint8 (H, W, 3).
 """
@@ -21,16 +21,16 @@ _FOLDER = "pictures"
 
 @dataclass(frozen=True)
 class Picture:
-    """One picture.
+    """A picture on the page.
 
     Attributes:
-        number: in the album.
-        role: target, image or answer; the viewer slides an answer over the other two.
-        label: above it.
-        score: below it.
-        caption: what it is, for the viewer and for those who cannot see it.
+        number: its place in the album.
+        role: `target`, `image` or `answer`; the viewer compares an answer with the other two.
+        label: name below the picture.
+        score: second line below the picture.
+        caption: alternative text, also shown in the viewer.
         size: width and height in pixels.
-        best: whether it scores best of its row.
+        best: whether its score is the best of its row.
     """
 
     number: int
@@ -43,14 +43,14 @@ class Picture:
 
 
 class Album:
-    """Gathers pictures and says where each is found.
+    """Collects the pictures of a page.
 
     Args:
-        beside: gets those that are too many for the page.
-        most_bytes: of pictures within the page; those that come first are within.
+        beside: folder for the pictures that exceed the limit.
+        most_bytes: limit for the pictures inside the page; the first ones added go there.
 
     Attributes:
-        addresses: of each picture by its number, a data URI or a path from the page.
+        addresses: by picture number, a data URI or a path relative to the page.
     """
 
     def __init__(self, beside: Path, most_bytes: int = MOST_BYTES) -> None:
@@ -60,7 +60,7 @@ class Album:
         self._numbers: dict[bytes, int] = {}
 
     def add(self, picture: Pixels, role: str, label: str, score: str, caption: str, best: bool = False) -> Picture:
-        """Take in a picture, once, however often it is shown."""
+        """Add a picture, scaled down to at most 512 pixels; equal pictures are stored once."""
         small = fitted(picture, _MOST_PX)
         digest = hashlib.sha256(small.tobytes()).digest() + bytes(str(small.size), "ascii")
         if digest not in self._numbers:

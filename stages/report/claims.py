@@ -1,7 +1,7 @@
-"""What is said of these methods, as questions that the scores answer.
+"""Questions about the methods, answered from the scores.
 
-A sentence is chosen by the interval alone: of photos drawn with replacement, 95 % of the resampled means lie in it, and
-where it holds 0 the answer is that this test cannot tell. A question is asked where the methods it names are there.
+The 95 % interval of the paired difference alone chooses the answer: if it contains 0, this test cannot tell. Questions
+about methods that were not scored are left out.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,7 +21,16 @@ _OF_AUGMENTATION = "Does augmentation help PConvNet?"
 
 @dataclass(frozen=True)
 class Row:
-    """A difference that a claim rests on: over which pairs, or in what; of an error, less is better."""
+    """A difference behind an answer.
+
+    Attributes:
+        name: of the pairs or of the score.
+        text: the mean as printed.
+        interval: its 95 % interval as printed.
+        estimate: both as numbers.
+        unit: of the difference.
+        is_error: whether less is better.
+    """
 
     name: str
     text: str
@@ -32,7 +41,7 @@ class Row:
 
     @property
     def verdict(self) -> int:
-        """1: the first method is surely better, -1: the second, 0: this test cannot tell."""
+        """1: the first method is better, -1: the second is, 0: this test cannot tell."""
         return -self.estimate.side if self.is_error else self.estimate.side
 
 
@@ -41,14 +50,14 @@ class Claim:
     """A question with its answer.
 
     Attributes:
-        anchor: within the page.
+        anchor: id in the page.
         question: as people ask it.
         answer: a word or two.
         sentence: what the numbers support.
-        difference: what the rows are differences of, in words.
+        difference: what `rows` are differences of.
         rows: the numbers.
-        methods: the two keys that are compared, the first minus the second.
-        pictures: rows of the scores: where the first was least ahead, in the middle, most ahead.
+        methods: keys of the two methods; differences are the first minus the second.
+        pictures: rows of the scores where the first was least ahead, in the middle and most ahead.
     """
 
     anchor: str
@@ -64,13 +73,13 @@ class Claim:
 def find_claims(
     evaluations: Sequence[Evaluation], resamples: Resamples, shown: Sequence[int], trainings: Sequence[Training] = ()
 ) -> list[Claim]:
-    """Answer the questions that can be asked of these methods.
+    """Answer the questions whose methods were scored.
 
     Args:
         evaluations: of all methods.
-        resamples: of the photos of their pairs.
-        shown: rows of the scores whose pictures there are.
-        trainings: of those trained here.
+        resamples: of the photographs behind their pairs.
+        shown: rows of the scores that have pictures.
+        trainings: of the models trained here.
     """
     by_key, same = {one.key: one for one in evaluations}, twins(trainings)
     asked: list[tuple[tuple[str, str], Callable[..., Claim]]] = [
@@ -89,7 +98,7 @@ def find_claims(
 
 
 def _not_told(keys: tuple[str, str]) -> Claim:
-    """Answer the question of augmentation, the only one of two models that start from the same weights."""
+    """Answer the question about augmentation where both models kept the same base weights."""
     sentence = "Both are the same model. Longer trainings, or some from random weights (start_from: none), would tell."
     return Claim("augmentation", _OF_AUGMENTATION, "Cannot be told", sentence, "", [], keys)
 
@@ -191,7 +200,7 @@ def _in_a_sentence(ahead: Estimate, one: str, other: str, where: str) -> tuple[s
 
 
 def _pictures(one: Evaluation, other: Evaluation, shown: Sequence[int]) -> list[int]:
-    """Choose by rank of the difference among the pictures that there are: the least, the middle, the most."""
+    """Choose the rows with pictures where the difference is least, in the middle and most."""
     ahead = (one.scores["hole_psnr"] - other.scores["hole_psnr"]).iloc[list(shown)].sort_values(kind="stable")
     places = np.linspace(0, len(ahead) - 1, min(NUM_PICTURES, len(ahead))).round().astype(int)
     return [int(ahead.index[place]) for place in places]

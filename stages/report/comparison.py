@@ -1,4 +1,4 @@
-"""Methods against each other: means, how sure they are, and which is best where."""
+"""Methods compared: means, intervals, and which method is best in each column."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from stages.report.reading import Evaluation, listed
 
 
 class Compared(Protocol):
-    """What a method answered, a model or not: `scores` has a row a question, the same questions for all."""
+    """A method with one row of scores per question; all methods answer the same questions."""
 
     @property
     def label(self) -> str:
@@ -21,32 +21,32 @@ class Compared(Protocol):
 
     @property
     def trained(self) -> bool:
-        """Whether a model answered."""
+        """Whether the method is a trained model."""
 
     @property
     def scores(self) -> pd.DataFrame:
-        """The table."""
+        """One row per question, one column per score."""
 
 
 Method = TypeVar("Method", bound=Compared)
 
 
 def scores_of(evaluations: list[Evaluation]) -> list[Score]:
-    """Return the columns that every method has; perceptual ones are options."""
+    """Return the scores that every method has; perceptual ones are optional."""
     return [score for score in SCORES if all(score.name in one.scores for one in evaluations)]
 
 
 @dataclass(frozen=True)
 class Headline(Generic[Method]):
-    """What a reader in a hurry should know.
+    """Who leads, by how much, and how sure that is.
 
     Attributes:
-        best: the method that is best by `score`.
-        score: what decides.
-        estimate: of the best.
-        tied: the methods that this test cannot tell from it.
-        rival: the best of the other kind: of the classical methods, or of the trained models; None without one.
-        ahead: how much better the best is than `rival`, more being better.
+        best: the method with the best mean of `score`.
+        score: the score that decides.
+        estimate: mean and interval of the best.
+        tied: methods that this test cannot tell from the best.
+        rival: the best method of the other kind (trained or classical), if there is one.
+        ahead: lead of the best over `rival`; positive is better for every score.
     """
 
     best: Method
@@ -58,7 +58,7 @@ class Headline(Generic[Method]):
 
 
 def find_headline(methods: Sequence[Method], resamples: Resamples, score: Score) -> Headline[Method]:
-    """Find the best method, what cannot be told from it, and how far it is ahead of what it should beat."""
+    """Find the best method, those that cannot be told from it, and its lead over the best of the other kind."""
     best, *others = ranked(methods, score)
 
     def ahead_of(one: Method) -> Estimate:
@@ -71,7 +71,7 @@ def find_headline(methods: Sequence[Method], resamples: Resamples, score: Score)
 
 
 def ranked(methods: Sequence[Method], score: Score) -> list[Method]:
-    """Return the methods by the mean of a score, the best first."""
+    """Sort the methods by the mean of a score, the best first."""
     return sorted(methods, key=lambda one: -float(score.goodness(one.scores[score.name]).mean()))
 
 
@@ -80,12 +80,12 @@ _MOST_NAMES = 3  # in a title
 
 
 def title(headline: Headline[Method], wins: str, where: str) -> str:
-    """Say who won in a few words, or that nobody did.
+    """Write the title: who leads, or which methods tie.
 
     Args:
         headline: what was found.
-        wins: what the best does where nobody ties with it.
-        where: at the end.
+        wins: verb phrase for a sole leader.
+        where: on which test, at the end.
     """
     names = [headline.best.label, *(one.label for one in headline.tied)]
     if len(names) == 1:
@@ -96,16 +96,16 @@ def title(headline: Headline[Method], wins: str, where: str) -> str:
 
 
 def reference(evaluations: Sequence[Evaluation]) -> Evaluation | None:
-    """Return the method without training here that has the highest hole PSNR, the mean colour aside."""
+    """Return the method with the highest hole PSNR among those not trained here, without the mean colour."""
     rivals = [one for one in evaluations if not one.trained and one.key != "mean"]
     return max(rivals, key=lambda one: float(one.scores["hole_psnr"].mean()), default=None)
 
 
 def beyond_reference(evaluations: Sequence[Evaluation], score: str) -> dict[str, pd.Series]:
-    """Return how far each method's means by bucket are from those of `reference`, by its key; without one the means.
+    """Return each method's means by bucket minus those of `reference`, by key; the means themselves without one.
 
-    The share of missing pixels moves all methods together, so that the means themselves would coincide in a chart. The
-    mean colour is left out: it would flatten the others.
+    The hole ratio moves all methods together, so that the means themselves would coincide in a chart. The mean colour
+    is left out, since it would flatten the other lines.
     """
     base = reference(evaluations)
     return {
@@ -117,11 +117,11 @@ def beyond_reference(evaluations: Sequence[Evaluation], score: str) -> dict[str,
 
 @dataclass(frozen=True)
 class Cell:
-    """A number of a table.
+    """A number in a table.
 
     Attributes:
         text: as printed.
-        best: whether none in its column is better as printed; times are not compared.
+        best: whether it is the best of its column, after rounding; times are not compared.
         tied: whether this test cannot tell it from the best of its column.
         interval: its 95 % interval as printed.
     """
@@ -133,25 +133,25 @@ class Cell:
 
 
 def columns_of(evaluations: list[Evaluation]) -> list[tuple[str, pd.Series]]:
-    """Return the kinds of holes, in words, and which pairs are of each: by ratio, then without and with border."""
+    """Return the kinds of holes by name, with a mask of their pairs: ratio buckets, then without and with border."""
     pairs = evaluations[0].scores
     columns = [(str(name), pairs["bucket"] == bucket) for bucket, name in enumerate(evaluations[0].by_ratio["holes"])]
     return [*columns, ("no border", ~pairs["border"]), ("border", pairs["border"])]
 
 
 def by_cell(evaluations: list[Evaluation], resamples: Resamples, score: Score = SCORES[0]) -> list[list[Cell]]:
-    """Tabulate a score: a row a method, a column a kind of holes as in `columns_of`."""
+    """Tabulate a score: one row per method, one column per kind of hole as in `columns_of`."""
     return _transpose([column(evaluations, resamples, score, among) for _, among in columns_of(evaluations)])
 
 
 def all_scores(evaluations: list[Evaluation], resamples: Resamples, scores: Sequence[Score]) -> list[list[Cell]]:
-    """Tabulate the means of some scores, a row a method."""
+    """Tabulate the means of some scores, one row per method."""
     every = pd.Series(True, index=evaluations[0].scores.index)
     return _transpose([column(evaluations, resamples, score, every) for score in scores])
 
 
 def column(evaluations: Sequence[Compared], resamples: Resamples, score: Score, among: pd.Series) -> list[Cell]:
-    """Tabulate the means of one score over some questions, a cell a method."""
+    """Tabulate the mean of a score over some questions, one cell per method."""
     estimates = [resamples.estimate(one.scores[score.name], among) for one in evaluations]
     rounded = np.array([estimate.mean for estimate in estimates]).round(score.decimals)
     if np.isnan(rounded).all():
@@ -180,7 +180,7 @@ def in_words(estimate: Estimate, decimals: int, signed: bool = False) -> str:
 
 @dataclass(frozen=True)
 class Strip:
-    """An interval and its mean, in % along a line, and where 0 is, if that is shown."""
+    """Positions of an interval, its mean and optionally 0, in % of the length of a line."""
 
     low: float
     mean: float
@@ -189,11 +189,11 @@ class Strip:
 
 
 def interval_strips(estimates: Sequence[Estimate], zero: bool = False) -> list[Strip]:
-    """Lay out the intervals of several means along one scale, for the rows of a table.
+    """Place the intervals of several means on one scale.
 
     Args:
         estimates: at least one.
-        zero: whether 0 is on the scale, and marked.
+        zero: whether to include and mark 0.
     """
     ends = [end for one in estimates for end in (one.low, one.high)] + [0.0] * zero
     low, span = min(ends), (max(ends) - min(ends)) or 1.0
@@ -211,7 +211,7 @@ def _transpose(columns: list[list[Cell]]) -> list[list[Cell]]:
 
 @dataclass(frozen=True)
 class Difference:
-    """How far a method is ahead of another: `text` and `interval` as printed, `side` as `Estimate` has it."""
+    """A method's lead over another: mean and interval as printed, and the side of 0 as in `Estimate`."""
 
     text: str
     interval: str
@@ -219,7 +219,7 @@ class Difference:
 
 
 def differences(evaluations: list[Evaluation], resamples: Resamples) -> list[list[Difference | None]]:
-    """Tabulate hole PSNR of the row's method minus that of the column's, paired; None on the diagonal."""
+    """Tabulate the paired hole PSNR of the row's method minus the column's; None on the diagonal."""
 
     def between(one: Evaluation, other: Evaluation) -> Difference | None:
         if one is other:
@@ -231,7 +231,7 @@ def differences(evaluations: list[Evaluation], resamples: Resamples) -> list[lis
 
 
 def as_table(evaluations: list[Evaluation], resamples: Resamples) -> pd.DataFrame:
-    """Return methods by scores for other programs: the means, and the interval of the hole PSNR."""
+    """Return scores.csv: one row per method with its means, and the interval of its hole PSNR."""
     rows: list[dict[str, Any]] = []
     for one in evaluations:
         estimate = resamples.estimate(one.scores["hole_psnr"])
@@ -241,7 +241,7 @@ def as_table(evaluations: list[Evaluation], resamples: Resamples) -> pd.DataFram
 
 
 def differences_table(evaluations: list[Evaluation], resamples: Resamples) -> pd.DataFrame:
-    """Return all paired differences for other programs: `method` minus `other` by score, with its interval."""
+    """Return differences.csv: `method` minus `other` for each score, with its interval."""
     rows = [
         {"method": one.key, "other": other.key, "score": score.name,
          **vars(estimate := resamples.estimate(one.scores[score.name] - other.scores[score.name])),

@@ -1,4 +1,4 @@
-"""Rows of pictures as the page shows them: target, image, and what methods made of it."""
+"""Rows of pictures: target, image with its hole, and the methods' answers."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,18 +10,18 @@ from stages.report.reading import Evaluation
 
 @dataclass(frozen=True)
 class Row:
-    """Pictures of one question, and what it is."""
+    """The pictures of one question, with its title."""
 
     title: str
     pictures: list[Picture]
 
 
 def row(album: Album, evaluations: Sequence[Evaluation], shown: Shown) -> Row:
-    """Lay out one pair.
+    """Lay out one pair of test tile and hole.
 
     Args:
-        album: takes the pictures in.
-        evaluations: of the methods that the answers are from, in their order.
+        album: stores the pictures.
+        evaluations: of the methods, in the order of the answers.
         shown: the pair.
     """
     pair = evaluations[0].scores.iloc[shown.row]
@@ -35,6 +35,6 @@ def row(album: Album, evaluations: Sequence[Evaluation], shown: Shown) -> Row:
     ]
     asked = [
         album.add(shown.target, "target", "target", "", f"target ({hole})"),
-        album.add(shown.image, "image", "image", "", f"image with its hole ({hole})"),
+        album.add(shown.image, "image", "hole", "", f"image with its hole ({hole})"),
     ]
     return Row(hole, [*asked, *answers])

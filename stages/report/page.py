@@ -1,4 +1,4 @@
-"""The page: tables, charts, claims and records laid out for the template `page.html.j2`."""
+"""The page: fills the template `page.html.j2` with tables, charts, claims and records."""
 
 import json
 from collections.abc import Sequence
@@ -21,29 +21,29 @@ from stages.report.pictures import Shown
 from stages.report.reading import Evaluation, Training, label_of, said_of_kept, twins
 from stages.report.runs import compare_runs
 
-_STYLES = 6  # of each kind, in the style sheet
+_STYLES = 6  # colours of each kind in page.css
 _HOLE_RATIO = "missing pixels, %"
-_MOST_POINTS = 40  # of a training curve; longer ones are averaged down to as many
-_MAIN = ("hole_psnr", "perceptual", "sharpness", "ssim", "milliseconds")  # scores that the table shows at first
+_MOST_POINTS = 40  # of a training curve; longer curves are averaged
+_MAIN = ("hole_psnr", "perceptual", "sharpness", "ssim", "milliseconds")  # columns shown without a click
 _CHARTED = ("hole_psnr", "perceptual")
 
 
 @dataclass(frozen=True)
 class Content:
-    """All that the page shows.
+    """Everything that the page shows.
 
     Attributes:
         evaluations: of all methods, at least one.
-        absent: why others were not scored, by their labels.
-        photographs: what the photograph test found, if it was made.
-        trainings: of those trained here.
-        gallery: pictures of the pairs to look at, from small holes to large ones.
-        worst: pictures of each method's worst pairs, by its key, its own answer first, then that of `reference`.
+        absent: by label, why a method was not scored.
+        photographs: results of the photograph test, if there are any.
+        trainings: of the models trained here.
+        gallery: pairs with every method's answer, from small holes to large ones.
+        worst: by key, the method's worst pairs; its own answer first, then that of the reference.
         claims: questions with answers.
-        resamples: of the photos of the pairs.
-        pairs_sha256: of data/pairs.csv, to be cited.
-        counts: what became of the photographs, by its name; empty where nobody counted.
-        pages: what the trainings saw, by title: names of files beside the page.
+        resamples: of the photographs behind the pairs.
+        pairs_sha256: of data/pairs.csv.
+        counts: files by what became of them, as in data/prepared/summary.json; may be empty.
+        pages: by title, the data reports beside the page.
     """
 
     evaluations: list[Evaluation]
@@ -61,7 +61,7 @@ class Content:
 
 @dataclass(frozen=True)
 class Method:
-    """A method as the tables show it."""
+    """A row of the tables."""
 
     label: str
     style: str
@@ -72,7 +72,7 @@ class Method:
 
 @dataclass(frozen=True)
 class ShownClaim:
-    """A claim with its drawings and pictures."""
+    """A claim with its interval strips and pictures."""
 
     claim: Claim
     strips: list[comparison.Strip]
@@ -80,28 +80,28 @@ class ShownClaim:
 
 
 def render(content: Content, album: Album) -> str:
-    """Lay out the page.
+    """Render the page.
 
     Args:
         content: what it shows.
-        album: takes in its pictures.
+        album: stores its pictures.
 
     Returns:
-        HTML that needs no network, and no other file but pictures beyond the album's bound.
+        HTML that needs no network and no other file, apart from pictures beyond the album's limit.
     """
     styles, kept = choose_styles(content.evaluations), said_of_kept(content.trainings)
     content = _each_model_once(content)
     evaluations, resamples = content.evaluations, content.resamples
     photos = min([resamples.photos, *([content.photographs.resamples.photos] if content.photographs else [])])
     headline = comparison.find_headline(evaluations, resamples, SCORES[0])
-    wins = f"fills holes best, at {headline.estimate.mean:.1f} dB,"
+    wins = f"has the highest hole PSNR, {headline.estimate.mean:.1f} dB,"
     tile_title = comparison.title(headline, wins, f"on tiles of {resamples.photos} photographs")
     scores = _main_first(comparison.scores_of(evaluations))
     reference = comparison.reference(evaluations)
-    found = _photographs(content.photographs, styles, album)  # first: what comes first is within the page
+    found = _photographs(content.photographs, styles, album)  # first, since the first pictures go inside the page
     return _template().render(
         title=found["title"] if found else tile_title,
-        tile_title=tile_title,
+        opened=(found["headline"] if found else headline).best.label,
         headline=headline,
         pairs=len(evaluations[0].scores),
         pairs_sha256=content.pairs_sha256,
@@ -124,7 +124,7 @@ def render(content: Content, album: Album) -> str:
             for one in evaluations
             if content.worst.get(one.key)
         ],
-        training_charts=[_validation_chart(content.trainings, styles), *map(_loss_chart, content.trainings)],
+        validation_chart=_validation_chart(content.trainings, styles),
         trainings=[(training.label, styles[training.key]) for training in content.trainings],
         runs=compare_runs(content.trainings),
         counts=content.counts,
@@ -134,7 +134,7 @@ def render(content: Content, album: Album) -> str:
 
 
 def _each_model_once(content: Content) -> Content:
-    """Drop models whose weights equal those of an earlier one: they would tie with themselves."""
+    """Drop models with the weights of an earlier one, which would tie with it."""
     same = twins(content.trainings)
     why = {label_of(one): f"the same weights as {label_of(other)}" for one, other in same.items()}
     places = [number for number, one in enumerate(content.evaluations) if one.key not in same]
@@ -183,7 +183,7 @@ def _template() -> jinja2.Template:
 
 
 def choose_styles(evaluations: list[Evaluation]) -> dict[str, str]:
-    """Give each method its class of the style sheet: colours to trained models, greys to the others."""
+    """Choose each method's class in page.css by key: colours for trained models, greys for the others."""
     styles: dict[str, str] = {}
     for trained, kind in ((True, "trained"), (False, "classical")):
         keys = [one.key for one in evaluations if one.trained == trained]
@@ -250,7 +250,7 @@ def _ratio_charts(
 
 
 def _points(table: pd.DataFrame, x: str, y: str) -> list[tuple[float, float]]:
-    """Return two columns as points, averaged over neighbours where there are too many."""
+    """Return two columns as points, averaging neighbours if there are too many."""
     finite = table.loc[np.isfinite(table[y].astype(float)), [x, y]].astype(float)
     if len(finite) > _MOST_POINTS:
         finite = finite.groupby(np.arange(len(finite)) * _MOST_POINTS // len(finite)).mean()
@@ -260,14 +260,4 @@ def _points(table: pd.DataFrame, x: str, y: str) -> list[tuple[float, float]]:
 def _validation_chart(trainings: list[Training], styles: dict[str, str]) -> tuple[str, Markup]:
     lines = [Line(one.label, styles[one.key], _points(one.validation, "step", "val_hole_psnr")) for one in trainings]
     title = "validation hole PSNR, dB"
-    return title, line_chart(title, "step", lines)
-
-
-def _loss_chart(training: Training) -> tuple[str, Markup]:
-    terms = [name for name in training.history.columns if name.startswith("loss")]
-    lines = [
-        Line(name.removeprefix("loss_"), f"trained-{number % _STYLES}", _points(training.history, "step", name))
-        for number, name in enumerate(terms)
-    ]
-    title = f"{training.label}: loss and its terms"
     return title, line_chart(title, "step", lines)

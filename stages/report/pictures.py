@@ -1,4 +1,4 @@
-"""Pictures for people: read and scaled.
+"""Reading and scaling of pictures.
 
 Pictures are uint8 (H, W, 3).
 """
@@ -18,13 +18,13 @@ WHITE = 255  # missing pixels, as in the files of holes
 
 @dataclass(frozen=True)
 class Shown:
-    """One row of the gallery.
+    """A pair of test tile and hole, with answers.
 
     Attributes:
-        row: of the scores.
-        target: the whole picture.
-        image: the same with its hole in white.
-        answers: each method's composite.
+        row: its row in the scores.
+        target: the tile.
+        image: the tile with its hole in white.
+        answers: composites, one per method.
         hole: uint8 (H, W), 1 = missing.
     """
 

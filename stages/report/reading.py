@@ -1,4 +1,4 @@
-"""What evaluation and training left, read and checked."""
+"""Reads and checks the results of evaluation and training."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,18 +24,18 @@ def label_of(key: str) -> str:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One method's scores.
+    """One method's results.
 
     Attributes:
         key: the method's name in params.yaml.
-        trained: whether a model fills the holes, or a classical method.
-        scores: one row a pair, the same pairs in the same order for every method.
+        trained: whether the method is a trained model.
+        scores: one row per pair; the same pairs in the same order for every method.
         by_ratio: means by bucket of the hole ratio.
-        pictures: file of the composite by row of `scores`, for the pairs to look at.
-        worst: likewise, for the pairs with the lowest hole PSNR, the worst first.
-        photographs: one row a question of the photograph test and variant; empty where none was answered.
-        composites: files of the answers to photographs to look at.
-        again: what `inpainter.load` takes to fill more holes by this method; "" for answers from a folder.
+        pictures: by row of `scores`, the file of the composite, for the pairs in the gallery.
+        worst: likewise for the pairs with the lowest hole PSNR, the worst first.
+        photographs: one row per question of the photograph test and variant; may be empty.
+        composites: files of answers to photographs.
+        again: argument of `inpainter.load` for this method; "" for answers from a folder.
     """
 
     key: str
@@ -60,7 +60,7 @@ class Training:
 
     Attributes:
         key: the model's name in params.yaml.
-        record: commit, machine, packages, params, inputs, times, summary.
+        record: content of record.json: commit, machine, packages, params, inputs, times, summary.
         history: losses by step.
         validation: scores by step.
     """
@@ -77,7 +77,7 @@ class Training:
 
     @property
     def kept(self) -> str:
-        """Digest of the weights it started from, if no step improved on them and they are the result; else ""."""
+        """Digest of the initial weights if training did not improve on them and kept them; else ""."""
         record = Record.model_construct(**self.record)  # old ones may lack what is not asked for here
         return str(record.inputs.get(record.parent, {}).get("digest", "")) if record.kept_start else ""
 
@@ -86,12 +86,12 @@ def read_evaluations(folder: Path, methods: Mapping[str, str]) -> list[Evaluatio
     """Read the evaluations of all methods.
 
     Args:
-        folder: holds one folder a method.
-        methods: what fills the holes by method, as params.yaml has it; the order of the list. Answers that
-            `python -m stages.evaluate --method-folder` scored come after them.
+        folder: with one folder per method.
+        methods: `filled_by` of params.yaml by key, in the order wanted. Answers scored by
+            `python -m stages.evaluate --method-folder` come after them.
 
     Raises:
-        InputError: an evaluation is missing, or was made on other pairs than the first; or no method was scored.
+        InputError: an evaluation is missing, was made on other pairs than the first, or no method was scored.
     """
     guests = {path.parent.name: str(path.parent) for path in sorted(folder.glob("*/method.json"))}
     every = {**methods, **{key: by for key, by in guests.items() if key not in methods}}
@@ -110,11 +110,11 @@ def read_evaluations(folder: Path, methods: Mapping[str, str]) -> list[Evaluatio
 
 
 def read_absent(folder: Path, methods: Mapping[str, str]) -> dict[str, str]:
-    """Say why methods were not scored, by their keys: what they lack, as evaluation wrote it.
+    """Return by key why methods were not scored, such as a missing package.
 
     Args:
         folder: as for `read_evaluations`.
-        methods: likewise.
+        methods: as for `read_evaluations`.
     """
     found = {key: folder / key / "summary.json" for key in methods if (folder / key / "summary.json").exists()}
     said = {key: json.loads(path.read_text(encoding="utf-8")).get("missing", "") for key, path in found.items()}
@@ -147,20 +147,20 @@ def _read_evaluation(folder: Path, key: str, filled_by: str) -> Evaluation:
 
 
 def read_trainings(folder: Path, keys: list[str]) -> list[Training]:
-    """Read the records of those methods that were trained here; a model from elsewhere has none.
+    """Read the trainings of those methods that have one; models from elsewhere have none.
 
     Args:
-        folder: holds one folder a training.
-        keys: methods, in the order of the list.
+        folder: with one folder per training.
+        keys: methods, in the order wanted.
 
     Raises:
-        InputError: a record is there without its history.
+        InputError: a record has no history beside it.
     """
     return [_read_training(folder / key, key) for key in keys if (folder / key / "record.json").exists()]
 
 
 def twins(trainings: Iterable[Training]) -> dict[str, str]:
-    """Map each model whose result equals that of an earlier one (both kept the same start) to that one's key."""
+    """Map each model to an earlier one with the same weights, where both kept the same initial weights."""
     first: dict[str, str] = {}
     return {
         one.key: first[one.kept] for one in trainings if one.kept and first.setdefault(one.kept, one.key) != one.key
@@ -168,7 +168,7 @@ def twins(trainings: Iterable[Training]) -> dict[str, str]:
 
 
 def said_of_kept(trainings: Iterable[Training]) -> str:
-    """Say which trainings kept the weights that they started from; "" where none did."""
+    """Write which trainings kept their initial weights; "" if none did."""
     kept = [one for one in trainings if one.kept]
     if not kept:
         return ""
@@ -177,7 +177,7 @@ def said_of_kept(trainings: Iterable[Training]) -> str:
 
 
 def listed(names: Sequence[str]) -> str:
-    """Write names as people do: "a, b and c"."""
+    """Join names: "a, b and c"."""
     return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 

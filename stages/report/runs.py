@@ -1,4 +1,4 @@
-"""What was run: the trainings side by side, so that what they share and where they differ stands out."""
+"""The records of all trainings side by side."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,11 +13,11 @@ _DIGEST_DIGITS = 12  # of a hash, which are enough to tell two apart
 
 @dataclass(frozen=True)
 class Fact:
-    """One line of the comparison.
+    """One row of the comparison.
 
     Attributes:
-        name: of what is compared.
-        values: one a training, "" where it has none.
+        name: such as a param or a package.
+        values: one per training, "" where it has none.
     """
 
     name: str
@@ -30,19 +30,18 @@ class Fact:
 
 
 def compare_runs(trainings: Sequence[Training]) -> dict[str, list[Fact]]:
-    """Lay the records of trainings side by side.
+    """Compare the records of trainings.
 
     Returns:
-        facts by part of the record: first `course`, what happened when and how fast, then the parts as recorded.
+        facts by part of the record: first `time` (when, how long, how fast), then the parts as recorded.
     """
-    courses = [_course(training) for training in trainings]
-    parts = {"course": _side_by_side(courses)}
+    parts = {"time": _side_by_side([_times(training) for training in trainings])}
     for part in _PARTS:
         parts[part] = _side_by_side([_flatten(training.record[part]) for training in trainings])
     return parts
 
 
-def _course(training: Training) -> dict[str, str]:
+def _times(training: Training) -> dict[str, str]:
     record, history = training.record, training.history
     started = datetime.fromtimestamp(record["started_ms"] / 1000, UTC)
     seconds = (record["ended_ms"] - record["started_ms"]) / 1000
@@ -57,7 +56,7 @@ def _course(training: Training) -> dict[str, str]:
 
 
 def _speed(record: dict[str, Any], seconds: float) -> str:
-    """Say how many tiles a second were trained on, validations and all: a mean of rates would hide slow stretches."""
+    """Return tiles per second over the whole run; a mean of rates would hide slow stretches."""
     tiles = record["summary"].get("steps", 0) * record["params"].get("batch_size", 0)
     return f"{tiles / seconds:.3g}" if tiles and seconds else ""
 
@@ -71,7 +70,7 @@ def _duration(seconds: float) -> str:
 
 
 def _cost(seconds: float, machine: dict[str, Any]) -> str:
-    """Say what a cloud would bill: hours of the GPUs in use, or else of all cores."""
+    """Return the hours of all GPUs in use, or else of all cores, as a cloud bills them."""
     gpus = machine.get("processes", 1) if machine.get("gpu") else 0  # records of earlier versions have several
     hours = (gpus or machine.get("cores", 1)) * seconds / 3600
     return f"{hours:.2f} {'GPU' if gpus else 'core'} hours"

@@ -1,4 +1,4 @@
-"""Few numbers for `dvc metrics` and `dvc exp show`, and tables with a row a point for `dvc plots`: the report's own."""
+"""Files for DVC: few numbers for `dvc metrics` and `dvc exp show`, one row per point for `dvc plots`."""
 
 from collections.abc import Sequence
 
@@ -10,11 +10,11 @@ from stages.report.reading import Evaluation, Training
 
 
 def metrics(evaluations: Sequence[Evaluation], found: photographs.Answered | None) -> dict[str, dict[str, float]]:
-    """Return what experiments are compared by: two scores of the trained models, and of the best classical method.
+    """Return the scores by which experiments are compared: of trained models, and of the best classical method.
 
     Returns:
-        by score, then by method: `photo_distance` (perceptual) and `photo_psnr_db` (hole PSNR) on photographs, as far
-        as they were measured, or else `tile_psnr_db`.
+        by score, then by method: `photo_distance` (perceptual distance) and `photo_psnr_db` (hole PSNR) on photographs
+        if they were measured, or else `tile_psnr_db`.
     """
     tables: Sequence[Evaluation | photographs.Entry] = evaluations
     names = {"tile_psnr_db": "hole_psnr"}
@@ -38,17 +38,17 @@ def metrics(evaluations: Sequence[Evaluation], found: photographs.Answered | Non
 
 
 def gain_by_ratio(evaluations: Sequence[Evaluation]) -> pd.DataFrame:
-    """Return how far methods are from the best classical one: `method`, `missing_percent`, `gain_db` of hole PSNR."""
+    """Return hole PSNR minus that of the best classical method: columns `method`, `missing_percent`, `gain_db`."""
     percent = evaluations[0].by_ratio["ratio_percent"]
     gains = beyond_reference(evaluations, "hole_psnr").items()
     return pd.concat(pd.DataFrame({"method": key, "missing_percent": percent, "gain_db": gain}) for key, gain in gains)
 
 
 def curves(trainings: Sequence[Training], table: str, column: str) -> pd.DataFrame:
-    """Return one curve of each training: `method`, `step`, and the column.
+    """Return one curve per training: columns `method`, `step` and `column`.
 
     Args:
-        trainings: in the order of the list.
+        trainings: in the order wanted.
         table: `history` or `validation`.
         column: of that table.
     """

@@ -10,6 +10,7 @@ import base64
 import io
 import shutil
 import tempfile
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     import pandas as pd
     from mlflow import MlflowClient
 
-_NAME = "model"  # of the logged model
 _REQUIREMENTS = ("mlflow", "numpy", "onnxruntime", "pandas", "pillow", "pypatchmatch", "torch")
 _UNDER_WAY_MS = 600_000  # in which a version without alias may still be in registration
 _EXAMPLE_SIZE = (96, 128)  # height, width of the input example in pixels
@@ -148,8 +148,10 @@ def _log(client: "MlflowClient", registration: Registration) -> str:
 
     experiment_id = store.experiment_id(client, registration.experiment)
     facts: dict[str, Any] = {"tags": {MODEL_SHA: registration.sha256}, "model_type": "inpainting"}
-    model_id = str(client.create_logged_model(experiment_id, _NAME, registration.run_id, **facts).model_id)
+    name = registration.tags.get("key", "model")
+    model_id = str(client.create_logged_model(experiment_id, name, registration.run_id, **facts).model_id)
     try:
+        _log_scores(client, registration, model_id)
         _upload(registration, model_id)
     except BaseException:
         with suppress(Exception):  # the first error says more
@@ -157,6 +159,23 @@ def _log(client: "MlflowClient", registration: Registration) -> str:
         raise
     client.log_outputs(registration.run_id, [LoggedModelOutput(model_id, step=0)])
     return model_id
+
+
+def _log_scores(client: "MlflowClient", registration: Registration, model_id: str) -> None:
+    """Log the scores among the tags as metrics of the model, each tied to its test, for MLflow's list of models."""
+    from mlflow.entities import Metric
+
+    now_ms, tags = time.time_ns() // 1_000_000, registration.tags
+    tests = {name: "data/photographs" if name.startswith("photo_") else "data/pairs.csv" for name in versions.SCORES}
+    metrics = [
+        Metric(
+            name, float(tags[name]), now_ms, 0, model_id=model_id, dataset_name=test,
+            dataset_digest=tags.get(f"{versions.OUTPUT}{test}", "unknown"),
+        )
+        for name, test in tests.items()
+        if name in tags
+    ]  # fmt: skip
+    client.log_batch(registration.run_id, metrics=metrics)
 
 
 def _upload(registration: Registration, model_id: str) -> None:

@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pytest
 
-from stages.report.photographs import Answered, answered, as_table, find_headline, lines
+from stages.report.photographs import Answered, answered, as_table, detail, find_headline, lines
 from stages.report.reading import Evaluation
 
 COUNT = 28
@@ -64,3 +65,18 @@ def test_who_did_not_answer_is_listed_with_the_reason() -> None:
     made = found(silent, evaluation("telea", 1.0, 18), absent={"fsr": "it needs a package"})
     assert made.absent == {"tool": "not scored: it has no answers to photographs", "fsr": "it needs a package"}
     assert answered([silent], {}, np.random.default_rng(3), Path("nowhere")) is None
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "wanted"),
+    [
+        ((50, 60), (10, 20), (slice(35, 75), slice(0, 80))),  # at least two fifths of the sides, within the photograph
+        ((20, 70), (90, 110), (slice(5, 85), slice(20, 180))),  # 1.6 times as long as the hole
+        ((0, 100), (0, 5), (slice(0, 100), slice(0, 200))),  # all of it
+        ((0, 0), (0, 0), (slice(None), slice(None))),  # no hole
+    ],
+)
+def test_a_detail_is_the_hole_and_its_surroundings_in_the_shape_of_the_photograph(rows, columns, wanted) -> None:
+    missing = np.zeros((100, 200), np.uint8)
+    missing[slice(*rows), slice(*columns)] = 255
+    assert detail(missing) == wanted

@@ -16,6 +16,7 @@ from skimage.data import coffee
 
 from stages.inpainting.cropping import Settings
 from stages.inpainting.inpainter import load
+from tests.browser import unreadable
 from tests.tracked import answers, free_port, wait_for
 
 FEATHER = 0  # what the page sets when it opens
@@ -246,6 +247,7 @@ def test_by_finger_on_a_phone_in_the_dark(address: str, browser: Browser) -> Non
     page.locator("#paint").tap()
     fill(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert unreadable(page) == []
     background = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert sum(int(part) for part in background[4:-1].split(",")) < 120
     context.close()

@@ -19,11 +19,9 @@ from markupsafe import Markup
 
 _SVG = "{http://www.w3.org/2000/svg}"
 _LINK = "{http://www.w3.org/1999/xlink}"
-_INCHES = (5.6, 3.1)
+_INCHES = (4.4, 3.6)
 _QUIET, _RULE = "#010101", "#020202"
 _DASHES = ((0, ()), (0, (1, 2)), (0, (4, 2)), (0, (7, 2, 1, 2)))
-_LOG_FROM = 30  # ratio of largest to smallest value from which the axis is logarithmic
-_NEGLIGIBLE = 1e-4  # of the largest value; a line below that is listed but not drawn
 
 
 @dataclass(frozen=True)
@@ -65,8 +63,6 @@ class Histogram:
 def line_chart(title: str, x_label: str, lines: Sequence[Line], zero: bool = False) -> Markup:
     """Draw lines; the legend lists them by their last value, the highest first.
 
-    The y axis is logarithmic if all values are positive and the largest is more than thirty times the smallest.
-
     Args:
         title: of the y axis, with its unit.
         x_label: of the x axis, with its unit.
@@ -80,29 +76,23 @@ def line_chart(title: str, x_label: str, lines: Sequence[Line], zero: bool = Fal
     if not lines:
         return Markup()
     figure, axes = _figure()
-    most = max(y for line in lines for _, y in line.points)
-    drawn = [line for line in lines if max(abs(y) for _, y in line.points) > _NEGLIGIBLE * most]
-    values = [y for line in drawn for _, y in line.points]
-    if min(values) > 0 and most > _LOG_FROM * min(values):
-        _log_scale(axes)
     if zero:
         axes.axhline(0, color=_QUIET, linewidth=1)
     colours = {line.style: _placeholder(number) for number, line in enumerate(lines)}
     for number, line in enumerate(lines):
-        is_drawn = line in drawn
         axes.plot(
-            *(zip(*line.points, strict=True) if is_drawn else ([], [])),
+            *zip(*line.points, strict=True),
             color=colours[line.style],
             linestyle=_DASHES[line.dashes],
             marker="o",
             markersize=3.5 if len(line.points) <= 16 else 2.5,
             linewidth=1.7,
-            label=line.label if is_drawn else f"{line.label} (near 0)",
+            label=line.label,
             gid=f"line-{number}",
         )
     axes.set_xlabel(x_label)
     axes.grid(color=_RULE, linewidth=0.7)
-    axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, labelcolor="linecolor", fontsize=9)
+    figure.legend(loc="outside lower left", ncols=3, frameon=False, labelcolor=_QUIET, fontsize=9, handlelength=1.6)
     return _as_svg(figure, title, f"{title}, over {x_label}", colours, lines)
 
 
@@ -119,7 +109,7 @@ def histogram(one: Histogram) -> Markup:
     axes.yaxis.set_major_formatter("{x:g} %")
     axes.spines["left"].set_visible(False)
     if one.values:
-        axes.legend(frameon=False, labelcolor="linecolor", fontsize=9)
+        axes.legend(frameon=False, labelcolor=_QUIET, fontsize=9)
     beyond = any((of_set > one.high).any() for of_set in one.values.values())
     note = f"{one.title}; values above {one.high:g} count in the last bar" if beyond else one.title
     return _as_svg(figure, one.title, note, colours)
@@ -148,15 +138,6 @@ def _figure(inches: tuple[float, float] = _INCHES) -> tuple[Any, Any]:
 
 def _placeholder(number: int) -> str:
     return f"#0000{number + 1:02x}"  # matplotlib would not write black
-
-
-def _log_scale(axes: Any) -> None:
-    from matplotlib.ticker import LogLocator, NullLocator
-
-    axes.set_yscale("log")
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.yaxis.set_major_formatter("{x:g}")
-    axes.yaxis.set_minor_locator(NullLocator())
 
 
 def _as_svg(figure: Any, title: str, label: str, colours: Mapping[str, str], lines: Sequence[Line] = ()) -> Markup:

@@ -4,7 +4,6 @@ import re
 import xml.etree.ElementTree as ET
 
 import numpy as np
-import pytest
 
 from stages.imaging.data_report.charts import Histogram, Line, histogram, line_chart
 
@@ -23,20 +22,6 @@ def test_a_chart_names_its_lines_in_the_order_of_their_ends_and_says_every_value
     assert [one.text for one in ET.fromstring(svg).findall(TITLES)] == ["up: 2 at 0", "low: 5 at 0", "low: 1 at 10"]
     assert "var(--trained-0)" in svg
     assert not re.search(r"#0000|#0[12]0[12]|font-family|<style", svg)
-
-
-@pytest.mark.parametrize(
-    ("values", "ticks"), [((100.0, 10.0, 1.0), {"1", "10", "100"}), ((10.0, 5.0, 1.0), {"2", "6", "10"})]
-)
-def test_values_that_differ_thirtyfold_get_a_logarithmic_axis(values, ticks) -> None:
-    assert ticks <= set(texts(line_chart("loss", "step", [Line("a", "trained-0", list(enumerate(values)))])))
-
-
-def test_a_line_next_to_nothing_is_named_and_does_not_flatten_the_others() -> None:
-    lines = [Line("loss", "trained-0", [(0, 0.15), (1, 0.14)]), Line("valid", "trained-1", [(0, 1e-9), (1, 2e-9)])]
-    found = texts(line_chart("loss", "step", lines))
-    assert "valid (near 0)" in found
-    assert {"0.142", "0.148"} & set(found)
 
 
 def test_charts_of_one_page_share_no_names_and_empty_ones_are_empty() -> None:
