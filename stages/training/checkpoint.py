@@ -3,8 +3,11 @@
 The fingerprint covers everything that a training depends on, so it resumes only with the same inputs.
 """
 
+import fcntl
 import io
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,8 @@ import torch
 from stages.runtime import project
 from stages.runtime.errors import InputError
 from stages.runtime.files import atomic_write
+from stages.runtime.locks import flock
+from stages.runtime.log import log
 from stages.training.module import InpaintingModule
 
 FILE = "checkpoint.pt"
@@ -21,6 +26,33 @@ FILE = "checkpoint.pt"
 def folder(of: str) -> Path:
     """Return the folder for the checkpoint of a training with this fingerprint."""
     return project.root() / ".resume" / of[:32]
+
+
+@contextmanager
+def held(where: Path) -> Iterator[None]:
+    """Keep the folder of a checkpoint to one process, waiting for others: checkouts of one project share it.
+
+    Such checkouts are those of `dvc exp run --queue` and of retraining.
+
+    Raises:
+        InputError: the file system does not support locks.
+    """
+    path = where.parents[1] / ".locks" / f"{where.name}.training"
+    path.parent.mkdir(exist_ok=True)
+    while True:
+        with path.open("a") as file:
+            try:
+                flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                log("waiting for a process that trains the same model in another checkout")
+                flock(file, fcntl.LOCK_EX)
+            if not path.exists() or not os.path.samestat(path.stat(), os.fstat(file.fileno())):
+                continue  # whoever held it has removed it since
+            try:
+                yield
+            finally:
+                path.unlink(missing_ok=True)
+            return
 
 
 def save(where: Path, module: InpaintingModule, progress: Mapping[str, Any]) -> None:

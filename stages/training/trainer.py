@@ -53,34 +53,35 @@ def train(key: str, settings_kind: type[AnySettings], module_kind: Callable[[Any
     start = _start(entry, settings)
     facts = _facts(key, seed, entry, settings, criterion, start)
     state = checkpoint.folder(facts["fingerprint"])
-    if (state / checkpoint.FILE).exists():
-        log(f"{key}: resuming the interrupted training")
-    else:
-        _log_other_trainings(facts, state)
-    record = RecordWriter(state / "record", facts)
-    torch.manual_seed(seed)
-    module = module_kind(settings)
-    module.seed = seed
-    if start is not None:
-        weights.load(start, module, settings)
-    with _mirrored(record.folder):
-        try:
-            best = loop.run(module, training, validation, settings, criterion, record)
-        except torch.OutOfMemoryError as error:
-            raise InpaintError(
-                f"the GPU's memory does not hold {settings.batch_size} pictures of {training.tile_size} x "
-                f"{training.tile_size} pixels at step {module.step + 1}; set INPAINT_ACCUMULATE=2 or more, lower "
-                f"`train.{key}.batch_size` or `tile_size`, or free the GPU of other programs "
-                f"({str(error).splitlines()[0]})"
-            ) from None
-        about = {
-            "key": key,
-            "tile_size": training.tile_size,
-            "reach": training.reach,  # depth of holes that the model can fill at once, in pixels
-            "settings": settings.model_dump(mode="json"),
-        }
-        _write(about, module, settings.levels, best, record)
-    remove_folder(state)
+    with checkpoint.held(state):
+        if (state / checkpoint.FILE).exists():
+            log(f"{key}: resuming the interrupted training")
+        else:
+            _log_other_trainings(facts, state)
+        record = RecordWriter(state / "record", facts)
+        torch.manual_seed(seed)
+        module = module_kind(settings)
+        module.seed = seed
+        if start is not None:
+            weights.load(start, module, settings)
+        with _mirrored(record.folder):
+            try:
+                best = loop.run(module, training, validation, settings, criterion, record)
+            except torch.OutOfMemoryError as error:
+                raise InpaintError(
+                    f"the GPU's memory does not hold {settings.batch_size} pictures of {training.tile_size} x "
+                    f"{training.tile_size} pixels at step {module.step + 1}; set INPAINT_ACCUMULATE=2 or more, lower "
+                    f"`train.{key}.batch_size` or `tile_size`, or free the GPU of other programs "
+                    f"({str(error).splitlines()[0]})"
+                ) from None
+            about = {
+                "key": key,
+                "tile_size": training.tile_size,
+                "reach": training.reach,  # depth of holes that the model can fill at once, in pixels
+                "settings": settings.model_dump(mode="json"),
+            }
+            _write(about, module, settings.levels, best, record)
+        remove_folder(state)
 
 
 def _log_other_trainings(facts: Mapping[str, Any], state: Path) -> None:

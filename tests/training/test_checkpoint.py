@@ -2,6 +2,7 @@
 
 import pickle
 from pathlib import Path
+from threading import Event, Thread
 
 import pytest
 import torch
@@ -67,3 +68,20 @@ def test_a_file_that_would_run_code_is_refused(tmp_path: Path, write: str) -> No
     with pytest.raises(InputError, match="cannot be read"):
         checkpoint.load(tmp_path)
     assert not mark.exists()
+
+
+def test_checkouts_that_train_the_same_take_turns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    state, waits, order = tmp_path / ".resume/1234", Event(), list[str]()
+    monkeypatch.setattr(checkpoint, "log", lambda _: waits.set())
+
+    def second() -> None:
+        with checkpoint.held(state):
+            order.append("second")
+
+    with checkpoint.held(state):
+        (other := Thread(target=second)).start()
+        assert waits.wait(30)
+        order.append("first")
+    other.join(30)
+    assert order == ["first", "second"]
+    assert not any((tmp_path / ".locks").iterdir())
