@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Iterator
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -109,11 +110,12 @@ def run(
         filled = batch.fill(jobs, inpainter, options)
     records, printed = [], set[str]()
     try:
-        for record in _with_progress(filled, 1 if watch else len(found.jobs)):
-            records.append(record)
-            _print_warnings(record, printed)
-            if record["status"] == "failed" and on_error == "stop":
-                break
+        with suppress(KeyboardInterrupt) if watch else nullcontext():  # watching has no other end
+            for record in _with_progress(filled, 1 if watch else len(found.jobs)):
+                records.append(record)
+                _print_warnings(record, printed, with_results=watch and not as_json)
+                if record["status"] == "failed" and on_error == "stop":
+                    break
     finally:
         summary = batch.summary(records, found, inpainter, options)
         if report is not None:
@@ -126,7 +128,7 @@ def check(images: Images, hole: Hole, hole_is: White = "white", as_json: AsJson 
     from stages.serving import batch
     from stages.serving.plan import plan
 
-    found = plan(images, hole, Path("nowhere"), "keep")
+    found = plan(images, hole, None, "keep")
     _print_left_out(found.left_out)
     if not found.jobs:
         raise InputError(f"no photos in {', '.join(map(str, images))}")
@@ -202,11 +204,11 @@ def _print_left_out(paths: list[Path]) -> None:
 
     if paths:
         names = ", ".join(printable_name(path) for path in paths[:5]) + (", ..." if paths[5:] else "")
-        typer.echo(f"left out, since their names are not those of photos: {names}", err=True)
+        typer.echo(f"left out, as masks or by names that are not those of photos: {names}", err=True)
 
 
-def _print_warnings(record: dict[str, Any], printed: set[str]) -> None:
-    """Print the warnings and the error of a photo; problems of the machine only once."""
+def _print_warnings(record: dict[str, Any], printed: set[str], with_results: bool = False) -> None:
+    """Print the warnings and the error of a photo, problems of the machine only once, and where its result is."""
     from stages.inpainting.cropping import detail
 
     for warning in [*record.get("warnings", ()), *record.get("notes", ())]:
@@ -219,6 +221,8 @@ def _print_warnings(record: dict[str, Any], printed: set[str]) -> None:
     if record["status"] == "failed":
         error = record["error"]
         typer.echo(error if error.startswith(record["image"]) else f"{record['image']}: {error}", err=True)
+    elif with_results:
+        typer.echo(f"{record['image']}: filled, {record['out']}")
 
 
 def _finish(summary: dict[str, Any], as_json: bool, sentence: str, to_stderr: bool = False) -> None:

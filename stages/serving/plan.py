@@ -29,13 +29,13 @@ class Job:
 
 @dataclass(frozen=True)
 class Plan:
-    """The photos to fill, and the files in their folders that are no photos by their names."""
+    """The photos to fill, and the files in their folders that are masks, or no photos by their names."""
 
     jobs: list[Job]
     left_out: list[Path]
 
 
-def plan(images: Sequence[Path], hole: str, out: Path, wanted: Format) -> Plan:
+def plan(images: Sequence[Path], hole: str, out: Path | None, wanted: Format) -> Plan:
     """Pair photos with masks and results; the results of a folder form the same tree.
 
     A mask, or a folder of masks or results, that lies in a folder of photos is not searched for photos.
@@ -44,7 +44,7 @@ def plan(images: Sequence[Path], hole: str, out: Path, wanted: Format) -> Plan:
         images: photos, folders, which are searched recursively, or `STANDARD` alone.
         hole: a picture for all, a folder of pictures named like the photos (`a.png` or `a_mask.png` for `a.jpg`),
             `alpha`, or "left,top,right,bottom ...".
-        out: a file for one photo, else a folder; or `STANDARD`.
+        out: a file for one photo, else a folder; or `STANDARD`; None if nothing is written.
         wanted: format of the results.
 
     Raises:
@@ -56,44 +56,48 @@ def plan(images: Sequence[Path], hole: str, out: Path, wanted: Format) -> Plan:
     is_one = len(images) == 1 and not images[0].is_dir()
     if out == STANDARD and not is_one:
         raise InputError("standard output takes one photo; use --out with a folder")
-    if not is_one and (STANDARD in images or out.is_file()):
-        raise InputError(
-            f"{out} is a file" if out.is_file() else "standard input is one photo and cannot be combined with others"
-        )
+    if not is_one and STANDARD in images:
+        raise InputError("standard input is one photo and cannot be combined with others")
+    if not is_one and out is not None and out.is_file():
+        raise InputError(f"{out} is a file, but several photos need a folder")
     masks = _Masks(hole)
-    if out == STANDARD or (is_one and out.suffix and not out.is_dir()):
+    if out is not None and (out == STANDARD or (is_one and out.suffix and not out.is_dir())):
         mask = masks.of(images[0], Path(images[0].name))
         return Plan(_checked([Job(images[0], mask, _file(out, wanted))]), [])
+    if images[0] == STANDARD and out is not None:
+        raise InputError(
+            f"standard input has no name, so it cannot go into the folder {out}; use --out with a file or -"
+        )
     jobs: list[Job] = []
     left_out: list[Path] = []
     for image in images:
         photos, others = _search(image, hole, out) if image.is_dir() else ([image], [])
         names = [photo.relative_to(image) if image.is_dir() else Path(photo.name) for photo in photos]
         jobs += [
-            Job(photo, masks.of(photo, name), _renamed(out / name, wanted))
+            Job(photo, masks.of(photo, name), STANDARD if out is None else _renamed(out / name, wanted))
             for photo, name in zip(photos, names, strict=True)
         ]
         left_out += others
-    return Plan(_checked(jobs), left_out)
+    return Plan(jobs if out is None else _checked(jobs), left_out)
 
 
-def _search(folder: Path, hole: str, out: Path) -> tuple[list[Path], list[Path]]:
-    """Return the photos in a folder, and its other files."""
-    here, results, masks = folder.resolve(), out.resolve(), Path(hole).resolve()
+def _search(folder: Path, hole: str, out: Path | None) -> tuple[list[Path], list[Path]]:
+    """Return the photos in a folder, and what is left out: other files, and masks beside the photos."""
+    here, masks = folder.resolve(), Path(hole).resolve()
+    results = None if out is None else out.resolve()
     if results == here:
         raise InputError(f"{out} is the folder of the photos; use --out with another one")
-    within = [path for path in (results, masks) if here in path.parents]
+    within = [path for path in (results, masks) if path is not None and here in path.parents]
     photos: list[Path] = []
     others: list[Path] = []
     for path in sorted(folder.rglob("*")):
         if any(part.startswith(".") for part in path.relative_to(folder).parts) or not path.is_file():
             continue
         place = path.resolve()
-        if any(place == folder or folder in place.parents for folder in within):
+        if any(folder in place.parents for folder in within):
             continue
-        if masks == here and _PAIRED.search(path.stem):
-            continue
-        (photos if path.suffix.lower() in SUFFIXES else others).append(path)
+        is_mask = place == masks or (masks == here and _PAIRED.search(path.stem))
+        (photos if path.suffix.lower() in SUFFIXES and not is_mask else others).append(path)
     return photos, others
 
 

@@ -175,6 +175,18 @@ def test_a_jpeg_keeps_its_own_quality_and_density(quality: int, subsampling: int
     assert np.abs(own - photo.pixels).mean() < 1.2 * np.abs(other - photo.pixels).mean() + 0.1
 
 
+@pytest.mark.parametrize("subsampling", [0, 1, 2])
+def test_a_turned_jpeg_keeps_its_quality_like_an_upright_one(subsampling: int) -> None:
+    picture, changes = Image.fromarray(pixels()).resize((304, 208)), []
+    for orientation in (1, 6, 8):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        photo = read_photo(file_of(picture, "JPEG", quality=60, subsampling=subsampling, exif=exif), 1)
+        again = read_photo(encode(photo, "JPEG"), 1)
+        changes.append(np.abs(again.pixels.astype(int) - photo.pixels).mean())
+    assert max(changes[1:]) < 1.5 * changes[0] + 0.05
+
+
 def test_a_lossy_webp_does_not_become_ten_times_as_large() -> None:
     smooth = Image.fromarray(pixels()).resize((300, 200))
     for options, most in (({"quality": 75}, 2.0), ({"lossless": True}, 1.3)):

@@ -267,7 +267,10 @@ def test_photos_that_come_are_filled_until_interrupted(folder: Path) -> None:
             wait_for(Path("out/late.png").exists, 30)
         finally:
             watching.send_signal(signal.SIGINT)
-        assert watching.wait(30) == 130
+        said, _ = watching.communicate(timeout=30)
+        assert watching.returncode == 1  # one photo is damaged
+        assert b"photos/late.png: filled, out/late.png" in said
+        assert said.decode().splitlines()[-1].startswith("4 done in out by telea")
 
 
 def test_help_comes_at_once_and_without_torch(tmp_path: Path) -> None:

@@ -54,6 +54,8 @@ def test_masks_within_the_folder_of_photos_are_not_taken_for_photos(hole: str) -
     assert "in/a.jpg" in photos
     assert hole not in photos
     assert ("in/masks/a.png" in photos) == (hole == "in/mask.png")
+    left_out = plan([Path("in")], hole, Path("out"), "keep").left_out
+    assert left_out == ([Path("in/mask.png")] if hole == "in/mask.png" else [])
 
 
 def test_masks_are_found_by_the_names_of_their_photos() -> None:
@@ -93,9 +95,12 @@ def test_standard_input_and_output_are_one_photo() -> None:
     assert plan([STANDARD], "alpha", STANDARD, "png").jobs == [Job(STANDARD, "alpha", STANDARD)]
     with pytest.raises(InputError, match="standard input"):
         plan([STANDARD, Path("in")], "alpha", Path("out"), "keep")
+    with pytest.raises(InputError, match="standard input has no name"):
+        plan([STANDARD], "alpha", Path("out"), "keep")
 
 
 def test_two_photos_of_one_result_are_refused() -> None:
     touch("in/b.gif")
     with pytest.raises(InputError, match="in/b.gif and in/b.png would both become out/b.png; rename one"):
         made()
+    assert len(plan([Path("in")], "alpha", None, "keep").jobs) == 4  # nothing is written
