@@ -25,7 +25,10 @@ Hole = Annotated[
     ),
 ]
 Model = Annotated[
-    str, typer.Option(envvar="INPAINT_MODEL", help="models:/NAME@ALIAS, a folder, .pt2, .onnx, telea or biharmonic.")
+    str,
+    typer.Option(
+        envvar="INPAINT_MODEL", help="models:/NAME@ALIAS, a folder, .pt2, .onnx, or a classical method such as telea."
+    ),
 ]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 or mps; default: a GPU if the machine has one.")]
 White = Annotated[

@@ -54,12 +54,8 @@ def plan(images: Sequence[Path], hole: str, out: Path | None, wanted: Format) ->
     if missing:
         raise InputError(f"{missing[0]} does not exist; expected a photo or a folder of photos")
     is_one = len(images) == 1 and not images[0].is_dir()
-    if out == STANDARD and not is_one:
-        raise InputError("standard output takes one photo; use --out with a folder")
-    if not is_one and STANDARD in images:
-        raise InputError("standard input is one photo and cannot be combined with others")
-    if not is_one and out is not None and out.is_file():
-        raise InputError(f"{out} is a file, but several photos need a folder")
+    if not is_one and out is not None:
+        _check_folder(images, out)
     masks = _Masks(hole)
     if out is not None and (out == STANDARD or (is_one and out.suffix and not out.is_dir())):
         mask = masks.of(images[0], Path(images[0].name))
@@ -79,6 +75,16 @@ def plan(images: Sequence[Path], hole: str, out: Path | None, wanted: Format) ->
         ]
         left_out += others
     return Plan(jobs if out is None else _checked(jobs), left_out)
+
+
+def _check_folder(images: Sequence[Path], out: Path) -> None:
+    """Refuse what cannot be a folder for the results of several photos."""
+    if out == STANDARD:
+        raise InputError("standard output takes one photo; use --out with a folder")
+    if STANDARD in images:
+        raise InputError("standard input is one photo and cannot be combined with others")
+    if out.is_file() or (kind_of(out) and not out.exists()):
+        raise InputError(f"{out} is the name of one picture, but several photos need a folder; use --out with another")
 
 
 def _search(folder: Path, hole: str, out: Path | None) -> tuple[list[Path], list[Path]]:
@@ -108,6 +114,11 @@ class _Masks:
         self._hole, self._folder = hole, Path(hole)
         self._is_for_all = hole == ALPHA or bool(_BOXES.fullmatch(hole))
         self._listed: dict[Path, dict[str, list[Path]]] = {}
+        if not self._is_for_all and not self._folder.exists():
+            raise InputError(
+                f"the mask {hole} does not exist; expected a picture, a folder of masks, {ALPHA}, or boxes such as "
+                "10,20,110,80"
+            )
 
     def of(self, photo: Path, name: Path) -> Path | str:
         """Return the mask of a photo with the relative path `name` in its folder."""

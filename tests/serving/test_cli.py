@@ -195,7 +195,7 @@ def test_the_challenges_table_has_every_pixel_of_every_box(folder: Path) -> None
         (["run", "photos/a.png", "hole.png", "-o", "x.gif"], "x.gif: results can be JPEG, PNG"),
         (["run", "photos/a.png", "hole.png", "-o", "x.v2"], "x.v2: results can be JPEG"),
         (["run", "photos/a.png", "hole.png", "-o", "x.jpg", "--format", "png"], "x.jpg: --format is png"),
-        (["run", "photos", "hole.png", "-o", "hole.png"], "hole.png is a file"),
+        (["run", "photos", "hole.png", "-o", "hole.png"], "hole.png is the name of one picture"),
         (["run", "photos", "hole.png", "-o", "-"], "standard output takes one photo"),
         (
             ["run", "photos/a.png", "hole.png", "-o", "o", "--report", "hole.png/r.json", *RUN],

@@ -99,6 +99,15 @@ def test_standard_input_and_output_are_one_photo() -> None:
         plan([STANDARD], "alpha", Path("out"), "keep")
 
 
+@pytest.mark.parametrize(
+    ("hole", "out", "said"),
+    [("gone.png", "out", "the mask gone.png does not exist"), ("alpha", "new.png", "several photos need a folder")],
+)
+def test_what_would_fail_for_each_photo_is_said_once(hole: str, out: str, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        plan([Path("in")], hole, Path(out), "keep")
+
+
 def test_two_photos_of_one_result_are_refused() -> None:
     touch("in/b.gif")
     with pytest.raises(InputError, match="in/b.gif and in/b.png would both become out/b.png; rename one"):
