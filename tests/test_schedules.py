@@ -108,7 +108,8 @@ def test_the_cronjob_never_runs_twice_at_once_and_fails_when_it_should(tmp_path:
     (group,) = read_yaml("kubernetes-alarm.yaml")["spec"]["groups"]
     for rule in group["rules"]:
         assert job["metadata"]["name"] in rule["expr"]
-        assert "last_successful_time" in rule["expr"], "jobs that always fail start, too, and failed ones are kept"
+        said = "jobs that always fail start, too, and failed ones are kept"
+        assert "(kube_cronjob_status_last_successful_time{cronjob" in rule["expr"], said
 
 
 @pytest.mark.parametrize(
