@@ -17,11 +17,11 @@ from pydantic import ConfigDict
 from stages.imaging.sources import SourcesParams, is_list
 from stages.retrain.drift import Shift
 from stages.retrain.settings import RetrainParams
+from stages.retrain.worktree import STATE
 from stages.runtime import files
 from stages.runtime.log import log
 from stages.runtime.params import read
 
-STATE = Path(".retrain/call.json")  # of a call that is not done
 _SAVED = ("id", "batch", "outcome", "models")
 
 

@@ -16,13 +16,13 @@ import numpy as np
 
 from stages.imaging.sources import find_sources
 from stages.retrain import drift, gate, inbox, report, trial
-from stages.retrain.call import STATE, Call, Options
-from stages.retrain.worktree import Worktree
+from stages.retrain.call import Call, Options
+from stages.retrain.worktree import STATE, Worktree
 from stages.runtime import files
-from stages.runtime.errors import InpaintError, InputError, TrackingError
+from stages.runtime.errors import InpaintError, InputError
 from stages.runtime.log import log
 from stages.runtime.params import read, read_seed
-from stages.tracking import aliases, store, versions
+from stages.tracking import aliases, versions
 from stages.training.settings import Criterion
 
 DRIFT = Path(".retrain/drift.html")  # of the latest new photographs
@@ -45,7 +45,6 @@ def retrain(call: Call, options: Options) -> str:
     new = _find_new(call)
     if options.dry:
         return _preview(call, worktree, new)
-    _settle_aliases()
     if not call.outcome:
         _take_in(call, worktree, new)
         if call.outcome:  # there is nothing to train
@@ -79,14 +78,6 @@ def _preview(call: Call, worktree: Worktree, new: list[Path]) -> str:
     for line in [*([f"would take in {len(new)} photographs"] if new else []), *changes]:
         log(line)
     return "kept" if new or changes else "nothing new"
-
-
-def _settle_aliases() -> None:
-    """Write into the ledger which champions people chose on MLflow's pages."""
-    if store.is_begun():
-        with suppress(TrackingError):  # a call that needs MLflow will say so
-            for key in read("models", dict[str, Any]):
-                aliases.settle(_registered_name(key))
 
 
 def _take_in(call: Call, worktree: Worktree, new: list[Path]) -> None:
@@ -160,10 +151,10 @@ def _judge(call: Call, tree: Path) -> None:
     """Let the gate decide on every new model."""
     models, methods = read("models", dict[str, Any]), read("methods", dict[str, Any])
     classical = [key for key in methods if key not in models and (tree / f"data/evaluation/{key}").exists()]
-    rng = np.random.default_rng([read_seed(), *b"gate"])
+    prefix, rng = read("publish.model_name", str), np.random.default_rng([read_seed(), *b"gate"])
     criterion, decisions = read("criterion", Criterion), []
     for key in models:
-        name = _registered_name(key)
+        name = f"{prefix}-{key}"
         aliases.settle(name)
         candidate, champion = trial.find_candidate(tree, key, name), aliases.champion(name)
         if champion is not None and champion.number == candidate.number:
@@ -189,10 +180,6 @@ def _judge(call: Call, tree: Path) -> None:
         call.outcome = "refused"
         for model in call.models.values():
             model |= {"decision": "kept", "reason": f"its photographs are refused; {model['reason']}"}
-
-
-def _registered_name(key: str) -> str:
-    return f"{read('publish.model_name', str)}-{key}"
 
 
 def _outcome(call: Call) -> str:

@@ -5,10 +5,10 @@
     python -m tests.benchmarks.year folder --promote ask      # a person approves what the gate lets pass, but the first
 
 The project is a small one: a model of 8 channels on pictures of 32 pixels. Photographs arrive every fourth week, and
-`EVENTS` says when something happens. It begins as projects do, with few photographs, a network that no gate finds
-fit, and trainings too short to be good, which a person mends later. Drawn is the hole PSNR of the champion, and of every model that the gate saw,
-on photographs that no call ever gets. At the end the project and its registry have to be in order, also after
-`inpaint tidy` and a rollback; whatever is not is named.
+`EVENTS` says when something happens. It begins as projects do, with few photographs, a network whose fills are worse
+than a membrane, and trainings too short to be good; a person mends the network, then the training. Drawn is the hole
+PSNR of the champion, and of every model that the gate saw, on photographs that no call ever gets. At the end the
+project and its registry have to be in order, also after `inpaint tidy` and a rollback; whatever is not is named.
 """
 
 import argparse
@@ -31,7 +31,7 @@ import yaml
 
 from stages.imaging.splits import split_of
 from stages.inpainting import exported
-from stages.retrain.worktree import Worktree
+from stages.retrain.worktree import STATE, Worktree
 from stages.runtime.errors import InpaintError
 from stages.tracking import aliases, store, versions
 from tests.benchmarks.arrivals import Photographs, noise, poison, save, shrunk
@@ -216,7 +216,7 @@ def problems(year: Year, quality: dict[str, float]) -> list[str]:
     held = {
         "dvc status is clean": not Worktree(root).changes(),
         "git is clean": not year.project.run("git", "status", "--porcelain").stdout,
-        "no call is left half done": not (root / ".retrain/call.json").exists(),
+        "no call is left half done": not (root / STATE).exists(),
         "one champion, one previous": [sum(alias in one.aliases for one in known) for alias in ("champion", "previous")]
         == [1, min(promotions, 1)],
         "the ledger has every promotion": len(moves) == promotions + 1,

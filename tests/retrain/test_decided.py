@@ -17,9 +17,9 @@ from typer.testing import CliRunner
 
 from stages.retrain import __main__ as retraining
 from stages.retrain import news, phases, report, trial
-from stages.retrain.call import STATE, Call, Options
+from stages.retrain.call import Call, Options
 from stages.retrain.gate import Case
-from stages.retrain.worktree import Worktree
+from stages.retrain.worktree import STATE, Worktree
 from stages.runtime import guard
 from stages.runtime.errors import InputError
 from stages.serving.cli import app
@@ -182,7 +182,8 @@ def test_an_approval_in_mlflows_pages_counts(project: Judged) -> None:
     project.ask()
     project.call()
     Seen().client.set_registered_model_alias(NAME, "champion", "2")
-    assert project.call() == "nothing new"
+    project.photograph("two")
+    assert project.call() == "kept"
     assert named() == {"champion": "2", "previous": "1"}
     assert aliases.ledger(NAME)[-1].why == "approved in MLflow"
 

@@ -197,7 +197,7 @@ TRAPS = (
     Trap("retrain: photographs copied across file systems", WORKTREE,
          "except OSError:\n        place.symlink_to(source)", "except OSError:\n        shutil.copy2(source, place)",
          f"{TREE_TESTS} -k file_system"),
-    Trap("retrain: passwords in messages", STORE, "return without_passwords(uri())", "return uri()",
+    Trap("retrain: passwords in messages", "stages/runtime/errors.py", 'return _LOGIN.sub("***@", text)', "return text",
          f"{LOGIN} -k login"),
     Trap("retrain: a refused login counts as success", "stages/publish/__main__.py",
          "params.strict or isinstance(error, LoginError)", "params.strict", f"{LOGIN} -k login"),
