@@ -52,8 +52,11 @@ TRAINING = TINY_TRAINING | {
     "ema_decay": 0.9, "harmonic_residual": False,
 }  # fmt: skip
 CHANGES: dict[str, Any] = {  # what a person sets; trainings as short as those of the beginning differ by chance
-    BETTER: {"train": {"pconv": {"harmonic_residual": True}}, "retrain": {"gate": {"max_slowdown": 20.0}}},
-    LONGER: {"train": {"pconv": {"steps": 400}}, "retrain": {"refuse_loss_db": 0.1}},
+    BETTER: {
+        "train": {"pconv": {"harmonic_residual": True, "steps": 400}},
+        "retrain": {"gate": {"max_slowdown": 20.0}},
+    },
+    LONGER: {"train": {"pconv": {"steps": 800}}, "retrain": {"refuse_loss_db": 0.1}},
 }
 SIZES = Sizes(tile=32, short_side=40, num_pairs=240)
 REFUSED_PORT = "http://127.0.0.1:9"
