@@ -26,7 +26,7 @@ from stages.imaging.splits import SPLITS
 from stages.runtime.errors import InputError, ParamsError
 from stages.runtime.params import Settings
 
-LIST_SUFFIXES = (".csv", ".jsonl", ".parquet")
+_LIST_SUFFIXES = (".csv", ".jsonl", ".parquet")
 
 _SYSTEM_FILES = ("Thumbs.db", "desktop.ini")
 _SPLITS = {**{split: split for split in SPLITS}, "validation": "val", "valid": "val", "": ""}
@@ -85,6 +85,12 @@ class Source:
         return self.name.partition("/")[0] if "/" in self.name else ""
 
 
+def is_list(params: SourcesParams) -> bool:
+    """Return whether a list names the photographs, which need not exist yet, instead of a folder holding them."""
+    photos = Path(params.photos)
+    return bool(params.table) or photos.is_file() or (photos.suffix in _LIST_SUFFIXES and not photos.is_dir())
+
+
 def find_sources(params: SourcesParams) -> list[Source]:
     """List the files of a folder or of a list in a fixed order.
 
@@ -101,7 +107,7 @@ def find_sources(params: SourcesParams) -> list[Source]:
     listing = photos / params.table
     if params.table and not listing.is_file():
         raise ParamsError(f"`prepare.table` in params.yaml is {params.table!r}, but {listing} is no file; correct it")
-    found = _read_list(listing, params.columns) if listing.is_file() else _search(photos)
+    found = _read_list(listing, params.columns) if is_list(params) else _search(photos)
     if params.split_folders:
         found = [replace(source, split=source.split or _SPLITS.get(source.batch.lower(), "")) for source in found]
         if not any(source.split for source in found):

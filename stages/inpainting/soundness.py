@@ -1,6 +1,7 @@
-"""Check that a model is never worse than harmonic inpainting, on synthetic pictures.
+"""Check that a model is never worse than harmonic inpainting, and always finite, on synthetic pictures.
 
     faults = find_faults(load("data/models/pconv"))     # [] if there are none
+    pictures = find_unfinite(model, tile_size)          # likewise
 
 Plain, shaded, noisy and photo-like surroundings, each with round, square and long holes, from a few pixels to 80 % of
 the picture, in the middle, at a border and in a corner. A model may paint glowing blobs into holes that are larger than
@@ -8,12 +9,16 @@ those of its training; tiles of training size do not show that.
 """
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from stages.inpainting.cropping import Missing, Pixels, Settings, membrane
 from stages.inpainting.inpainter import Inpainter
+
+if TYPE_CHECKING:
+    from stages.inpainting.exported import ExportedModel
 
 SIDE = 256  # pixels
 SIZES = (8, 60, 204)  # pixels, of holes
@@ -103,3 +108,48 @@ def _problem(surroundings: str, errors: Errors, of_membrane: Errors) -> str:
 def _root_mean_square(errors: Errors) -> float:
     """Return the RMS error in levels."""
     return float(np.sqrt(np.square(errors, dtype=np.float64).mean()))
+
+
+def find_unfinite(model: "ExportedModel", side: int) -> list[str]:
+    """Name the extreme pictures for which a model's prediction is not finite.
+
+    Args:
+        model: to test.
+        side: of the pictures, pixels.
+    """
+    import torch
+
+    unfinite = []
+    for name, image, missing in extremes(side):
+        holed = torch.from_numpy(image * ~missing[..., None]).permute(2, 0, 1)[None]
+        prediction = model(holed, torch.from_numpy(missing)[None, None].float())
+        if not bool(torch.isfinite(prediction).all()):
+            unfinite.append(name)
+    return unfinite
+
+
+def extremes(side: int) -> Iterator[tuple[str, npt.NDArray[np.float32], Missing]]:
+    """Make pictures and holes that break what is easily broken.
+
+    Yields:
+        a name, float32 (side, side, 3) in [0, 1], bool (side, side).
+    """
+    rows, columns = np.indices((side, side))
+    pixel = (rows == side // 2) & (columns == side // 3)
+    pictures = {
+        "black": np.zeros((side, side, 1)),
+        "white": np.ones((side, side, 1)),
+        "checkerboard": ((rows + columns) % 2)[..., None],
+        "noise": np.random.default_rng(0).random((side, side, 3)),
+    }
+    masks = {
+        "no hole": np.zeros_like(pixel),
+        "all": np.ones_like(pixel),
+        "one pixel": pixel,
+        "all but one pixel": ~pixel,
+        "half": columns < side // 2,
+    }
+    for name, picture in pictures.items():
+        image = np.broadcast_to(picture, (side, side, 3)).astype(np.float32)
+        for what, missing in masks.items():
+            yield f"{name}, {what} missing", image, missing

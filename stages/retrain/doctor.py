@@ -1,10 +1,10 @@
-"""What a crash, a kill or a move of the project left behind, and its cure.
+"""Finds and mends what a crash, a kill or a move of the project left behind.
 
     for finding in examine(Path()):
         print(finding)
 
-Hardly anything here stops the pipeline: locks of the stages are the kernel's and end with their process, an interrupted
-training resumes, a cut-off call of retrain is completed by the next. What cannot mend itself is mended by `cure`.
+Hardly any of it stops the pipeline: the kernel releases a stage's lock when its process ends, an interrupted training
+resumes, and the next call of retrain completes one that was cut off. `cure` mends the rest.
 """
 
 import subprocess
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from stages.retrain.worktree import Worktree
+from stages.retrain.worktree import STATE, Worktree
 from stages.runtime import dvc_locks, files, guard, project
 from stages.runtime.errors import InputError, TrackingError
 from stages.runtime.params import read
@@ -30,12 +30,12 @@ _DAY_S = 86_400
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that is not as it should be.
+    """A problem.
 
     Attributes:
-        what: was found, and what follows from it.
-        advice: what to do, "" where `clear` does it.
-        clear: mends it; None where only a person can, or where it mends itself.
+        what: the problem and its consequence.
+        advice: what to do; "" if `clear` does it.
+        clear: mends it; None if only a person can, or if it mends itself.
     """
 
     what: str
@@ -43,13 +43,13 @@ class Finding:
     clear: Callable[[], object] | None = None
 
     def __str__(self) -> str:
-        """Say what was found and what to do."""
+        """Return the problem and what to do."""
         to_do = self.advice or ("inpaint doctor --fix mends it" if self.clear else "")
         return f"{self.what}; {to_do}" if to_do else self.what
 
 
 def examine(root: Path) -> list[Finding]:
-    """Look at all that may be stale in a project.
+    """Look for problems in a project and in MLflow.
 
     Args:
         root: of the project, the working directory.
@@ -63,20 +63,20 @@ def examine(root: Path) -> list[Finding]:
 
 
 def examine_files(root: Path) -> list[Finding]:
-    """Look at what may be stale on the disk."""
+    """Look for problems on the disk."""
     looks = (_of_dvc, _of_git, _drafts, _interrupted_trainings, _cut_off_call)
     return [finding for look in looks for finding in look(root)]
 
 
 def cure(root: Path, look: Callable[[Path], list[Finding]] = examine) -> list[Finding]:
-    """Mend what can be mended, while nothing else is at work; return what was.
+    """Mend what can be mended while no stage runs, and return it.
 
     Args:
         root: of the project, the working directory.
-        look: finds it.
+        look: finds problems.
 
     Raises:
-        BusyError: a stage is at work, or retrain.
+        BusyError: a stage or retrain is running.
     """
     mended = []
     with guard.stage_lock("retrain"), guard.project_lock():
@@ -89,7 +89,7 @@ def cure(root: Path, look: Callable[[Path], list[Finding]] = examine) -> list[Fi
 
 def _of_dvc(root: Path) -> Iterator[Finding]:
     places = [root]
-    with suppress(InputError):  # git does not answer, which is said below
+    with suppress(InputError):  # git fails, which `_of_git` reports
         places.append(Worktree(root).tree)
     for place in places:
         if wrong := dvc_locks.stale(place):
@@ -97,7 +97,7 @@ def _of_dvc(root: Path) -> Iterator[Finding]:
 
 
 def _of_git(root: Path) -> Iterator[Finding]:
-    """Name the locks in which git names no process: whether one is still held, a person has to find out."""
+    """Name git's locks. They name no process, so a person has to find out whether one is still held."""
     try:
         places = project.git(
             "rev-parse", "--git-path", "index.lock", "--git-path", "HEAD.lock", place=root
@@ -138,7 +138,7 @@ def _interrupted_trainings(root: Path) -> Iterator[Finding]:
 
 
 def _cut_off_call(root: Path) -> Iterator[Finding]:
-    if (root / ".retrain/call.json").exists() and "retrain" not in guard.running_stages():
+    if (root / STATE).exists() and "retrain" not in guard.running_stages():
         yield Finding("a call of inpaint retrain was cut off; the next call completes it")
 
 

@@ -1,12 +1,12 @@
-"""How new photographs differ from those that are there: what can be seen in a picture, by the tests of scipy.
+"""Drift: how new photographs differ from the known ones, by what can be seen in a picture.
 
-    findings = compare(measure(known), measure(new), least=8)
-    unlike = [finding for finding in findings if finding.name == "distance" and finding.statistic > 0.8]
+    shifts = compare(measure(known), measure(new), least=8)
+    unlike = [shift for shift in shifts if shift.name == "distance" and shift.statistic > 0.8]
 
-Six measures a photograph: brightness, contrast, sharpness, colourfulness, size, and the distance of its embedded
-features (EfficientNet-Lite0) from those of the nearest photograph that is there. Each is compared by the
-Kolmogorov-Smirnov test for two samples; its statistic, 0 to 1, is the largest gap between the two distributions and
-says how much they differ, its p-value, by Holm's method over all measures, whether that can be chance.
+Each photograph has six measures: brightness, contrast, sharpness, colourfulness, size, and the distance of its embedded
+features (EfficientNet-Lite0) from those of the nearest known photograph. The two-sample Kolmogorov-Smirnov test
+compares each of them: its statistic is the largest gap between the two distributions, 0 to 1; its p-value is corrected
+by Holm's method.
 """
 
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ SIGNS = {
     "sharpness": "mean gradient of luminance over its standard deviation",
     "colourfulness": "of Hasler and Suesstrunk (2003)",
     "size": "megapixels, as a power of ten",
-    "distance": "of embedded features from the nearest photograph that is there, 0 to 2",
+    "distance": "of embedded features from the nearest known photograph, 0 to 2",
 }
 _SIDE = 224  # pixels of the short side at which photographs are looked at
 _CROP = 224
@@ -40,12 +40,12 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Measured:
-    """What was measured of some photographs.
+    """The measures of some photographs.
 
     Attributes:
-        signs: a row a photograph, a column a sign but for the distance.
-        features: (N, C), each row of length 1.
-        unusable: how many files were no pictures.
+        signs: one row per photograph, one column per measure except the distance.
+        features: (N, C), rows of length 1.
+        unusable: number of files that are no pictures.
     """
 
     signs: pd.DataFrame
@@ -53,34 +53,31 @@ class Measured:
     unusable: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Shift:
     """How one measure differs.
 
     Attributes:
         name: of the measure, one of `SIGNS`.
-        known: median of the photographs that are there.
-        new: median of the new ones.
+        known: its values for the known photographs.
+        new: its values for the new ones.
         statistic: of Kolmogorov and Smirnov, 0 to 1.
-        p: the chance of such a difference among photographs of one kind, by Holm's method.
+        p: p-value after Holm's correction.
     """
 
     name: str
-    known: float
-    new: float
+    known: Floats
+    new: Floats
     statistic: float
     p: float
 
     def __str__(self) -> str:
-        return f"{self.name} {self.known:.3g} -> {self.new:.3g} (D = {self.statistic:.2f}, p = {self.p:.2g})"
+        medians = f"{np.median(self.known):.3g} -> {np.median(self.new):.3g}"
+        return f"{self.name} {medians} (D = {self.statistic:.2f}, p = {self.p:.2g})"
 
 
 def measure(paths: Sequence[Path]) -> Measured:
-    """Look at photographs.
-
-    Args:
-        paths: of files; what cannot be decoded is counted and left out.
-    """
+    """Measure photographs; files that cannot be decoded are counted and left out."""
     looked = [look for look in map_ordered(_look, list(paths), "drift", "photo") if look is not None]
     signs = pd.DataFrame([signs for signs, _ in looked], columns=[name for name in SIGNS if name != "distance"])
     return Measured(signs, _features([crop for _, crop in looked]), len(paths) - len(looked))
@@ -134,36 +131,32 @@ def _features(crops: list[npt.NDArray[np.uint8]]) -> Floats:
 
 
 def compare(known: Measured, new: Measured, least: int) -> list[Shift]:
-    """Compare new photographs with those that are there.
+    """Compare new photographs with the known ones.
 
     Args:
-        known: those that are there.
-        new: those that come.
-        least: of either; with fewer, nothing is said.
+        known: measures of the known photographs.
+        new: measures of the new ones.
+        least: number of either that a comparison needs, at least 2.
 
     Returns:
-        a finding a measure, in the order of `SIGNS`.
+        one shift per measure, in the order of `SIGNS`; nothing if there are too few photographs.
     """
     from scipy.stats import ks_2samp
 
-    if min(len(known.signs), len(new.signs)) < max(least, 2):
+    if min(len(known.signs), len(new.signs)) < least:
         return []
-    pairs = _samples(known, new)
-    tests = {name: ks_2samp(*samples) for name, samples in pairs.items()}
-    corrected = _holm([float(tests[name].pvalue) for name in SIGNS])
+    pairs = {name: (known.signs[name].to_numpy(), new.signs[name].to_numpy()) for name in SIGNS if name in known.signs}
+    pairs["distance"] = _nearest(known.features, None), _nearest(new.features, known.features)
+    tests = {name: ks_2samp(*pair) for name, pair in pairs.items()}
+    corrected = _holm([float(test.pvalue) for test in tests.values()])
     return [
-        Shift(name, float(np.median(pairs[name][0])), float(np.median(pairs[name][1])), float(tests[name].statistic), p)
-        for name, p in zip(SIGNS, corrected, strict=True)
+        Shift(name, *pairs[name], float(test.statistic), p)
+        for (name, test), p in zip(tests.items(), corrected, strict=True)
     ]
 
 
-def _samples(known: Measured, new: Measured) -> dict[str, tuple[Floats, Floats]]:
-    samples = {str(name): (known.signs[name].to_numpy(), new.signs[name].to_numpy()) for name in known.signs}
-    return samples | {"distance": (_nearest(known.features, None), _nearest(new.features, known.features))}
-
-
 def _nearest(features: Floats, others: Floats | None) -> Floats:
-    """Return the distance of each row from the nearest of the others, or from the nearest but itself."""
+    """Return the distance of each row from the nearest of the others; None: from the nearest other row."""
     products = features @ (features if others is None else others).T
     if others is None:
         np.fill_diagonal(products, -1)
@@ -179,24 +172,35 @@ def _holm(p: list[float]) -> list[float]:
     return corrected
 
 
-def page(known: Measured, new: Measured, findings: Sequence[Shift]) -> str:
-    """Show the distributions that `compare` has compared, side by side: HTML."""
+def page(shifts: Sequence[Shift], unusable: int) -> str:
+    """Show the distributions side by side, as HTML.
+
+    Args:
+        shifts: from `compare`, not empty.
+        unusable: number of new files that are no pictures.
+    """
     rows = [
-        (one.name, f"{one.known:.3g}", f"{one.new:.3g}", f"{one.statistic:.2f}", f"{one.p:.2g}") for one in findings
+        (
+            one.name,
+            *(f"{np.median(values):.3g}" for values in (one.known, one.new)),
+            f"{one.statistic:.2f}",
+            f"{one.p:.2g}",
+        )
+        for one in shifts
     ]
     note = (
-        "D is the largest gap between the two distributions (0 to 1), p the chance of such a gap among photographs of "
-        "one kind, by Holm's method."
+        "D is the largest gap between the two distributions (0 to 1); p is the chance of such a gap among photographs "
+        "of one kind, after Holm's correction."
     )
     histograms = [
-        Histogram(f"{name}: {SIGNS[name]}", {"there": there, "new": come}, *_range(there, come))
-        for name, (there, come) in _samples(known, new).items()
+        Histogram(f"{one.name}: {SIGNS[one.name]}", {"known": one.known, "new": one.new}, *_range(one.known, one.new))
+        for one in shifts
     ]
-    facts = [("measure", "median there", "median of new ones", "D", "p"), *rows]
-    lead = f"{len(new.signs)} new photographs beside {len(known.signs)} of those that are there."
-    unusable = f" {new.unusable} of the new files are no pictures." if new.unusable else ""
+    facts = [("measure", "known median", "new median", "D", "p"), *rows]
+    lead = f"{len(shifts[0].new)} new photographs beside {len(shifts[0].known)} known ones."
+    more = f" {unusable} of the new files are no pictures." if unusable else ""
     section = Section("What can be seen in them", note, facts=facts, histograms=histograms)
-    return render(Page("How new photographs differ", lead + unusable, [section]))
+    return render(Page("How new photographs differ", lead + more, [section]))
 
 
 def _range(*samples: Floats) -> tuple[float, float]:

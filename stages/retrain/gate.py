@@ -1,10 +1,10 @@
-"""Whether a candidate becomes the champion: both scored on the same pairs, now, and every condition said in words.
+"""Decides whether a candidate becomes the champion, both being scored on the same pairs now.
 
     decision = decide(case, GateParams(...), Criterion(...), np.random.default_rng(seed))
     decision.promoted, decision.reason
 
-All differences are paired and their intervals drawn over photographs (`stages.comparing.bootstrap`). Nothing is read
-or written here, so any case can be constructed.
+All differences are paired, with bootstrap intervals over photographs (`stages.comparing.bootstrap`). Nothing is read or
+written here, so tests can construct any case.
 """
 
 from collections.abc import Iterator, Mapping
@@ -45,15 +45,15 @@ class GateParams(Settings):
 
 @dataclass(frozen=True)
 class Champion:
-    """The model to beat, as it does today.
+    """The model to beat, scored on the candidate's test.
 
     Attributes:
         version: its number in the registry.
-        scores: on the candidate's pairs, row by row; None where it could not be scored.
-        photographs: on the candidate's photographs, likewise; None where that test is not made.
-        problem: why it could not; "" where it could.
-        seen: SHA-256 of the test photographs that it learned from or was chosen by, or near duplicates of such; None
-            where nobody knows.
+        scores: one row per pair, in the candidate's order; None if it could not be scored.
+        problem: why it could not be scored; "" if it was.
+        seen: SHA-256 of the test photographs, or their near duplicates, that it was trained or selected on; None if
+            unknown.
+        photographs: one row per hole in a photograph, likewise; None if that test was not run.
     """
 
     version: str
@@ -65,17 +65,18 @@ class Champion:
 
 @dataclass(frozen=True)
 class Case:
-    """What is known when the gate decides.
+    """Everything that the gate decides on.
 
     Attributes:
-        scores: the candidate's, one row a pair, as evaluate writes them.
-        photographs: the candidate's by default, one row a hole in a photograph; None where that test is not made.
-        champion: None where there is none.
-        classical: scores of the methods that need no training, on the same pairs, by their names.
-        slowdown: time of a batch by the candidate over that by the champion, side by side; 1 without a champion.
-        unfinite: the hostile pictures to which the candidate's answer is not finite.
-        unfit: the surroundings in which its answer is farther from the target than a membrane's.
-        vetoed: why these very weights were rolled back once; "" if they were not.
+        scores: the candidate's, one row per pair.
+        champion: None if there is none.
+        classical: scores of the classical methods on the same pairs, by name.
+        slowdown: time per batch, as a ratio to the champion's; 1 without a champion.
+        unfinite: extreme pictures for which the candidate's prediction is not finite.
+        unfit: surroundings in which the candidate is worse than harmonic inpainting.
+        vetoed: why these weights were rolled back before; "" if they were not.
+        photographs: the candidate's scores with default settings, one row per hole in a photograph; None if that test
+            was not run.
     """
 
     scores: pd.DataFrame
@@ -90,7 +91,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Check:
-    """One condition: whether it is met, and the sentence that says so with its numbers."""
+    """A condition: whether it is met, and a sentence with its numbers."""
 
     name: str
     met: bool
@@ -102,14 +103,14 @@ class Decision:
     """What becomes of a candidate.
 
     Attributes:
-        promoted: whether it becomes the champion.
+        promoted: whether it passed.
         reason: one sentence.
         checks: all conditions.
-        notes: what a reader of the numbers should know.
-        gain: over the champion in the criterion's score, more being better: hole PSNR in dB, or perceptual distance;
-            None where they were not compared.
-        pairs: on which the two were compared.
-        psnr_change: of hole PSNR, dB.
+        notes: remarks on the numbers.
+        gain: over the champion by the criterion, more being better: hole PSNR in dB, or perceptual distance; None if
+            they were not compared.
+        pairs: number of pairs compared.
+        psnr_change: of hole PSNR, dB; None if they were not compared.
     """
 
     promoted: bool
@@ -125,11 +126,11 @@ def decide(case: Case, params: GateParams, criterion: Criterion, rng: np.random.
     """Decide whether the candidate becomes the champion.
 
     Args:
-        case: what is known.
-        params: the conditions.
-        criterion: what the candidate should be better in. Where it is the perceptual distance, hole PSNR may fall by
-            the criterion's floor more than `params` say.
-        rng: draws the photographs of the intervals.
+        case: what to decide on.
+        params: the limits.
+        criterion: the score that has to improve. If it is the perceptual distance, hole PSNR may fall by the
+            criterion's floor more than `params` allow.
+        rng: draws the bootstrap samples.
     """
     alone = [*_fitness(case), *_classical(case, params, rng)]
     if case.champion is None:
@@ -160,7 +161,7 @@ def decide(case: Case, params: GateParams, criterion: Criterion, rng: np.random.
 
 
 def _with_floor(params: GateParams, floor_db: float) -> GateParams:
-    """Let hole PSNR fall further: who gains sharpness loses some."""
+    """Let hole PSNR fall further: sharper predictions lose some."""
     more = {name: getattr(params, name) + floor_db for name in ("max_bucket_loss_db", "max_photo_loss_db")}
     return params.model_copy(update=more)
 
@@ -172,12 +173,16 @@ def _conclude(checks: list[Check], won: str, notes: tuple[str, ...] = ()) -> Dec
 
 def _fitness(case: Case) -> Iterator[Check]:
     if case.vetoed:
-        yield Check("no veto", False, f"these weights were rolled back before and stay out: {case.vetoed}")
+        yield Check("no veto", False, f"these weights are under a veto: {case.vetoed}")
     said = ", ".join(case.unfinite)
-    words = f"answers are not finite for: {said}" if said else "every answer to hostile pictures is finite"
+    words = f"predictions are not finite for: {said}" if said else "every prediction for extreme pictures is finite"
     yield Check("finite", not said, words)
     said = "; ".join(case.unfit[:_FAULTS_SAID]) + ("; ..." if len(case.unfit) > _FAULTS_SAID else "")
-    words = f"some fills are worse than a membrane: {said}" if said else "no fill is worse than a membrane"
+    words = (
+        f"some fills are worse than harmonic inpainting: {said}"
+        if said
+        else "no fill is worse than harmonic inpainting"
+    )
     yield Check("fit", not said, words)
 
 
@@ -190,7 +195,7 @@ def _classical(case: Case, params: GateParams, rng: np.random.Generator) -> Iter
 
 
 def _comparable(scores: pd.DataFrame, champion: Champion) -> tuple["pd.Series[bool]", str, tuple[str, ...]]:
-    """Choose the pairs on which a comparison is fair: none of a photograph that the champion has seen."""
+    """Choose the pairs for a fair comparison: none of photographs that the champion has seen."""
     every = pd.Series(True, index=scores.index)
     if champion.scores is None:
         said = champion.problem or "its evaluation is missing"
@@ -228,7 +233,7 @@ def _improves(gain: Estimate, by_eye: bool) -> str:
 
 
 def _keeps(name: str, what: str, change: Estimate, most_db: float) -> Check:
-    """Refuse a loss that is surely larger than allowed."""
+    """Refuse a loss that is significantly larger than allowed."""
     met = change.high >= -most_db
     words = f"{what} changes by {_in_db(change)}"
     return Check(name, met, words + ("" if met else f", surely a loss of more than {most_db:g} dB"))
@@ -252,7 +257,7 @@ def _against(
 
 
 def _on_photographs(case: Case, params: GateParams, rng: np.random.Generator) -> Iterator[Check]:
-    """Compare the two on whole photographs, those left out that the champion was trained on."""
+    """Compare the two on whole photographs that the champion has not seen."""
     candidate, champion = case.photographs, case.champion.photographs if case.champion else None
     if case.champion is None or candidate is None or champion is None:
         return
@@ -279,7 +284,7 @@ def _perceptual(name: str, what: str, rise: Estimate, params: GateParams) -> Che
 
 
 def _fast_enough(slowdown: float, params: GateParams) -> Check:
-    words = f"an answer takes {slowdown:.2f} times as long as the champion's"
+    words = f"a prediction takes {slowdown:.2f} times as long as the champion's"
     met = slowdown <= params.max_slowdown
     return Check("speed", met, words + ("" if met else f", more than the {params.max_slowdown:g} times allowed"))
 
@@ -289,9 +294,9 @@ def _in_db(estimate: Estimate) -> str:
 
 
 def surely_worse(decision: Decision, by_db: float) -> bool:
-    """Say whether a candidate surely lost more than `by_db` of hole PSNR and gained nothing: its photographs are bad.
+    """Return whether a candidate significantly lost more than `by_db` of hole PSNR and gained nothing.
 
-    A loss of hole PSNR alone can be the price of sharper answers.
+    Then its new photographs are bad. A loss of hole PSNR alone can be the price of sharper predictions.
     """
     if decision.psnr_change is None or decision.gain is None:
         return False

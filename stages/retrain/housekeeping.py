@@ -1,12 +1,12 @@
-"""Letting go of what nothing needs any more: versions, models and runs in MLflow, then objects of the DVC cache.
+"""Deletes what nothing needs any more: versions, models and runs in MLflow, then objects of the DVC cache.
 
     for line in tidy(days=90, yes=True):
         print(line)
 
-`stages.tracking.holdings` says which versions and runs stay; the rest is done by `mlflow gc` and `dvc gc`. Of the cache
-DVC keeps what the files here name, all branches, tags and experiments, commits of the last days, and other projects
-that share it. It cannot know of registered versions, which name objects by hash, nor of experiments that wait in its
-queue: they are shown to it as projects.
+`stages.tracking.holdings` decides which versions and runs stay; `mlflow gc` and `dvc gc` do the rest. Of the cache DVC
+keeps what the working tree, all branches, tags and experiments, commits of the last days, and other projects that share
+the cache name. It does not know registered versions, which name objects by hash, nor queued experiments; they are shown
+to it as projects.
 """
 
 import json
@@ -24,7 +24,7 @@ from pathlib import Path
 
 import yaml
 
-from stages.retrain.worktree import Worktree
+from stages.retrain.worktree import STATE, Worktree
 from stages.runtime import dvc_locks, files, guard, project
 from stages.runtime.errors import BusyError, InputError
 from stages.runtime.params import read
@@ -32,24 +32,23 @@ from stages.tracking import holdings, store, versions
 from stages.tracking.holdings import Holding, Present
 from stages.tracking.record import read_record
 
-_STATE = Path(".retrain/call.json")
 _DAY_S = 24 * 60 * 60
 
 
 def tidy(days: float | None, yes: bool, others: Sequence[Path] = ()) -> Iterator[str]:
-    """Let go of what nothing needs, in the project of the working directory; a call that is cut off is repeated.
+    """Delete what nothing needs in the project of the working directory. It may be repeated if it was cut off.
 
     Args:
         days: what is younger stays; None: only count.
-        yes: do it, instead of saying what would be done.
+        yes: delete; otherwise only list.
         others: projects that use the same DVC cache.
 
     Yields:
-        what was done, or would be.
+        what was deleted, or would be.
 
     Raises:
-        BusyError: something is at work here.
-        InputError: nobody knows what is needed.
+        BusyError: another process works in the project.
+        InputError: what is needed cannot be determined.
         TrackingError: MLflow cannot be reached.
     """
     with _alone(Path()) if yes else nullcontext():
@@ -71,13 +70,13 @@ def tidy(days: float | None, yes: bool, others: Sequence[Path] = ()) -> Iterator
 
 
 def survey(days: float | None) -> list[Holding]:
-    """List what MLflow holds of the project in the working directory, and what for.
+    """List what MLflow holds of the project in the working directory, and whether it is needed.
 
     Args:
-        days: what is younger stays; None says that all does.
+        days: what is younger stays; None: everything stays.
 
     Raises:
-        InputError: MLflow has no version that stays: then nobody knows what is needed.
+        InputError: MLflow has no version that stays, so what is needed cannot be determined.
         TrackingError: MLflow cannot be reached.
     """
     before_ms = 0 if days is None else round((time.time() - days * _DAY_S) * 1000)
@@ -92,13 +91,13 @@ def survey(days: float | None) -> list[Holding]:
 
 
 def _present() -> Present:
-    """Return what the outputs that lie here are known by in MLflow."""
+    """Return what identifies the present outputs in MLflow."""
     records = [read_record(path.parent) for path in sorted(Path().glob("data/training/*/record.json"))]
     return Present(frozenset(one.id for one in records), frozenset(one.model_sha256 for one in records))
 
 
 def _is_shared(root: Path) -> bool:
-    """Say whether other projects may use the cache of this one, too: somebody chose its place, or lets others write."""
+    """Return whether other projects may use this cache: its place was chosen, or others may write to it."""
     from dvc.repo import Repo
 
     with Repo(str(root)) as repo:
@@ -106,17 +105,17 @@ def _is_shared(root: Path) -> bool:
 
 
 def _sweep(root: Path, held: Iterable[Holding], days: float, others: Sequence[Path], dry: bool) -> str:
-    """Let `dvc gc` delete objects of the cache, or say which.
+    """Let `dvc gc` delete objects of the cache, or list them.
 
     Args:
         root: of the project, the working directory.
-        held: by MLflow; versions that are needed stay, with what they were trained on.
+        held: by MLflow; needed versions stay, with what they were trained on.
         days: commits that are younger stay.
         others: projects that use the same cache.
-        dry: only say it.
+        dry: only list.
 
     Returns:
-        what `dvc gc` says.
+        the output of `dvc gc`.
 
     Raises:
         InputError: it fails.
@@ -137,10 +136,10 @@ def _sweep(root: Path, held: Iterable[Holding], days: float, others: Sequence[Pa
 
 
 def _keepers(root: Path, folder: Path, staying: Sequence[versions.Version]) -> Iterator[Path]:
-    """Yield projects that name what has to stay and DVC does not know of."""
+    """Yield projects that name what has to stay and DVC does not know."""
     from dvc.repo import Repo
 
-    if _STATE.exists():  # of a call that was cut off
+    if STATE.exists():  # of a call that was cut off
         yield Worktree(root).tree
     with Repo.init(str(folder), no_scm=True), Repo(str(root)) as repo:
         cache, queued = str(repo.cache.local_cache_dir), sorted(repo.experiments.stash_revs)
@@ -163,7 +162,7 @@ def _keepers(root: Path, folder: Path, staying: Sequence[versions.Version]) -> I
 
 
 def _check_folders(cache: Path) -> None:
-    """Refuse a cache in which a list of a folder's files is damaged: `dvc gc` would take that folder for empty."""
+    """Refuse a cache with a damaged list of a folder's files: `dvc gc` would take the folder for empty."""
     for path in cache.glob("files/md5/??/*.dir"):
         try:
             json.loads(path.read_text(encoding="utf-8"))
@@ -186,13 +185,13 @@ def _extract(root: Path, commit: str, paths: list[str], folder: Path) -> None:
 
 @contextmanager
 def _alone(root: Path) -> Iterator[None]:
-    """Hold the locks of retrain and of rebuild, while no stage runs and DVC is not at work.
+    """Hold the locks of retrain and rebuild while no stage and no DVC command runs.
 
     Args:
         root: of the project, the working directory.
 
     Raises:
-        BusyError: retrain, a rebuild, DVC or one of its stages is running.
+        BusyError: retrain, rebuild, DVC or a stage is running.
     """
     from dvc.lock import LockError
     from dvc.repo import Repo

@@ -1,11 +1,11 @@
-"""New photographs: what waits, into the photographs of the project, or out of the way.
+"""Moves new photographs from the inbox into the project, or out of the way.
 
-    data/inbox/       whatever people and cameras put there, folders and all
-    <photos>/NAME/    one folder a call, NAME being the date: earlier shards stay as they are
+    data/inbox/       whatever people and cameras put there, including folders
+    <photos>/NAME/    one folder per call, named by the date, so that earlier shards stay as they are
     data/refused/     batches that would have made the models worse, for a person to look at
 
-A file is moved by one rename, or, across file systems, copied, synced and renamed, then removed: no call that is killed
-loses one, and the next one goes on. The newest files may still be on their way: they wait for the next call.
+A file is moved by one rename or, across file systems, copied, synced, renamed, then removed: a killed call loses none,
+and the next one goes on. The newest files may still be being written; they wait for the next call.
 """
 
 import os
@@ -17,11 +17,11 @@ from stages.runtime.errors import InputError
 from stages.runtime.files import sha256, sync
 
 _DAY_S = 86_400
-SETTLED_S = 60  # a file that was written to later than so many seconds ago may not be whole
+SETTLED_S = 60  # seconds since the last write, before which a file may be incomplete
 
 
 def waiting(inbox: Path, now: float | None = None) -> list[Path]:
-    """List the files of the inbox that have settled, in a fixed order; hidden ones are left out.
+    """List the complete files of the inbox in a fixed order, without hidden ones.
 
     Args:
         inbox: the folder; it need not exist.
@@ -33,17 +33,17 @@ def waiting(inbox: Path, now: float | None = None) -> list[Path]:
 
 
 def _written(stat: os.stat_result, now: float) -> float:
-    """Return when a file was written, by its own word unless that is of a camera whose clock is ahead."""
+    """Return when a file was written: its modification time, unless a camera's clock was ahead."""
     return stat.st_mtime if stat.st_mtime <= now else stat.st_ctime
 
 
 def is_worth_it(files: list[Path], least: int, days: float, now: float | None = None) -> bool:
-    """Say whether files that wait are enough to train on, or one of them has waited for too long.
+    """Return whether there are enough files to train on, or one has waited too long.
 
     Args:
         files: of the inbox.
-        least: so many are enough.
-        days: since a file came into the inbox, whenever its photograph was taken.
+        least: number of files that is enough.
+        days: longest wait since a file came into the inbox, whenever its photograph was taken.
         now: seconds since 1970, for tests.
     """
     at = time.time() if now is None else now
@@ -51,24 +51,24 @@ def is_worth_it(files: list[Path], least: int, days: float, now: float | None = 
 
 
 def new_batch(photos: Path, refused: Path, today: str) -> str:
-    """Return a name for a batch that neither folder has."""
+    """Return a name for a batch that is free in both folders."""
     names = (today if number == 1 else f"{today}-{number}" for number in range(1, 10_000))
     return next(name for name in names if not (photos / name).exists() and not (refused / name).exists())
 
 
 def move(files: list[Path], inbox: Path, folder: Path) -> None:
-    """Move files of the inbox into a folder, by the same paths within it, and remove what they leave empty.
+    """Move files of the inbox into a folder, keeping their relative paths, and remove folders that become empty.
 
     Raises:
-        InputError: `folder` has another file of this name already.
+        InputError: `folder` has a different file of this name.
     """
     for path in files:
         place = folder / path.relative_to(inbox)
-        if _is_copy(place, path):  # by a call that was killed before it removed the file
+        if _is_copy(place, path):  # a call was killed before it removed the file
             path.unlink()
             continue
         if place.exists():
-            raise InputError(f"{place} is there already, so {path} stays where it is; give it another name")
+            raise InputError(f"{path} cannot be moved: {place} is there already; give it another name")
         place.parent.mkdir(parents=True, exist_ok=True)
         _move(path, place)
     for parent, _, _ in os.walk(inbox, topdown=False):
@@ -96,7 +96,7 @@ def _move(path: Path, place: Path) -> None:
 
 
 def put_aside(folder: Path, refused: Path) -> None:
-    """Move a whole batch away from the photographs; done before, it does nothing."""
+    """Move a whole batch out of the photographs; if that was done before, do nothing."""
     if folder.is_dir():
         files = [Path(parent, name) for parent, _, names in os.walk(folder) for name in names]
         move(files, folder, refused)

@@ -1,12 +1,12 @@
-"""A registered version made again from its tags alone, and compared with itself.
+"""Trains a registered version again from its tags alone, and compares the weights.
 
     inpaint model rebuild models:/inpaint-pconv/3
 
-The tags name the commit, the stage and the hashes of what the stage read. Those outputs come from the DVC cache or the
-remote; where neither has them, the stages before make them again. Then the training runs, with nothing to resume from.
+The tags name the commit, the stage and the hashes of the stage's inputs. These come from the DVC cache or the remote;
+if neither has them, the earlier stages make them again. Then the training runs from the beginning.
 
-On the same kind of CPU with the same packages the weights are equal, bit for bit. On another kind of CPU, and on a GPU,
-sums are added up in another order, which is said with how far the answers then differ.
+On the same kind of CPU with the same packages the weights are bitwise equal. Another kind of CPU, or a GPU, sums in
+another order; the result then says how far the predictions differ.
 """
 
 from dataclasses import dataclass
@@ -27,12 +27,12 @@ _TREE = Path(".retrain/rebuild")
 
 @dataclass(frozen=True)
 class Rebuilt:
-    """What came out.
+    """The result of a rebuild.
 
     Attributes:
         digest: SHA-256 of the new `model.pt2`.
-        is_equal: whether it is the registered one.
-        farthest: the largest difference of two answers, of 1; 0 where the files are equal.
+        is_equal: whether it equals that of the registered one.
+        farthest: largest difference of two predictions, of 1; 0 if the files are equal.
     """
 
     digest: str
@@ -47,8 +47,8 @@ def rebuild(version: Version) -> Rebuilt:
         version: of a registered model.
 
     Raises:
-        InputError: its tags do not say enough, its commit is not here, or a stage failed.
-        BusyError: another process rebuilds here, or tidies.
+        InputError: a tag or the commit is missing, or a stage failed.
+        BusyError: `rebuild` or `tidy` is running here.
         TrackingError: MLflow cannot be reached.
     """
     key, commit = (_tag(version, name) for name in ("key", "git_commit"))
@@ -57,13 +57,13 @@ def rebuild(version: Version) -> Rebuilt:
             f"{version.name} version {version.number} was trained with files that no commit holds; it cannot be made "
             "again from what its tags say"
         )
-    shop = Worktree(Path(), _TREE, commit, alone=True)
-    with guard.stage_lock("rebuild"), shop.opened(locked=False) as tree:
+    worktree = Worktree(Path(), _TREE, commit, alone=True)
+    with guard.stage_lock("rebuild"), worktree.opened(locked=False) as tree:
         stages = _stages(tree)
         if f"train@{key}" not in stages:
             raise InputError(f"dvc.yaml of commit {commit} has no stage train@{key}")
-        _provide(shop, tree, stages, stages[f"train@{key}"], version)
-        shop.run(stages[f"train@{key}"]["cmd"].split())
+        _provide(worktree, tree, stages, stages[f"train@{key}"], version)
+        worktree.run(stages[f"train@{key}"]["cmd"].split())
         return _compare(version, tree / "data/models" / key / "model.pt2")
 
 
@@ -78,7 +78,7 @@ def _tag(version: Version, name: str) -> str:
 
 
 def _stages(tree: Path) -> dict[str, dict[str, Any]]:
-    """Read command, dependencies and outputs of every stage."""
+    """Return the command, dependencies and outputs of every stage."""
     from dvc.repo import Repo
 
     with Repo(str(tree)) as repo:
@@ -94,12 +94,12 @@ def _stages(tree: Path) -> dict[str, dict[str, Any]]:
 
 
 def _provide(
-    shop: Worktree, tree: Path, stages: dict[str, dict[str, Any]], training: dict[str, Any], version: Version
+    worktree: Worktree, tree: Path, stages: dict[str, dict[str, Any]], training: dict[str, Any], version: Version
 ) -> None:
-    """Put in place what the training reads: by hash from the cache, or made again."""
+    """Provide the training's inputs: from the cache by their hashes, or made again."""
     made_by = {out: name for name, stage in stages.items() for out in stage["outs"]}
     read = {str(path) for dep in training["deps"] for path in (Path(dep), *Path(dep).parents)}
-    needed = sorted(read & made_by.keys())  # whole outputs, of which a stage may read a part
+    needed = sorted(read & made_by.keys())  # whole outputs; a stage may read a part
     hashes = {path: version.tags.get(f"{OUTPUT}{path}", "") for path in needed}
     if all(hashes.values()):
         lock: dict[str, Any] = {}
@@ -107,11 +107,11 @@ def _provide(
             outs = lock.setdefault(made_by[path], {"cmd": stages[made_by[path]]["cmd"], "outs": []})["outs"]
             outs.append({"path": path, "hash": "md5", "md5": digest})
         files.write_text(tree / LOCK, yaml.safe_dump({"schema": "2.0", "stages": lock}))
-        if shop.take_from_cache(needed):
+        if worktree.take_from_cache(needed):
             return
         (tree / LOCK).unlink()
-    log("rebuild: the cache does not hold what this version was trained on; the stages before make it again")
-    shop.repro(*sorted({made_by[path] for path in needed}))
+    log("rebuild: the cache does not hold what this version was trained on; the earlier stages make it again")
+    worktree.repro(*sorted({made_by[path] for path in needed}))
 
 
 def _compare(version: Version, made: Path) -> Rebuilt:

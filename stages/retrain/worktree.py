@@ -1,14 +1,14 @@
-"""The pipeline run apart: in a git worktree with the project's cache, so that no failure touches the present outputs.
+"""Runs the pipeline in a git worktree with the project's cache, so that no failure touches the present outputs.
 
-    shop = Worktree(root)
-    with shop.opened() as tree:
-        shop.repro()
-        ...                          # what `tree / "data"` holds is the candidate
-    shop.bring_home()
+    worktree = Worktree(root)
+    with worktree.opened() as tree:
+        worktree.repro()
+        ...                          # `tree / "data"` holds the candidates
+    worktree.bring_home()
 
-What was trained stays in the cache and in the state to resume from, both of which belong to the project and not to the
-worktree: a call that is killed costs the next one little. The worktree itself stays for the next call, since DVC would
-read every photograph of a new one again. The project may be a folder of a larger repository: `tree` is its counterpart.
+The cache and the checkpoints belong to the project, not to the worktree, so a killed call costs the next one little.
+The worktree stays for the next call, since DVC would read every photograph of a new one again. The project may be a
+folder of a larger repository; `tree` is its counterpart.
 """
 
 import os
@@ -25,21 +25,22 @@ from stages.runtime.errors import InputError
 from stages.runtime.files import atomic_write
 
 LOCK = "dvc.lock"
+STATE = Path(".retrain/call.json")  # of a call that is not done, whose outputs the worktree holds
 _TREE = Path(".retrain/tree")
 _REASONS = 3  # of a stage that are listed
 
 
 class Worktree:
-    """Where candidates are made.
+    """A worktree in which candidates are trained.
 
     Args:
         root: of the project, with DVC, in a git repository.
-        tree: where the worktree goes, within the root.
-        commit: what is checked out there.
-        alone: make it anew, use nothing that earlier runs of the project left to go on from, and remove it afterwards.
+        tree: folder of the worktree, relative to the root.
+        commit: to check out.
+        alone: create it anew, without checkpoints of earlier runs, and remove it afterwards.
 
     Raises:
-        InputError: git does not answer.
+        InputError: git fails.
     """
 
     def __init__(self, root: Path, tree: Path = _TREE, commit: str = "HEAD", alone: bool = False) -> None:
@@ -48,23 +49,23 @@ class Worktree:
         self._commit, self._alone = commit, alone
 
     def changes(self) -> list[str]:
-        """Say what `dvc repro` would do anew, a line a stage; empty when there is nothing.
+        """Return what `dvc repro` would run, one line per stage with the reasons.
 
         Raises:
-            InputError: DVC cannot say.
+            InputError: `dvc status` fails.
         """
         import json
 
         said = self._dvc(self.root, "status", "--json", captured=True)
         status: dict[str, Any] = json.loads(said or "{}")
-        status.pop("publish", None)  # is listed always
+        status.pop("publish", None)  # always listed
         return [f"{stage}: {_explain(reasons)}" for stage, reasons in sorted(status.items())]
 
     def check_committed(self) -> None:
-        """Refuse to train what no commit holds: nobody could make such a model again.
+        """Refuse to train what no commit holds, since such a model could not be made again.
 
         Raises:
-            InputError: tracked files differ from the commit, other than those that DVC writes.
+            InputError: tracked files, other than those that DVC writes, differ from the commit.
         """
         said = self._git(self.root, "status", "--porcelain", "-z", "--no-renames", "--untracked-files=no", "--", ".")
         top = Path(self._git(self.root, "rev-parse", "--show-toplevel"))
@@ -78,10 +79,10 @@ class Worktree:
 
     @contextmanager
     def opened(self, locked: bool = True) -> Iterator[Path]:
-        """Lay out the worktree.
+        """Check the worktree out, and yield the project's folder in it.
 
         Args:
-            locked: with the state that `dvc.lock` and the `.dvc` files of the project have now.
+            locked: take `dvc.lock` and the `.dvc` files as they are in the project now.
         """
         self._lay_out()
         for name in [LOCK, *self._pointers()] if locked else []:
@@ -107,8 +108,8 @@ class Worktree:
             _link(self.root / name, self.tree / name)
 
     def _is_checked_out(self, commit: str) -> bool:
-        """Bring the worktree of an earlier call to a commit; say whether there is one that git knows."""
-        if not (self._checkout / ".git").is_file():  # else git would take the project's own for it
+        """Check a commit out in the worktree of an earlier call; return whether git knows one."""
+        if not (self._checkout / ".git").is_file():  # else git would use the project's own
             return False
         with suppress(InputError):
             self._git(self._checkout, "checkout", "--quiet", "--force", "--detach", commit)
@@ -116,7 +117,7 @@ class Worktree:
         return False
 
     def _configure(self) -> None:
-        """Give DVC the project's own settings and cache."""
+        """Give DVC the project's settings and cache."""
         from dvc.config import Config, merge
         from dvc.repo import Repo
 
@@ -131,7 +132,7 @@ class Worktree:
         return [line for line in self._git(self.root, "ls-files", "*.dvc").splitlines() if line]
 
     def _given(self) -> list[str]:
-        """List what the pipeline reads and does not make: code, photographs, hole pictures, others' answers."""
+        """List what the pipeline reads but does not make: code, photographs, masks, others' predictions."""
         from dvc.repo import Repo
 
         with Repo(str(self.root)) as repo:
@@ -142,15 +143,15 @@ class Worktree:
         return [str(path.relative_to(self.root)) for path in sorted(given)]
 
     def _untracked(self, place: Path, names: list[str]) -> list[str]:
-        """List the files at or below some paths that git does not hold."""
+        """List the untracked files at or below some paths."""
         found = self._git(place, "ls-files", "--others", "-z", "--", *names) if names else ""
         return [name for name in found.split("\0") if name and "__pycache__" not in name]
 
     def repro(self, *targets: str) -> None:
-        """Run the pipeline, or what some stages need and they themselves.
+        """Run the pipeline, or some stages with all that they need.
 
         Raises:
-            InputError: a stage failed; its own message stands above.
+            InputError: a stage failed, and has printed why.
         """
         self._dvc(self.tree, "repro", *targets)
 
@@ -158,12 +159,12 @@ class Worktree:
         """Run the command of one stage, such as `python -m stages.pair`.
 
         Raises:
-            InputError: it failed; its own message stands above.
+            InputError: it failed, and has printed why.
         """
         self._run(self.tree, [sys.executable, *command[1:]])
 
     def take_from_cache(self, paths: list[str]) -> bool:
-        """Fetch outputs from the cache, or else from the remote; say whether all of them could be had."""
+        """Fetch outputs from the cache or the remote; return whether all of them were there."""
         for command in ("checkout", "pull"):
             with suppress(InputError):
                 self._dvc(self.tree, command, "--quiet", *paths)
@@ -173,7 +174,7 @@ class Worktree:
         return False
 
     def bring_home(self) -> None:
-        """Make the worktree's outputs those of the project."""
+        """Check the worktree's outputs out in the project."""
         for name in [LOCK, *self._pointers()]:
             if (self.tree / name).exists():
                 with atomic_write(self.root / name) as file:
@@ -181,15 +182,15 @@ class Worktree:
         self._dvc(self.root, "checkout", "--force", "--quiet", "dvc.yaml")
 
     def has_remote(self) -> bool:
-        """Say whether DVC has a remote to push to."""
+        """Return whether DVC has a remote to push to."""
         return bool(self._dvc(self.root, "remote", "list", captured=True))
 
     def push(self) -> None:
-        """Copy what was made to the remote, with what DVC remembers of its runs."""
+        """Push the outputs and the run cache to the remote."""
         self._dvc(self.root, "push", "--quiet", "--run-cache")
 
     def refresh(self, photos: Path) -> None:
-        """Bring photographs that DVC imports, or that a remote holds, up to date."""
+        """Update photographs that DVC imports, or pull them if they are missing."""
         pointer = self.root / f"{photos}.dvc"
         if not pointer.exists():
             return
@@ -199,7 +200,7 @@ class Worktree:
             self._dvc(self.root, "pull", "--quiet", str(pointer))
 
     def commit(self, message: str) -> str:
-        """Commit what says what was made from what; return the commit's hash, "" if nothing changed."""
+        """Commit `dvc.lock` and the `.dvc` files; return the commit's hash, "" if nothing changed."""
         self._git(self.root, "add", LOCK, *self._pointers())
         if not self._git(self.root, "diff", "--cached", "--name-only", "--", LOCK, *self._pointers()):
             return ""
@@ -208,7 +209,7 @@ class Worktree:
         return self._git(self.root, "rev-parse", "HEAD")
 
     def commit_to(self, branch: str, message: str) -> str:
-        """Commit the same to a branch of its own and push that; return the commit's hash, "" if nothing changed."""
+        """Commit the same to another branch and push it; return the commit's hash, "" if nothing changed."""
         names = [LOCK, *self._pointers()]
         self._git(self.tree, "add", *names)
         if self._git(self.tree, "diff", "--cached", "--name-only", "--", *names):
@@ -220,7 +221,7 @@ class Worktree:
         return made
 
     def _committer(self) -> list[str]:
-        """Name a committer where the account of a scheduler has none."""
+        """Return options that name a committer, in case the scheduler's account has none."""
         try:
             self._git(self.root, "var", "GIT_COMMITTER_IDENT")
         except InputError:
@@ -238,7 +239,7 @@ class Worktree:
         return self._run(place, [sys.executable, "-m", "dvc", *words], captured)
 
     def _run(self, place: Path, command: list[str], captured: bool = False) -> str:
-        """Run a program that ends when this process does. What it says goes to the error stream."""
+        """Run a program that ends with this process. Its output goes to stderr, or is captured."""
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
         environment = {
             **os.environ,
@@ -246,7 +247,7 @@ class Worktree:
             "DVC_ROOT": str(self.tree if self._alone else self.root),
             "DVC_NO_ANALYTICS": "1",
         }
-        if place == self.tree:  # what DVC remembers of its files lies with them, not in the system's own folder
+        if place == self.tree:  # DVC's state of these files stays with them, not in the system's folder
             environment["DVC_SITE_CACHE_DIR"] = str(self.tree / ".dvc/tmp/site")
         ran = subprocess.run(
             command, cwd=place, env=environment, stdout=subprocess.PIPE if captured else sys.stderr, text=True,
@@ -259,7 +260,7 @@ class Worktree:
 
 
 def _explain(reasons: Any) -> str:
-    """Say what DVC says of a stage: "data/raw is modified, prepare.tile_size is new"."""
+    """Join DVC's reasons for running a stage: "data/raw modified, prepare.tile_size new"."""
     if isinstance(reasons, str):
         return reasons
     words = []
@@ -280,10 +281,10 @@ def _state(state: Any) -> str:
 
 
 def _link(source: Path, place: Path) -> None:
-    """Make the same file stand in both places; by a symbolic link where no other can be made."""
+    """Link a file: hard, or symbolically where that is impossible."""
     if place.exists() and place.samefile(source):
         return
-    if place.is_dir() and not place.is_symlink():  # where a link to a folder elsewhere has taken a folder's place
+    if place.is_dir() and not place.is_symlink():  # a link to a folder has replaced this folder
         shutil.rmtree(place)
     place.unlink(missing_ok=True)
     place.parent.mkdir(parents=True, exist_ok=True)

@@ -103,9 +103,10 @@ def retrain(
 ) -> None:
     """Import new photographs, retrain, and promote better models; for a scheduler, in the project's root."""
     registered.versions()  # says what to install
-    from stages.retrain.__main__ import Options, call
+    from stages.retrain.__main__ import run
+    from stages.retrain.call import Options
 
-    raise typer.Exit(call(Options(dry_run, commit, branch, result, notify)))
+    raise typer.Exit(run(Options(dry_run, commit, branch, result, notify)))
 
 
 @app.command()

@@ -127,14 +127,9 @@ def reject(name: str, why: str) -> Version:
 
 
 def settle(name: str) -> None:
-    """Add to the ledger a candidate that was made the champion in MLflow's web interface."""
-    with _opened(name) as (client, known):
-        version = _with_alias(known, CHAMPION)
-        if version is not None and CANDIDATE in version.aliases:
-            before = [move.number for move in ledger(name) if not move.is_rejection and move.number != version.number]
-            if before:
-                client.set_registered_model_alias(name, PREVIOUS, before[-1])
-            _crown(client, version, "approved in MLflow")
+    """Add to the ledger a version that was made the champion in MLflow's web interface."""
+    with _opened(name):
+        pass
 
 
 def keep_out(version: Version) -> None:
@@ -193,6 +188,9 @@ def lift_veto(name: str, number: str) -> str:
 def _opened(name: str) -> Iterator[tuple["MlflowClient", list[Version]]]:
     """Yield a client and the versions of a registered model, under the lock of the registry.
 
+    First the ledger gets a champion that it lacks, or that is still the candidate: a person made it the champion in
+    MLflow's web interface.
+
     Raises:
         InputError: there is no registry yet, and connecting would create an empty one.
         TrackingError: MLflow cannot be reached.
@@ -200,7 +198,15 @@ def _opened(name: str) -> Iterator[tuple["MlflowClient", list[Version]]]:
     if not store.is_begun():
         raise InputError(f"{store.shown()} does not exist yet, so no {name} is registered; dvc repro registers models")
     with store.reached(), store.locked("registry"):
-        yield store.connect(), versions.registered(name)
+        client, known = store.connect(), versions.registered(name)
+        version = _with_alias(known, CHAMPION)
+        if version is not None and (CANDIDATE in version.aliases or not was_champion(version)):
+            before = [move.number for move in _moves(known) if not move.is_rejection and move.number != version.number]
+            if before:
+                client.set_registered_model_alias(name, PREVIOUS, before[-1])
+            _crown(client, version, "approved in MLflow" if CANDIDATE in version.aliases else "made champion in MLflow")
+            known = versions.registered(name)
+        yield client, known
 
 
 def _refuse_vetoed(version: Version) -> None:
@@ -232,9 +238,13 @@ def was_champion(version: Version) -> bool:
 
 def ledger(name: str = "") -> list[Move]:
     """Return the moves of the alias `champion` and the rejections, for one or all registered models, by time."""
+    return _moves(versions.registered(name))
+
+
+def _moves(known: Sequence[Version]) -> list[Move]:
     moves = [
         Move(version.name, version.number, tag.removeprefix(kind), why, kind == _REJECTED)
-        for version in versions.registered(name)
+        for version in known
         for tag, why in version.tags.items()
         for kind in (_MOVE, _REJECTED)
         if tag.startswith(kind)

@@ -65,7 +65,7 @@ def test_a_batch_unlike_all_others_is_refused_before_training(project: Project) 
     code, said = project.call()
     assert code == 12
     assert said["drift"]["distance"] > 0.6
-    assert "12 new photographs beside 24" in (project.root / ".retrain/drift.html").read_text()
+    assert "12 new photographs beside 24 known ones" in (project.root / ".retrain/drift.html").read_text()
     assert len(list((project.root / "data/refused").rglob("*.png"))) == 12
     assert len(list((project.root / "data/raw").rglob("*.png"))) == 24
     assert project.lock() == before
@@ -76,8 +76,10 @@ def test_killed_in_the_middle_the_next_call_completes(project: Project) -> None:
     write_photos(project.root / "data/inbox", 100, 12)
     for number in (100, 110):
         soak.write_bad_file(project.root / "data/inbox", number)
+    (project.root / ".retrain/drift.html").unlink(missing_ok=True)
     code, _ = project.call("--dry-run")
     assert code == 10
+    assert not (project.root / ".retrain/drift.html").exists()
     assert len(list((project.root / "data/inbox").iterdir())) == 14
     process = project.start(*CALL, stdout=subprocess.DEVNULL)
     state = project.root / ".retrain/call.json"

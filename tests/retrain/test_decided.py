@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,14 +16,15 @@ import yaml
 from typer.testing import CliRunner
 
 from stages.retrain import __main__ as retraining
-from stages.retrain import news, report, trial
-from stages.retrain.__main__ import Options
+from stages.retrain import news, phases, report, trial
+from stages.retrain.call import Call, Options
 from stages.retrain.gate import Case
-from stages.retrain.worktree import Worktree
+from stages.retrain.worktree import STATE, Worktree
 from stages.runtime import guard
 from stages.runtime.errors import InputError
 from stages.serving.cli import app
 from stages.tracking import aliases, store, versions
+from stages.tracking.versions import Version
 from tests.clone import ROOT, params_with
 from tests.retrain.small import Small, away_from_users
 from tests.retrain.test_gate import present, scores
@@ -61,15 +63,18 @@ class Judged(Small):
             "criterion": {"score": "hole_psnr", "floor_db": 0.5},
         }
 
-    def candidate(self, *_: object) -> trial.Candidate:
-        """The second version beside the champion, as trials find them."""
-        version, champion = versions.resolve(f"models:/{NAME}/2"), aliases.champion(NAME)
-        case = replace(self._case, vetoed=version.tags.get(aliases.VETO, ""))
-        return trial.Candidate(version, case if champion is None or champion.number != "2" else None)
+    def judge(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Let trials find the second version beside the champion."""
+
+        def measure(_tree: Path, _key: str, candidate: Version, *_: object) -> Case:
+            return replace(self._case, vetoed=candidate.tags.get(aliases.VETO, ""))
+
+        monkeypatch.setattr(trial, "find_candidate", lambda *_: versions.resolve(f"models:/{NAME}/2"))
+        monkeypatch.setattr(trial, "measure", measure)
 
     def call(self, options: Options = COMMIT) -> str:
         """Call once."""
-        return retraining.retrain(retraining._begin(), options)
+        return phases.retrain(Call.begin(), options)
 
 
 @pytest.fixture
@@ -78,7 +83,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Judged:
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     made = Judged(tmp_path)
-    monkeypatch.setattr(trial, "try_out", made.candidate)
+    made.judge(monkeypatch)
     return made
 
 
@@ -91,7 +96,7 @@ def all_is_done(project: Judged) -> None:
     assert [move.number for move in aliases.ledger(NAME)] == ["1", "2"]
     assert "dvc.lock" in project.git("show", "--format=", "--name-only").split()
     assert project.made() == {"one"}
-    assert not retraining.STATE.exists()
+    assert not STATE.exists()
     assert project.call() == "nothing new"
 
 
@@ -110,7 +115,7 @@ def test_a_promotion_waits_for_a_remote_that_is_away(project: Judged) -> None:
 @pytest.mark.parametrize(
     ("of", "step", "after"),
     [
-        (retraining, "_act", False),
+        (phases, "_act", False),
         (Worktree, "bring_home", True),
         (Worktree, "commit", True),
         (aliases, "promote", False),
@@ -228,21 +233,27 @@ def test_programs_read_what_came_of_it_and_hear_of_it(
     project: Judged, address: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     options = Options(commit=True, result=project.root / ".retrain/result.json", notify=address)
-    assert retraining.call(options) == 0
+    assert retraining.run(options) == 0
     result = result_of(options)
     assert result["outcome"] == "promoted"
     assert result["commit"] == project.git("rev-parse", "HEAD")
     assert (result["models"]["pconv"]["version"], result["models"]["pconv"]["champion"]) == ("2", "1")
     assert Listener.heard.pop() == result | {"text": f"Retraining: promoted\npconv, version 2: {result_reason(result)}"}
-    assert "| pconv | 2 | promoted |" in (project.root / ".retrain/report.md").read_text()
-    assert retraining.call(options) == 0
+    assert "| pconv | 2 | promoted |" in (project.root / result["paths"]["report"]).read_text()
+    assert retraining.run(options) == 0
     assert result_of(options)["outcome"] == "nothing new"
     (project.root / "params.yaml").write_text("models: {}")
-    assert retraining.call(options) == 2
+    assert retraining.run(options) == 2
     assert "params.yaml" in result_of(options)["error"]
     assert Listener.heard.pop()["outcome"] == "failed"
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit):
+        patch.setattr(retraining, "retrain", lambda *_: sys.exit(143))  # as on SIGTERM
+        project.git("checkout", "params.yaml")
+        retraining.run(options)
+    assert "interrupted" in result_of(options)["error"]
+    assert Listener.heard.pop()["outcome"] == "failed"
     with guard.stage_lock("retrain"):
-        assert retraining.call(options) == 0
+        assert retraining.run(options) == 0
     assert result_of(options)["outcome"] == "busy"
     assert Listener.heard == []
     assert "a-secret" not in capfd.readouterr().out
@@ -273,13 +284,13 @@ def test_what_the_gate_keeps_out_is_no_challenger(tmp_path: Path, monkeypatch: p
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     made = Judged(tmp_path, gain_db=-0.1)
-    monkeypatch.setattr(trial, "try_out", made.candidate)
+    made.judge(monkeypatch)
     assert made.call() == "kept"
     assert named() == {"champion": "1"}
 
 
 def test_the_disk_has_everything_before_a_call_counts_as_done(project: Judged, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[bool] = []
-    monkeypatch.setattr(os, "sync", lambda: seen.append(json.loads(retraining.STATE.read_text())["outcome"] != ""))
+    monkeypatch.setattr(os, "sync", lambda: seen.append(json.loads(STATE.read_text())["outcome"] != ""))
     assert project.call() == "promoted"
     assert seen == [True]

@@ -39,9 +39,9 @@ def test_noise_is_far_from_photographs_and_more_of_the_same_is_not(crops: list[P
     alike = {finding.name: finding for finding in drift.compare(known, drift.measure(crops[14:]), least=8)}
     assert alike["distance"].statistic < 0.7
     assert alike["brightness"].p > 0.05
-    page = drift.page(known, come, list(unlike.values()))
+    page = drift.page(list(unlike.values()), come.unusable)
     assert page.count("<svg") == len(drift.SIGNS)
-    assert "10 new photographs beside 14" in page
+    assert "10 new photographs beside 14 known ones" in page
     assert f"<td>{unlike['sharpness'].statistic:.2f}</td>" in page
 
 

@@ -142,12 +142,12 @@ def test_where_nobody_knows_what_the_champion_has_seen_that_is_said() -> None:
 @pytest.mark.parametrize(
     ("known", "said"),
     [
-        ({"vetoed": "2026-01-01: grey skies"}, "rolled back before and stay out: 2026-01-01: grey skies"),
-        ({"slowdown": 1.6}, "an answer takes 1.60 times as long"),
+        ({"vetoed": "2026-01-01: grey skies"}, "under a veto: 2026-01-01: grey skies"),
+        ({"slowdown": 1.6}, "a prediction takes 1.60 times as long"),
         ({"unfinite": ("noise, all missing",)}, "not finite for: noise, all missing"),
         (
             {"unfit": ("flat, disc of 40",)},
-            "some fills are worse than a membrane: flat, disc of 40",
+            "some fills are worse than harmonic inpainting: flat, disc of 40",
         ),
     ],
 )

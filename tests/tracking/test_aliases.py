@@ -51,6 +51,18 @@ def test_rollbacks_go_back_one_by_one_and_veto_what_they_leave() -> None:
     assert [move.number for move in aliases.ledger()] == ["1", "2", "3", "2", "1"]
 
 
+def test_a_champion_of_mlflows_pages_is_written_down_and_a_rollback_leaves_it() -> None:
+    with store.reached():
+        store.connect().set_registered_model_alias(NAME, "champion", "2")
+    aliases.settle(NAME)
+    aliases.settle(NAME)
+    assert [(move.number, move.why) for move in aliases.ledger(NAME)][1:] == [("2", "made champion in MLflow")]
+    with store.reached():
+        store.connect().set_registered_model_alias(NAME, "champion", "3")
+    assert aliases.rollback(NAME, "grey skies")[1].number == "2"
+    assert named() == {"champion": "2", "previous": "1"}
+
+
 def test_a_veto_is_lifted_by_a_person_and_by_nothing_else() -> None:
     aliases.promote(NAME, "2", "better")
     aliases.rollback(NAME, "grey skies")

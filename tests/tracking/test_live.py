@@ -139,7 +139,7 @@ def test_beside_a_dead_server_a_training_can_end_its_follower_at_once(
 # What makes a run other than a training's, and is killed while it does.
 KILLED = """
 import os, signal
-from stages.retrain import report
+from stages.retrain import call, report
 from stages.tracking import additions, store
 
 store.log_scores = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
@@ -149,7 +149,7 @@ addition = additions.Addition({"a": 1.0}, [], {}, "report", "")
 
 @pytest.mark.parametrize("making", [
     "additions.bring_comparison('photographs', 'hash', 0, addition)",
-    "report.log('photographs', report.Said('id', 'retrain 2026-01-01', 'kept'))",
+    "report.log('photographs', call.Call(None, None))",
 ])  # fmt: skip
 def test_no_other_run_goes_on_running_either(tree: Path, making: str) -> None:
     subprocess.run([sys.executable, "-c", f"{KILLED}\n{making}"], cwd=tree, check=False)

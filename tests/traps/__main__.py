@@ -19,6 +19,14 @@ from tests.clone import ROOT
 
 NETWORK, LOSSES = "stages/pconv/network.py", "stages/pconv/losses.py"
 GAN, OBJECTIVE = "stages/pix2pix/network.py", "stages/pix2pix/losses.py"
+PHASES, WORKTREE, STORE = "stages/retrain/phases.py", "stages/retrain/worktree.py", "stages/tracking/store.py"
+ALIASES, KEEPING = "stages/tracking/aliases.py", "stages/retrain/housekeeping.py"
+DECIDED, TREE_TESTS, LOGIN = (
+    "tests/retrain/test_decided.py",
+    "tests/retrain/test_worktree.py",
+    "tests/tracking/test_login.py",
+)
+KEEPING_TESTS, SCHEDULED = "tests/retrain/test_housekeeping.py", "tests/test_schedules.py"
 PCONV_TESTS, LOSS_TESTS, GAN_TESTS = "tests/pconv/test_network.py", "tests/pconv/test_losses.py", "tests/pix2pix"
 
 
@@ -154,6 +162,81 @@ TRAPS = (
          "tests/evaluate/test_critic.py"),
     Trap("a gate without a floor", "stages/retrain/gate.py", "met = change.high >= -most_db", "met = True",
          "tests/retrain/test_gate.py"),
+    # Retraining: what was wrong once, and where public set-ups go wrong.
+    Trap("retrain: aliases moved before the outputs are home", PHASES,
+         '    if call.outcome == "refused":\n        inbox',
+         '    _move_aliases(call)\n    if call.outcome == "refused":\n        inbox', f"{DECIDED} -k remote"),
+    Trap("retrain: a decision that is not written down", PHASES, "_judge(call, tree)\n    call.save()",
+         "_judge(call, tree)", f"{DECIDED} -k cut_off"),
+    Trap("retrain: a refused candidate stays challenger", PHASES, "aliases.keep_out(version)", "pass",
+         f"{DECIDED} -k challenger"),
+    Trap("retrain: a promotion lifts vetoes", ALIASES, "_refuse_vetoed(new)", "pass",
+         "tests/tracking/test_aliases.py -k veto"),
+    Trap("retrain: champion read outside the lock", ALIASES,
+         'with store.reached(), store.locked("registry"):\n        client, known = store.connect(), '
+         "versions.registered(name)",
+         "client, known = store.connect(), versions.registered(name)\n"
+         '    with store.reached(), store.locked("registry"):',
+         "tests/tracking/test_aliases.py -k another_process"),
+    Trap("retrain: a champion of MLflow's pages is not written down", ALIASES, "or not was_champion(version)", "",
+         "tests/tracking/test_aliases.py -k pages"),
+    Trap("retrain: worktree of the whole repository taken for the project", WORKTREE,
+         'self._checkout / self._git(self.root, "rev-parse", "--show-prefix")', "self._checkout",
+         f"{TREE_TESTS} -k larger_repository"),
+    Trap("retrain: changes elsewhere in the repository count", WORKTREE, '"--untracked-files=no", "--", "."',
+         '"--untracked-files=no"', f"{TREE_TESTS} -k larger_repository"),
+    Trap("retrain: the first letter of a path lost", WORKTREE, "entry[3:]", "entry[4:]",
+         f"{TREE_TESTS} -k larger_repository"),
+    Trap("retrain: clean where git does not answer", "stages/runtime/project.py", 'return "", True', 'return "", False',
+         "tests/runtime/test_project.py"),
+    Trap("retrain: a new worktree for every call", WORKTREE, "if self._alone or not self._is_checked_out(commit):",
+         "if True:", f"{TREE_TESTS} -k again"),
+    Trap("retrain: state of DVC in the system's folder", WORKTREE,
+         'environment["DVC_SITE_CACHE_DIR"] = str(self.tree / ".dvc/tmp/site")', "pass", f"{TREE_TESTS} -k again"),
+    Trap("retrain: outputs copied", WORKTREE, '"hardlink,reflink,copy"', '"copy"', f"{TREE_TESTS} -k not_copied"),
+    Trap("retrain: photographs copied across file systems", WORKTREE,
+         "except OSError:\n        place.symlink_to(source)", "except OSError:\n        shutil.copy2(source, place)",
+         f"{TREE_TESTS} -k file_system"),
+    Trap("retrain: passwords in messages", "stages/runtime/errors.py", 'return _LOGIN.sub("***@", text)', "return text",
+         f"{LOGIN} -k login"),
+    Trap("retrain: a refused login counts as success", "stages/publish/__main__.py",
+         "params.strict or isinstance(error, LoginError)", "params.strict", f"{LOGIN} -k login"),
+    Trap("retrain: uploads have ten seconds", STORE,
+         "client.search_experiments(max_results=1)\n    return client",
+         "client.search_experiments(max_results=1)\n    os.environ[_TIMEOUT] = _FIRST_ANSWER_S\n    return client",
+         f"{LOGIN} -k login"),
+    Trap("retrain: tracebacks of artifact stores", STORE, '"botocore", ', "", f"{LOGIN} -k artifacts"),
+    Trap("retrain: orphans of failed uploads", "stages/tracking/registry.py", "client.delete_logged_model(model_id)",
+         "pass", f"{LOGIN} -k leaves_no_model"),
+    Trap("retrain: the registry's address ignored", STORE, "MlflowClient(tracking_uri=uri())",
+         "MlflowClient(tracking_uri=uri(), registry_uri=uri())", f"{LOGIN} -k registry"),
+    Trap("retrain: tags expected of every search", "stages/tracking/versions.py",
+         "one if one.tags else client.get_model_version(name, str(one.version))", "one", f"{LOGIN} -k registry"),
+    Trap("retrain: no driver for s3", "schedules/github.yml", "s3:*|gs:*|azure:*|ssh:*)", "gs:*)", SCHEDULED),
+    Trap("retrain: checkpoints thrown away with the runner", "schedules/github.yml",
+         "            .resume\n            .remembered\n          key: retrain-${{ github.run_id }}\n          restore",
+         "            .remembered\n          key: retrain-${{ github.run_id }}\n          restore", SCHEDULED),
+    Trap("retrain: what a killed call left running is not waited for", WORKTREE, "pass_fds=guard.lock_descriptors()",
+         "pass_fds=()", f"{TREE_TESTS} -k killed_call"),
+    Trap("retrain: stages outlive DVC on macOS", "stages/runtime/guard.py", 'or sys.platform != "linux"', "or False",
+         "tests/runtime/test_guard.py -k ends_with_dvc"),
+    Trap("retrain: a traceback where NFS has no locks", "stages/runtime/locks.py", "(errno.ENOLCK, ", "(",
+         "tests/runtime/test_guard.py -k without_locks"),
+    Trap("retrain: git's locks of other hosts deleted", "stages/retrain/doctor.py",
+         '"if no git is at work, delete it")', "clear=path.unlink)", "tests/retrain/test_doctor.py -k gits_locks"),
+    Trap("retrain: near duplicates count as unseen", "stages/retrain/trial.py",
+         'alike | tested["photo"].isin(learned)', 'tested["photo"].isin(learned)', "tests/retrain/test_trial.py"),
+    Trap("retrain: tidy without queued experiments", KEEPING, "sorted(repo.experiments.stash_revs)", "[]",
+         f"{KEEPING_TESTS} -k queue"),
+    Trap("retrain: tidy of a cache that others share", KEEPING,
+         'return bool({"dir", "shared"} & repo.config["cache"].keys())', "return False", f"{KEEPING_TESTS} -k share"),
+    Trap("retrain: done before the disk has it", PHASES, "    os.sync()", "    pass", f"{DECIDED} -k disk"),
+    Trap("retrain: an alarm as long as failed jobs are kept", "schedules/kubernetes-alarm.yaml",
+         "> on (namespace, cronjob) (kube_cronjob_status_last_successful_time",
+         "> on (namespace, cronjob) (kube_job_status_failed", SCHEDULED),
+    Trap("retrain: no alarm where jobs always fail", "schedules/kubernetes-alarm.yaml",
+         "time() - (kube_cronjob_status_last_successful_time", "time() - (kube_cronjob_status_last_schedule_time",
+         SCHEDULED),
 )  # fmt: skip
 
 
