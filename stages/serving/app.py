@@ -32,7 +32,7 @@ from stages.inpainting.cropping import Settings
 from stages.runtime.errors import InputError
 from stages.runtime.log import log
 from stages.serving import examples
-from stages.serving.contract import ERRORS, PICTURE, JsonAnswer, JsonRequest, Options, Upload
+from stages.serving.contract import ERRORS, PICTURE, JsonAnswer, JsonRequest, Options, Upload, in_words
 from stages.serving.fill_request import FillReply, FillRequest, Placed
 from stages.serving.limits import Limits
 from stages.serving.metrics import Metrics
@@ -74,7 +74,7 @@ def create_app(served: ModelManager, limits: Limits, access: Access) -> FastAPI:
         )  # fmt: skip
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=access.hosts, www_redirect=False)
     app.post(QUEUED, responses={200: PICTURE, **ERRORS}, response_class=Response)(inpaint)
-    app.post(f"{QUEUED}/json", responses=ERRORS)(inpaint_json)
+    app.post(f"{QUEUED}/json", responses=ERRORS, response_model_exclude_unset=True)(inpaint_json)
     app.get("/v1/model")(describe)
     app.get("/v1/examples")(examples.names)
     app.get("/v1/examples/{name}", responses={404: ERRORS[404]}, response_class=FileResponse)(example)
@@ -104,10 +104,10 @@ async def inpaint(request: Request, sent: Annotated[Upload, Form(media_type="mul
 
 async def inpaint_json(request: Request, sent: JsonRequest) -> JsonAnswer:
     """Fill the hole of a photo, as /v1/inpaint does, with all pictures in base64."""
-    given = _one_of(sent.hole, sent.mask)
-    reply = await _fill(request, sent, sent.image, given if isinstance(given, list) else [given], sent.patches)
-    image = b64encode(reply.content).decode("ascii")
-    return JsonAnswer(image=image, **reply.info)
+    reply = await _fill(request, sent, sent.image, _one_of(sent.hole, sent.mask), sent.patches)
+    if sent.format == "patches":
+        return JsonAnswer(**json.loads(reply.content), **reply.info)
+    return JsonAnswer(image=b64encode(reply.content).decode("ascii"), **reply.info)
 
 
 def _one_of(hole: Any, mask: Any) -> Any:
@@ -224,8 +224,7 @@ async def _http_error(_: Request, error: Exception) -> JSONResponse:
 
 async def _malformed(_: Request, error: Exception) -> JSONResponse:
     problems = error.errors() if isinstance(error, RequestValidationError) else []
-    detail = "; ".join(f"{'.'.join(map(str, problem['loc'][1:]))}: {problem['msg']}" for problem in problems)
-    return JSONResponse({"error": "bad_request", "detail": detail}, 422)
+    return JSONResponse({"error": "bad_request", "detail": in_words(problems)}, 422)
 
 
 async def _failed(_: Request, error: Exception) -> JSONResponse:

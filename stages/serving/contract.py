@@ -1,9 +1,12 @@
 """The HTTP API: fields of requests and answers, and error statuses; /docs shows it."""
 
+import re
+from base64 import b64decode
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from fastapi import UploadFile
-from pydantic import Base64Bytes, BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
 from stages.inpainting.cropping import MOST_FEATHER_PX, MOST_GROW_PX
 from stages.serving.fill_request import AnswerFormat
@@ -59,19 +62,55 @@ class Upload(Options):
     patches: list[UploadFile] = Field([], description="Earlier answers in the format patch or patches, in order.")
 
 
-class JsonRequest(Options):
-    """A request as JSON, with pictures in base64."""
+def _decoded(sent: Any) -> bytes:
+    """Decode base64, also with line breaks or as a browser's data URL."""
+    try:
+        return b64decode("".join(_DATA_URL.sub("", sent, count=1).split()), validate=True)
+    except (TypeError, ValueError):
+        raise ValueError("should be a picture in base64, but is no base64") from None
 
-    image: Base64Bytes = Field(description="The photo.")
-    hole: Base64Bytes | list[Base64Bytes] = Field([], description="A mask picture, or several of parts of it.")
-    mask: Base64Bytes | list[Base64Bytes] = Field([], description="A synonym of `hole`.")
-    patches: list[Base64Bytes] = Field([], description="Earlier answers in the format patch or patches, in order.")
+
+def _as_list(sent: Any) -> Any:
+    return ([sent] if sent else []) if isinstance(sent, str) else sent
+
+
+def _as_text(boxes: Any) -> Any:
+    if not isinstance(boxes, list):
+        return boxes
+    return " ".join(",".join(map(str, box)) if isinstance(box, list) else str(box) for box in boxes)
+
+
+_DATA_URL = re.compile(r"\Adata:[^,]{0,200};base64,")
+_BASE64 = {"type": "string", "format": "base64"}
+_BOX = {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 4, "maxItems": 4}
+Picture = Annotated[bytes, BeforeValidator(_decoded), WithJsonSchema(_BASE64)]
+Pictures = Annotated[
+    list[Picture],
+    BeforeValidator(_as_list),
+    WithJsonSchema({"anyOf": [_BASE64, {"type": "array", "items": _BASE64}], "default": []}),
+]
+Boxes = Annotated[
+    str,
+    BeforeValidator(_as_text),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": _BOX}], "default": ""}),
+]
+
+
+class JsonRequest(Options):
+    """A request as JSON, with pictures in base64 or as data URLs (`data:image/png;base64,...`)."""
+
+    image: Picture = Field(description="The photo.")
+    hole: Pictures = Field([], description="A mask picture, or several of parts of it.")
+    mask: Pictures = Field([], description="A synonym of `hole`.")
+    boxes: Boxes = Field("", description="Missing boxes: lists of left, top, right, bottom in pixels; or as in a form.")
+    patches: list[Picture] = Field([], description="Earlier answers in the format patch or patches, in order.")
 
 
 class JsonAnswer(BaseModel):
-    """A filled picture in base64, and its report."""
+    """A filled picture in base64, and its report; with the format patches, these instead of a picture."""
 
-    image: str
+    image: str = Field("", description="The picture in base64.")
+    patches: list[dict[str, Any]] = Field([], description="`left`, `top` and `image`, a PNG in base64.")
     media_type: str
     model: dict[str, str]
     report: dict[str, Any]
@@ -91,6 +130,31 @@ ERRORS: dict[int | str, dict[str, Any]] = {
         503: "too many requests, or the answer took too long; see Retry-After",
     }.items()
 }
+_WORDS = {  # of a problem that Pydantic or FastAPI finds, by its type; the others begin with "Input should"
+    "extra_forbidden": "is no field; see /docs",
+    "missing": "is missing",
+    "string_pattern_mismatch": "should be left,top of each picture, such as 10,20 300,40",
+}
+
+
+def in_words(problems: Sequence[dict[str, Any]]) -> str:
+    """Say in words what is wrong with a request, given the errors of Pydantic."""
+    return "; ".join(map(_in_words, problems))
+
+
+def _in_words(problem: dict[str, Any]) -> str:
+    kind, place, message = problem["type"], problem["loc"][1:], str(problem["msg"]).removeprefix("Value error, ")
+    if kind == "json_invalid":
+        return f"the body is no JSON: {problem['ctx']['error']} at character {place[0]}"
+    if not place:
+        return (
+            'the body should be a JSON object, sent as application/json: {"image": "...", "boxes": [[40,60,200,120]]}'
+        )
+    if "UploadFile" in message:
+        message = "should be a file, as curl's -F image=@photo.jpg sends it"
+    return f"`{'.'.join(map(str, place))}` {_WORDS.get(kind, message.replace('Input should', 'should'))}"
+
+
 PICTURE: dict[str, Any] = {
     "content": {
         kind: {"schema": {"type": "string", "format": "binary"}}

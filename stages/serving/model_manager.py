@@ -10,12 +10,15 @@ A new version is loaded in a new process beside the old one, and replaces it onc
 process ends after its last answer. A version that fails is refused and not tried again, and the old one stays.
 """
 
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
-from stages.inpainting.inpainter import About
+from stages.inpainting.inpainter import CLASSICAL, About
+from stages.runtime import project
 from stages.runtime.errors import InpaintError, InputError, TrackingError, without_passwords
 from stages.serving import registered
 from stages.serving.limits import Limits
@@ -92,29 +95,37 @@ class ModelManager:
         return None
 
     def pick(self, name: str = "") -> str:
-        """Return the specification, as in `models`, of the model with this name; that of the first one for "".
+        """Return the specification, as in `models`, of the model with this name or source; of the first one for "".
 
         Raises:
             KeyError: there is no such model.
-            LookupError: none is loaded yet.
+            LookupError: none is loaded yet, or this one may be among those that are still being loaded.
         """
         loaded = self._loaded()
         if not loaded:
             raise LookupError("no model is loaded yet")
         for model, about in loaded.items():
-            if name in ("", about.name):
+            if name in ("", about.name, _shown(model)):
                 return model
-        raise KeyError(f"{name!r} is not served; there are: {', '.join(self.names())}")
+        there = f"there are: {', '.join(self.names())}"
+        if loading := [_shown(model) for model in self._models if model not in loaded and model not in self._refused]:
+            raise LookupError(f"{name!r} is not loaded yet; {there}; still being loaded: {', '.join(loading)}")
+        raise KeyError(f"{name!r} is not served; {there}")
 
     def names(self) -> list[str]:
         """Return the names of the loaded models; the first is the default."""
         return [about.name for about in self._loaded().values()]
 
     def describe(self) -> list[dict[str, Any]]:
-        """Return, for each model, the loaded version and the refused one."""
+        """Return, for each model, the loaded version and the refused one; paths are relative to the project."""
         loaded, refused = self._loaded(), self._refused
         return [
-            {"source": model, "loaded": model in loaded, **_identity(loaded.get(model)), "refused": refused.get(model)}
+            {
+                "source": _shown(model),
+                "loaded": model in loaded,
+                **_identity(model, loaded.get(model)),
+                "refused": _shown_why(model, refused[model]) if model in refused else None,
+            }
             for model in self._models
         ]
 
@@ -183,8 +194,27 @@ class ModelManager:
         return source
 
 
-def _identity(about: About | None) -> dict[str, str]:
-    return {"name": about.name, "version": about.version, "digest": about.digest} if about else {}
+def _identity(model: str, about: About | None) -> dict[str, str]:
+    """Return name, version and digest; of a model that is not loaded the name, where its specification says it."""
+    if about:
+        return {"name": about.name, "version": about.version, "digest": about.digest}
+    if model.startswith(REGISTERED):
+        return {"name": re.split("[@/]", model.removeprefix(REGISTERED))[0]}
+    return {"name": model} if model in CLASSICAL else {}
+
+
+def _shown(model: str) -> str:
+    """Return a specification without the folders of this machine: relative to the project, else the file's name."""
+    shown = _without_root(model)
+    return Path(shown).name if Path(shown).is_absolute() else shown
+
+
+def _shown_why(model: str, refused: dict[str, str]) -> dict[str, str]:
+    return refused | {"reason": _without_root(refused["reason"].replace(model, _shown(model)))}
+
+
+def _without_root(text: str) -> str:
+    return text.replace(f"{project.root()}/", "")
 
 
 def _version(model: str) -> str:

@@ -28,6 +28,7 @@ QUEUED = "/v1/inpaint"  # prefix of the paths whose requests wait in the queue
 _OPEN = ("/", "/healthz", "/readyz", "/docs", "/openapi.json")  # need no API key: they reveal nothing private
 _OPEN_BELOW = ("/v1/examples", "/static-offline-docs/")
 _DRAIN_S = 5.0
+_STALL_S = 10.0  # without a byte of a body
 _PORTS = {"http": 80, "https": 443}
 _HEADERS = {
     "Content-Security-Policy": (
@@ -78,7 +79,7 @@ class JobQueue:
         worker: returns the worker process, None while one is being started.
 
     Attributes:
-        places: acquired before a request's body is read, released when its job ends.
+        places: acquired when a request's body has arrived, released when its job ends.
     """
 
     def __init__(self, limits: Limits, worker: Callable[[], Worker | None]) -> None:
@@ -143,31 +144,44 @@ class RequestGuard:
         self._requests = requests
         self._key = access.key.encode()
         self._origins = access.origins
+        self._sizes: dict[object, int] = {}  # of the bodies in memory
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle a request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        path = scope["path"].removeprefix(scope.get("root_path", ""))
-        is_queued = scope["method"] == "POST" and path.startswith(QUEUED)
+        root, method = scope.get("root_path", ""), scope["method"]
+        path = scope["path"].removeprefix(root)
+        if root and path.startswith(f"{root}/") and root != "/v1":  # no proxy has taken the prefix away
+            path = path.removeprefix(root)
+        # The server sends no body in answer to HEAD.
+        scope = {**scope, "path": root + path, "method": "GET" if method == "HEAD" else method}
+        is_queued = method == "POST" and path.startswith(QUEUED)
         send = self._decorated(send, is_queued)
         place = object()
         scope.setdefault("state", {})["leave"] = lambda: self._leave(place)
         try:
             self._check(path, Headers(scope=scope))
-            if is_queued:
-                self._queue.places.acquire_on_behalf_of_nowait(place)
-            await self._app(scope, self._counted(receive), send)
-        except anyio.WouldBlock:
-            await _drained(scope, receive)
-            detail = f"{self._limits.queue + 1} pictures are being filled or waiting; try again"
-            await ApiError(503, "busy", detail, retry_after_s=1).response()(scope, receive, send)
+            if is_queued and not self._queue.places.available_tokens:
+                raise self._busy()
+            await self._app(scope, self._counted(receive, place, is_queued), send)
         except ApiError as refusal:
             await _drained(scope, receive)
             await refusal.response()(scope, receive, send)
         finally:
             self._leave(place)
+            self._sizes.pop(place, None)
+
+    def _enter(self, place: object) -> None:
+        try:
+            self._queue.places.acquire_on_behalf_of_nowait(place)
+        except anyio.WouldBlock:
+            raise self._busy() from None
+
+    def _busy(self) -> ApiError:
+        detail = f"{self._limits.queue + 1} pictures are being filled or waiting; try again"
+        return ApiError(503, "busy", detail, retry_after_s=1)
 
     def _leave(self, place: object) -> None:
         if place in self._queue.places.statistics().borrowers:
@@ -199,7 +213,8 @@ class RequestGuard:
 
         return sent
 
-    def _counted(self, receive: Receive) -> Receive:
+    def _counted(self, receive: Receive, place: object, is_queued: bool) -> Receive:
+        """Bound size and time of a body, and the bytes of all bodies; a whole one enters the queue."""
         timeout_s = self._limits.timeout_s
         size, ends, whole = 0, time.monotonic() + timeout_s, False
 
@@ -208,13 +223,19 @@ class RequestGuard:
             if whole:  # the answer has a timeout of its own
                 return await receive()
             try:
-                message = await asyncio.wait_for(receive(), max(0.0, ends - time.monotonic()))
+                message = await asyncio.wait_for(receive(), max(0.0, min(_STALL_S, ends - time.monotonic())))
             except TimeoutError:
-                raise ApiError(408, "too_slow", f"the request took longer than {timeout_s:g} s to arrive") from None
-            size += len(message.get("body", b""))
+                late = time.monotonic() >= ends
+                what = f"took longer than {timeout_s:g} s to arrive" if late else f"stopped for {_STALL_S:g} s"
+                raise ApiError(408, "too_slow", f"the request {what}") from None
+            self._sizes[place] = size = size + len(message.get("body", b""))
             whole = not message.get("more_body", False)
             if size > self._limits.max_bytes:
                 raise self._too_large()
+            if sum(self._sizes.values()) > (self._limits.queue + 1) * self._limits.max_bytes:
+                raise self._busy()
+            if whole and is_queued:
+                self._enter(place)
             return message
 
         return limited

@@ -6,12 +6,13 @@ import socket
 from base64 import b64decode, b64encode
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from io import BytesIO
 
 import numpy as np
 import psutil
 import pytest
+import requests
 import uvicorn
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
@@ -20,6 +21,7 @@ from PIL import Image
 from stages.inpainting.cropping import Settings
 from stages.inpainting.inpainter import load
 from stages.serving import app as module
+from stages.serving import request_guard
 from stages.serving.app import create_app
 from stages.serving.limits import Limits
 from stages.serving.model_manager import ModelManager
@@ -90,9 +92,30 @@ def test_json_with_base64_says_the_same_as_a_form(client: TestClient) -> None:
     said = answer.json()
     assert b64decode(said["image"]) == ask(client, feather=5).content
     assert (said["media_type"], said["model"]["name"], said["report"]["hole_share"]) == ("image/png", "telea", 0.037037)
-    for wrong in ({"image": "x"}, {"grwo": 2}):
-        refused = client.post("/v1/inpaint/json", json=encoded | wrong)
-        assert (refused.status_code, refused.json()["error"]) == (422, "bad_request")
+    as_browsers_say_it = {name: f"data:image/png;base64,{content}" for name, content in encoded.items()}
+    assert client.post("/v1/inpaint/json", json=as_browsers_say_it | {"feather": 5}).json()["image"] == said["image"]
+    boxed = {"image": encoded["image"], "boxes": [[70, 40, 110, 60], [5, 5, 20, 20]]}
+    patches = client.post("/v1/inpaint/json", json=boxed | {"format": "patches"}).json()["patches"]
+    assert patches == ask(client, hole=None, boxes="70,40,110,60 5,5,20,20", format="patches").json()["patches"]
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ('{"image": @}', "the body is no JSON: Expecting value at character 10"),
+        ("[]", "the body should be a JSON object, sent as application/json: {"),
+        ("{}", "`image` is missing"),
+        ('{"image": "@@@"}', "`image` should be a picture in base64, but is no base64"),
+        ('{"image": "", "hole": ["", 5]}', "`hole.1` should be a picture in base64, but is no base64"),
+        ('{"image": "", "grwo": 2}', "`grwo` is no field; see /docs"),
+        ('{"image": "", "hole_at": "a"}', "`hole_at` should be left,top of each picture, such as 10,20 300,40"),
+        ('{"image": "", "boxes": 5}', "`boxes` should be a valid string"),
+    ],
+)
+def test_a_wrong_body_is_refused_in_words(client: TestClient, body: str, words: str) -> None:
+    refused = client.post("/v1/inpaint/json", content=body, headers={"Content-Type": "application/json"})
+    assert (refused.status_code, refused.json()["error"]) == (422, "bad_request")
+    assert refused.json()["detail"].startswith(words)
 
 
 def test_texture_is_copied_where_it_is_asked_for(client: TestClient) -> None:
@@ -181,7 +204,7 @@ def test_profile_transparency_and_format_are_the_photos(client: TestClient) -> N
         ({"grow": 65}, 422, "bad_request", "grow"),
         ({"max_side": 3}, 422, "bad_request", "`max_side` should be 0 or at least 64"),
         ({"max_side": 5000}, 422, "bad_request", "`max_side` should be at most 2828 on this machine"),
-        ({"grwo": 2}, 422, "bad_request", "grwo: Extra inputs are not permitted"),
+        ({"grwo": 2}, 422, "bad_request", "`grwo` is no field"),
         ({"patches_at": "1,1"}, 422, "bad_request", "0 patches came with 1 places"),
         ({"hole_at": "1,1 2,2"}, 422, "bad_request", "1 hole came with 2 places in `hole_at`"),
         ({"model": "gone"}, 404, "unknown_model", "'gone' is not served; there are: telea"),
@@ -215,6 +238,9 @@ def test_it_says_how_it_is(client: TestClient) -> None:
     assert "coffee.png" in client.get("/v1/examples").json()
     assert client.get("/v1/examples/coffee.png").headers["content-type"] == "image/png"
     assert "<title>inpaint</title>" in client.get("/").text
+    for path in ("/", "/docs", "/v1/model", "/metrics", "/readyz", "/healthz"):  # as uptime checkers ask
+        assert (client.head(path).status_code, client.head(path).content) == (200, b"")
+    assert client.head("/v1/inpaint").status_code == 405
 
 
 def test_its_documentation_asks_nobody_else(client: TestClient) -> None:
@@ -383,6 +409,27 @@ def test_a_connection_on_which_nothing_comes_is_closed(monkeypatch: pytest.Monke
         done.result(20)
 
 
+def test_bodies_that_stop_take_no_places_and_are_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(request_guard, "_STALL_S", 2)
+    head = b"POST /v1/inpaint/json HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n"
+    served = ModelManager(["telea"], None, 60, LIMITS)
+    served.load_first()
+    app = create_app(served, LIMITS, Access(["*"]))
+    with socket.create_server(("127.0.0.1", 0)) as listening, ThreadPoolExecutor(1) as pool, ExitStack() as opened:
+        running = uvicorn.Server(uvicorn.Config(app, log_level="error"))
+        opened.callback(setattr, running, "should_exit", True)
+        pool.submit(running.run, [listening])
+        address = listening.getsockname()
+        stopped = [opened.enter_context(socket.create_connection(address, timeout=20)) for _ in range(4)]
+        for each in stopped:
+            each.sendall(head)
+        answer = requests.post(
+            f"http://127.0.0.1:{address[1]}/v1/inpaint", files={"image": png(PHOTO), "hole": HOLE}, timeout=20
+        )
+        assert answer.status_code == 200
+        assert all(b"408" in each.recv(100).splitlines()[0] for each in stopped)
+
+
 def test_with_a_key_only_who_has_it_is_answered() -> None:
     with server(LIMITS, access=Access(HOSTS, key="secret")) as client:
         for path in ("/v1/model", "/metrics", "/v1/nothing"):
@@ -408,7 +455,11 @@ def test_behind_a_proxy_that_has_put_it_elsewhere() -> None:
     with server(LIMITS, access=Access(HOSTS, key="secret"), root_path="/inpaint") as client:
         assert client.get("/inpaint/healthz").status_code == 200
         assert client.get("/inpaint/v1/model").status_code == 401
-        assert '"/inpaint/openapi.json"' in client.get("/inpaint/docs").text.replace("'", '"')
+        shown = client.get("/inpaint/docs").text
+        assert '"/inpaint/openapi.json"' in shown.replace("'", '"')
+        for path in re.findall(r"""(?:src|href)=["'](/inpaint/[^"']+)""", shown):
+            # As it arrives with and without a proxy that takes the prefix away.
+            assert [client.get(root + path).status_code for root in ("", "/inpaint")] == [200, 200]
 
 
 def test_prometheus_reads_what_the_server_has_done() -> None:

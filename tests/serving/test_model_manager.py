@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from stages.publish.__main__ import publish
 from stages.publish.pipeline_outputs import PublishParams, hold
+from stages.runtime import project
 from stages.runtime.errors import InputError
 from stages.serving.cli import app
 from stages.serving.fill_request import FillRequest
@@ -64,7 +65,7 @@ def test_an_alias_moves_a_bad_version_is_refused_and_the_old_one_goes_on(registr
         before = answer(first)
         aliases.promote("inpaint-pconv", "2", "test")
         wait_for(lambda: version() == "2", 30)
-        assert served.pick("inpaint-pconv") == MODEL
+        assert served.pick("inpaint-pconv") == served.pick(MODEL) == MODEL
         after = answer(served.worker())
         assert before != after
         wait_for(lambda: not first.is_alive(), 10)
@@ -83,6 +84,23 @@ def test_an_alias_moves_a_bad_version_is_refused_and_the_old_one_goes_on(registr
         damaged.write_bytes(honest)
         aliases.promote("inpaint-pconv", "2", "test")
         wait_for(lambda: served.describe()[0]["refused"] is None, 30)
+
+
+def test_a_model_is_listed_from_the_start_and_asked_for_by_what_is_listed(tmp_path: Path) -> None:
+    elsewhere = str(tmp_path / "nothing.onnx")
+    served = ModelManager(["mean", "telea", MODEL, f"{project.root()}/data/no.onnx", elsewhere], "cpu", 60, Limits())
+    served.load_first()
+    listed = [(each.get("name"), each["source"], each["loaded"]) for each in served.describe()]
+    names = [("mean", "mean"), ("telea", "telea"), ("inpaint-pconv", MODEL), (None, "data/no.onnx")]
+    assert listed == [(*each, each[0] == "mean") for each in [*names, (None, "nothing.onnx")]]
+    with pytest.raises(LookupError, match="'telea' is not loaded yet; there are: mean; still being loaded: telea, "):
+        served.pick("telea")
+    with served.kept_up_to_date():
+        wait_for(lambda: all(each["loaded"] or each["refused"] for each in served.describe()), 30)
+        assert served.pick("telea") == "telea"
+        with pytest.raises(KeyError, match="'nothing' is not served"):
+            served.pick("nothing")
+        assert str(tmp_path) not in str(served.describe())
 
 
 def _is(model: Path, number: str) -> bool:
