@@ -10,6 +10,7 @@ import sys
 import time
 from base64 import b64encode
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -86,7 +87,9 @@ def answer(request: FillRequest, inpainter: Inpainter, limits: Limits) -> FillRe
             detail = f"this takes more memory than the {most} that the server has for it; send a smaller photo or hole"
             return _refusal(413, "too_much_memory", detail)
         if isinstance(error, BadImageError):
-            return _refusal(_STATUS.get(error.code, 400), error.code, error.detail)
+            damaged = error.code in ("truncated", "corrupt")
+            detail = f"the file is damaged ({error.detail})" if damaged else error.detail
+            return _refusal(_STATUS.get(error.code, 400), error.code, detail)
         if isinstance(error, InpaintError):
             return _refusal(422, "unusable_hole", str(error))
         sys.excepthook(type(error), error, error.__traceback__)  # for whoever runs the server
@@ -128,7 +131,7 @@ def _filled(request: FillRequest, inpainter: Inpainter, max_megapixels: float) -
     report |= {
         "crops": report["crops"][:MOST_CROPS_REPORTED],
         "parts": report["parts"][:MOST_PATCHES],
-        "warnings": [*report["warnings"], *lost(filled, kind)],
+        "warnings": [*report["warnings"], *lost(filled, "PNG" if kind == "JSON" else kind)],
         "total_ms": round(1000 * (time.perf_counter() - started), 1),
     }
     media_type = "application/json" if kind == "JSON" else f"image/{kind.lower()}"
@@ -139,14 +142,16 @@ def _filled(request: FillRequest, inpainter: Inpainter, max_megapixels: float) -
 def _patched(photo: Photo, patches: Sequence[Placed], max_megapixels: float) -> Photo:
     if not patches:
         return photo
-    pixels, alpha = photo.pixels.copy(), None if photo.alpha is None else photo.alpha.copy()
+    pixels, alpha, deep = photo.pixels.copy(), copy(photo.alpha), copy(photo.deep)
     for content, at in patches:
         patch = read_photo(content, max_megapixels)
         part = _place(at, patch.pixels.shape[:2], photo, "a patch")
         pixels[part] = patch.pixels
         if alpha is not None:
             alpha[part] = 255 if patch.alpha is None else patch.alpha
-    return replace(photo, pixels=pixels, alpha=alpha)
+        if deep is not None:
+            deep[part] = patch.pixels[..., 0].astype(np.uint16) * 257 if patch.deep is None else patch.deep
+    return replace(photo, pixels=pixels, alpha=alpha, deep=deep)
 
 
 def _mask(request: FillRequest, photo: Photo, max_megapixels: float) -> UserMask:
@@ -194,4 +199,5 @@ def _patch(photo: Photo, box: list[int]) -> bytes:
     left, top, right, bottom = box
     part = slice(top, bottom), slice(left, right)
     alpha = None if photo.alpha is None else photo.alpha[part]
-    return encode(Photo(photo.pixels[part], alpha, "PNG", photo.metadata, photo.grey), "PNG")
+    deep = None if photo.deep is None else photo.deep[part]
+    return encode(Photo(photo.pixels[part], alpha, "PNG", photo.metadata, photo.grey, deep=deep), "PNG")

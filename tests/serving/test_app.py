@@ -179,6 +179,17 @@ def test_holes_that_stand_apart_travel_apart_and_so_do_their_patches(client: Tes
     assert np.array_equal(laid, pixels(whole.content))
 
 
+def test_patches_of_a_photo_of_16_bits_have_16(client: TestClient) -> None:
+    photo = (300 * ROWS + 7 * COLUMNS).astype(np.uint16)
+    first = ask(client, png(photo), format="patch")
+    assert pixels(first.content).dtype == np.uint16
+    files = [("image", png(photo)), ("patches", first.content)]
+    again = client.post("/v1/inpaint", files=files, data={"patches_at": "70,40"})
+    assert np.array_equal(pixels(again.content), pixels(ask(client, png(photo)).content))
+    for answer in (first, again, ask(client, png(photo), format="patches")):
+        assert json.loads(answer.headers["x-inpaint-report"])["warnings"] == []
+
+
 def test_profile_transparency_and_format_are_the_photos(client: TestClient) -> None:
     profile = b"\0" * 36 + b"acsp" + b"\0" * 88
     answer = Image.open(BytesIO(ask(client, png(PHOTO, icc_profile=profile)).content))
@@ -193,7 +204,7 @@ def test_profile_transparency_and_format_are_the_photos(client: TestClient) -> N
     ("what", "status", "code", "words"),
     [
         ({"image": b"no picture"}, 400, "not_an_image", "not a picture in a supported format"),
-        ({"image": png(NOISE)[:-400]}, 400, "truncated", "truncated"),
+        ({"image": png(NOISE)[:-400]}, 400, "truncated", "the file is damaged ("),
         ({"image": png(np.zeros((800, 800), np.uint8))}, 413, "too_many_pixels", "more than the 0.5 allowed"),
         ({"image": b"x" * 400_000}, 413, "too_large", "0.3 MB"),
         ({"hole": png(np.zeros((W, H), np.uint8))}, 422, "size_mismatch", "180 x 120 pixels, but the mask 120 x 180"),
