@@ -396,7 +396,7 @@ def test_two_fingers_zoom_and_paint_nothing(address: str, browser: Browser) -> N
           const select = document.querySelector("#model"), style = getComputedStyle(select);
           const context = Object.assign(document.createElement("canvas").getContext("2d"), { font: style.font });
           const arrow = 20, room = select.clientWidth - arrow - 2 * parseFloat(style.paddingLeft);
-          return [...Object.values(select.options).map(each => each.text), "pix2pix_unet, yours, version 12"]
+          return [...Object.values(select.options).map(each => each.text), "pconv_augmented, yours, v123"]
             .filter(text => context.measureText(text).width > room);
         }"""
     )
