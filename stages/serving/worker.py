@@ -27,7 +27,6 @@ from stages.serving.fill_request import FillReply, FillRequest, answer
 from stages.serving.limits import Limits
 
 _START_S = 300.0  # for loading all models
-_KEPT_BYTES = 2**30  # growth after which the process is replaced
 
 
 @dataclass(frozen=True)
@@ -65,6 +64,7 @@ class Worker:
         sources: of the models. Of several sources of one model, the first that passes its self-test is used.
         device: a torch device, or None for the default.
         limits: of requests.
+        kept_bytes: growth after which the process is replaced.
 
     Attributes:
         loaded: identities of the loaded models, by their specification.
@@ -74,11 +74,11 @@ class Worker:
         InputError: the process does not start, or does not load the models in time.
     """
 
-    def __init__(self, sources: Sequence[Source], device: str | None, limits: Limits) -> None:
+    def __init__(self, sources: Sequence[Source], device: str | None, limits: Limits, kept_bytes: int = 2**30) -> None:
         context = multiprocessing.get_context("spawn")
         self._connection, theirs = context.Pipe()
         self._process = context.Process(
-            target=_work, args=(theirs, list(sources), device, limits), name="filler", daemon=True
+            target=_work, args=(theirs, list(sources), device, limits, kept_bytes), name="filler", daemon=True
         )
         self._lock, self._is_retired = threading.Lock(), False
         self._process.start()
@@ -103,22 +103,24 @@ class Worker:
 
         Raises:
             WorkerEndedError: the process was killed, by `kill` or for lack of memory.
-            WorkerRetiredError: `retire` was called before.
+            WorkerRetiredError: `retire` was called before, or the process has grown too large and is ending.
         """
         with self._lock:
             if self._is_retired:
                 raise WorkerRetiredError
             try:
                 self._connection.send((model, request))
-                reply = FillReply(**json.loads(self._connection.recv_bytes()), content=self._connection.recv_bytes())
+                said = json.loads(self._connection.recv_bytes())
+                self._is_retired = said.pop("is_last")
+                reply = FillReply(**said, content=self._connection.recv_bytes())
             except (EOFError, OSError):
                 self.kill()
                 raise WorkerEndedError(self._how_it_ended()) from None
         return reply
 
     def is_alive(self) -> bool:
-        """Return whether the process runs."""
-        return self._process.is_alive()
+        """Return whether the process runs and takes requests."""
+        return self._process.is_alive() and not self._is_retired
 
     def memory_bytes(self) -> int:
         """Return the resident memory of the process, 0 if it has ended."""
@@ -142,7 +144,7 @@ class Worker:
         return signal.Signals(-code).name if code < 0 else f"exit code {code}"
 
 
-def _work(connection: Connection, sources: list[Source], device: str | None, limits: Limits) -> None:
+def _work(connection: Connection, sources: list[Source], device: str | None, limits: Limits, kept_bytes: int) -> None:
     """Load the models and answer until the connection closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server handles Control-C, and ends this process
     _bound_memory(limits.memory_bytes)
@@ -151,15 +153,18 @@ def _work(connection: Connection, sources: list[Source], device: str | None, lim
     connection.send_bytes(json.dumps({"loaded": identities, "refused": refused}).encode())
     at_rest = psutil.Process().memory_info().rss
     with suppress(EOFError, OSError):
-        while True:
+        is_last = False
+        while not is_last:
             model, request = connection.recv()
             reply = answer(request, loaded[model], limits)
-            connection.send_bytes(json.dumps({"status": reply.status, "info": reply.info}).encode())
-            connection.send_bytes(reply.content)
-            del request, reply
+            del request
             machine.return_freed_memory()
-            if psutil.Process().memory_info().rss > at_rest + _KEPT_BYTES:
-                return
+            # Said beforehand: a request that came while the process ends would be lost.
+            is_last = psutil.Process().memory_info().rss > at_rest + kept_bytes
+            said = {"status": reply.status, "info": reply.info, "is_last": is_last}
+            connection.send_bytes(json.dumps(said).encode())
+            connection.send_bytes(reply.content)
+            del reply
 
 
 def _bound_memory(most: int) -> None:

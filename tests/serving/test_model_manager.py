@@ -20,7 +20,7 @@ from stages.serving.fill_request import FillRequest
 from stages.serving.limits import Limits
 from stages.serving.model_manager import ModelManager
 from stages.serving.models import open_inpainter
-from stages.serving.worker import Worker
+from stages.serving.worker import Source, Worker, WorkerRetiredError
 from stages.tracking import aliases, versions
 from tests.tracked import wait_for, write_database, write_outputs
 
@@ -146,6 +146,16 @@ def test_the_command_lists_shows_and_promotes(registry: Path) -> None:
     )
     assert "may be promoted again; the veto was: " in inpaint("model", "lift-veto", "models:/inpaint-pconv/2")
     assert "rolled back from version 2: grey skies" in inpaint("model", "ledger").splitlines()[-1]
+
+
+def test_a_process_that_has_grown_answers_once_more_and_takes_no_other_request() -> None:
+    worker = Worker([Source(MODEL, "telea")], "cpu", Limits(), kept_bytes=-(2**40))
+    assert worker.is_alive()
+    assert answer(worker)
+    assert not worker.is_alive()
+    with pytest.raises(WorkerRetiredError):
+        answer(worker)
+    worker.kill()
 
 
 def test_two_models_of_one_name_are_not_served_together(registry: Path) -> None:
