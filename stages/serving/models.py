@@ -3,17 +3,21 @@
 inpainter = open_inpainter("models:/inpaint-pconv@champion")
 
 Registered models are cached in `.remembered/models` until the registry's database changes, since importing MLflow takes
-seconds; a tracking server is asked every time. The folder may be deleted at any time.
+seconds; a tracking server is asked every time. The folder may be deleted at any time. For a read-only project it is in
+the user's cache folder or, if that cannot be written either, temporary.
 """
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory, TemporaryFile
 from typing import Any
 
 import typer
@@ -83,41 +87,76 @@ def exported(model: str) -> str:
     path = Path(model)
     if not path.is_file():
         raise InputError(f"there are no weights at {path}")
-    folder = project.root() / ".remembered/models" / f"weights-{sha256(path)[:16]}"
-    if not all((folder / name).is_file() for name in _FILES):
-        if find_spec("torch") is None:
-            raise InputError(f"{path} needs torch, which is not installed: install the extra pipeline")
-        from stages import base
+    name = f"weights-{sha256(path)[:16]}"
+    for home in _homes():
+        if all((home / name / file).is_file() for file in _FILES):
+            return str(home / name)
+    if find_spec("torch") is None:
+        raise InputError(f"{path} needs torch, which is not installed: install the extra pipeline")
+    from stages import base
 
-        typer.echo(f"exporting {path}, once", err=True)
-        with fresh_folder(folder) as fresh:
-            base.export(path, fresh)
+    folder = _writable_home() / name
+    is_beside = folder.is_relative_to(project.root())
+    typer.echo(f"exporting {path}, once" + ("" if is_beside else f", to {folder}: the project is read-only"), err=True)
+    with fresh_folder(folder) as fresh:
+        base.export(path, fresh)
     return str(folder)
+
+
+def _homes() -> Iterator[Path]:
+    """Yield the folders of the cache, in order of preference: in the project, the user's, a temporary one."""
+    root = project.root()
+    yield root / ".remembered/models"
+    users = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
+    yield users / "image-reconstruction" / hashlib.sha256(os.fsencode(root)).hexdigest()[:16]
+    yield Path(_temporary().name)
+
+
+@cache
+def _temporary() -> TemporaryDirectory[str]:
+    return TemporaryDirectory()  # deleted when the process ends
+
+
+def _writable_home() -> Path:
+    """Return the first folder of the cache that can be written."""
+    for home in _homes():
+        with suppress(OSError):
+            home.mkdir(parents=True, exist_ok=True)
+            with TemporaryFile(dir=home):
+                return home
+    raise InputError("no folder can be written to keep a model in; set TMPDIR to one that can be")
 
 
 @contextmanager
 def _cached(model: str) -> Iterator[tuple[Path, About]]:
     """Yield the folder of a registered model's files, and its identity, from the cache or else the registry."""
-    state, home = _registry_state(), project.root() / ".remembered/models"
-    note = home / f"{hashlib.sha256(model.encode()).hexdigest()[:16]}.json"
-    with suppress(OSError, ValueError, LookupError, TypeError):  # not cached, or damaged
-        cached = json.loads(note.read_text(encoding="utf-8"))
-        folder = home / cached["folder"]
-        if state and cached["state"] == state and _digests(folder) == cached["files"]:
-            yield folder, About(**cached["about"])
-            return
+    state, note = _registry_state(), f"{hashlib.sha256(model.encode()).hexdigest()[:16]}.json"
+    if found := _found(note, state):
+        yield found
+        return
     versions = registered.versions()
     version = versions.resolve(model)
     about = About(version.name, version.number, version.digest, source=model)
     with versions.fetched(version) as fetched:
-        with suppress(OSError):  # the project may be read-only
-            name, files = f"{version.name}-{version.number}", _digests(fetched)
+        with suppress(OSError):  # the disk may be full
+            home, name, files = _writable_home(), f"{version.name}-{version.number}", _digests(fetched)
             with fresh_folder(home / name) as kept:
                 for file in files:
                     shutil.copyfile(fetched / file, kept / file)
-            write_json(note, {"state": state, "folder": name, "files": files, "about": asdict(about)})
+            write_json(home / note, {"state": state, "folder": name, "files": files, "about": asdict(about)})
             _delete_unused(home)
         yield fetched, about
+
+
+def _found(note: str, state: list[Any]) -> tuple[Path, About] | None:
+    """Return what the cache has for a registry in this state, or None."""
+    for home in _homes():
+        with suppress(OSError, ValueError, LookupError, TypeError):  # not cached, or damaged
+            cached = json.loads((home / note).read_text(encoding="utf-8"))
+            folder = home / cached["folder"]
+            if state and cached["state"] == state and _digests(folder) == cached["files"]:
+                return folder, About(**cached["about"])
+    return None
 
 
 def _registry_state() -> list[Any]:

@@ -9,10 +9,12 @@ import fcntl
 import logging
 import os
 import sqlite3
+import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -51,6 +53,7 @@ _REFUSED = (401, 403)
 _SQLITE = "sqlite:///"
 _METRICS_PER_BATCH = 1000
 _ARTIFACTS = "/mlartifacts/"
+_WRITE_VERSION_AT, _UNKNOWN_VERSION = 18, b"\3"  # in an SQLite file; one with an unknown write version is read-only
 _PLACES = (
     ("experiments", "artifact_location"),
     ("runs", "artifact_uri"),
@@ -96,6 +99,7 @@ def reached() -> Iterator[None]:
         LoginError: MLflow rejects the credentials.
         TrackingError: MLflow cannot be reached, or refuses for another reason.
     """
+    at = shown()
     with _environment({_URI: uri()}), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # deprecations inside MLflow's own dependencies
         for name in ("mlflow", "alembic", "sqlalchemy", "urllib3"):
@@ -108,10 +112,10 @@ def reached() -> Iterator[None]:
             message = without_passwords(str(error).strip().split("\n")[0][:300])
             if _status(error) in _REFUSED:
                 raise LoginError(
-                    f"MLflow at {shown()} refuses the login: {message}; set MLFLOW_TRACKING_USERNAME and "
+                    f"MLflow at {at} refuses the login: {message}; set MLFLOW_TRACKING_USERNAME and "
                     "MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
                 ) from error
-            raise TrackingError(f"MLflow at {shown()} cannot be used: {message}") from error
+            raise TrackingError(f"MLflow at {at} cannot be used: {message}") from error
 
 
 def _status(error: Exception) -> int:
@@ -162,7 +166,7 @@ def locked(name: str) -> Iterator[None]:
 
 
 def connect() -> "MlflowClient":
-    """Connect to the store, creating a new database under a lock.
+    """Connect to the store, creating a new database under a lock; for use inside `reached`.
 
     The timeout is short until the server has answered once, since uploads may take long.
     """
@@ -192,17 +196,8 @@ def _make_database() -> None:
     draft.replace(path)
 
 
-@contextmanager
-def _mended(path: Path) -> Iterator[sqlite3.Connection]:
-    try:
-        with closing(sqlite3.connect(path, timeout=10)) as tables, tables:
-            yield tables
-    except sqlite3.Error as error:
-        raise TrackingError(f"MLflow's database {path} cannot be used: {error}") from None
-
-
 def _keep_artifacts_at_home() -> None:
-    """Update artifact paths in the database of a project that was moved or copied.
+    """Update artifact paths in the database of a project that was moved or copied; one that is read-only in a copy.
 
     MLflow stores absolute paths: a moved project would lose its models, and a copy would write into the original.
 
@@ -212,20 +207,52 @@ def _keep_artifacts_at_home() -> None:
     path, home = database(), project.root() / "mlartifacts"
     if path is None or path.parent != home.parent:
         return
-    with _mended(path) as tables:
-        named = {str(place) for (place,) in tables.execute("SELECT artifact_location FROM experiments")}
-        homes = {place[: place.rindex(_ARTIFACTS)] for place in named if _ARTIFACTS in place}
-        if homes and not home.is_dir():
-            raise TrackingError(
-                f"MLflow's artifacts should be in {home}, which is missing; restore the folder, or delete {path}: the "
-                "next dvc repro creates both"
-            )
-        for old in homes - {project.root().as_uri()}:
-            for table, column in _PLACES:
-                tables.execute(
-                    f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE {column} LIKE ?",  # noqa: S608
-                    (project.root().as_uri(), len(old) + 1, f"{old}{_ARTIFACTS}%"),
+    try:
+        with closing(sqlite3.connect(path, timeout=10)) as tables, tables:
+            named = {str(place) for (place,) in tables.execute("SELECT artifact_location FROM experiments")}
+            homes = {place[: place.rindex(_ARTIFACTS)] for place in named if _ARTIFACTS in place}
+            if homes and not home.is_dir():
+                raise TrackingError(
+                    f"MLflow's artifacts should be in {home}, which is missing; restore the folder, or delete {path}: "
+                    "the next dvc repro creates both"
                 )
+            moved = homes - {project.root().as_uri()}
+            try:
+                _replace_homes(tables, moved)
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN):
+                    raise
+                tables.rollback()
+                os.environ[_URI] = _SQLITE + _mended_copy(tables, moved)
+    except sqlite3.Error as error:
+        raise TrackingError(f"MLflow's database {path} cannot be used: {error}") from None
+
+
+def _mended_copy(tables: sqlite3.Connection, moved: Iterable[str]) -> str:
+    """Return the path of a temporary copy, which SQLite refuses to write: changes to it would be lost."""
+    path = Path(_folder_of_copies().name, f"{time.time_ns()}.db")
+    with closing(sqlite3.connect(path)) as copied, copied:
+        tables.backup(copied)
+        _replace_homes(copied, moved)
+    with path.open("r+b") as file:
+        file.seek(_WRITE_VERSION_AT)
+        file.write(_UNKNOWN_VERSION)
+    return str(path)
+
+
+@cache
+def _folder_of_copies() -> tempfile.TemporaryDirectory[str]:
+    """Return a folder that is deleted when this process ends."""
+    return tempfile.TemporaryDirectory()
+
+
+def _replace_homes(tables: sqlite3.Connection, moved: Iterable[str]) -> None:
+    for old in moved:
+        for table, column in _PLACES:
+            tables.execute(
+                f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE {column} LIKE ?",  # noqa: S608
+                (project.root().as_uri(), len(old) + 1, f"{old}{_ARTIFACTS}%"),
+            )
 
 
 def experiment_id(client: "MlflowClient", name: str) -> str:

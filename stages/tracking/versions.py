@@ -162,11 +162,14 @@ def fetched(version: Version) -> Iterator[Path]:
         registered["model.pt2"] = version.digest
     with tempfile.TemporaryDirectory() as place:
         with store.reached():
-            from mlflow.artifacts import download_artifacts
+            from mlflow.artifacts import download_artifacts, list_artifacts
 
             store.connect()
-            folder = Path(download_artifacts(f"models:/{version.name}/{version.number}", dst_path=place)) / "artifacts"
-        if not (folder / "model.pt2").is_file():
+            files = f"models:/{version.name}/{version.number}/artifacts"
+            found = {Path(each.path).name for each in list_artifacts(files)}
+            # Not the whole model: MLflow would add a file to its copy, which is as read-only as the model.
+            folder = Path(download_artifacts(files, dst_path=place)) if found else Path(place)
+        if "model.pt2" not in found:
             raise InputError(
                 f"version {version.number} of {version.name} has no model.pt2, so it is not a model of this project"
             )

@@ -96,6 +96,26 @@ def test_before_any_training_the_base_weights_fill_and_that_is_said(fresh: Path,
         open_inpainter(DEFAULT_MODEL)
 
 
+@pytest.mark.parametrize("is_home_writable", [True, False])
+def test_base_weights_of_a_read_only_project_are_exported_elsewhere(
+    fresh: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    is_home_writable: bool,
+) -> None:
+    home = tmp_path_factory.mktemp("home") / "cache"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(home))
+    (fresh / ".remembered").write_bytes(b"")  # stops root, too
+    if not is_home_writable:
+        home.write_bytes(b"")
+    for again in (False, True):
+        open_inpainter(DEFAULT_MODEL)
+        said = capsys.readouterr().err
+        assert ("the project is read-only" in said) is not again
+        assert (str(home) in said) is (is_home_writable and not again)
+
+
 def test_once_a_model_is_registered_the_base_weights_are_not_asked(registry: Path, remembered: Path) -> None:
     base = registry / "data/base/pconv.safetensors"
     base.parent.mkdir(parents=True)

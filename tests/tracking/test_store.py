@@ -11,6 +11,7 @@ import pytest
 from stages.publish.__main__ import publish
 from stages.publish.pipeline_outputs import PublishParams, hold
 from stages.runtime.errors import TrackingError
+from stages.runtime.files import sha256
 from stages.tracking import store, versions
 from tests.clone import ROOT
 from tests.prepare.test_states import without_privilege
@@ -101,6 +102,28 @@ def test_a_project_that_was_moved_or_copied_has_its_models_and_publishes_beside_
         assert (folder / "model.pt2").is_file()
     assert files(second) > before
     assert is_moved or files(first) == before
+
+
+def test_a_copied_project_that_is_read_only_has_its_models_and_refuses_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.mkdir()
+    write_database(first)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    register(first, monkeypatch, 0)
+    with versions.fetched(versions.resolve("models:/inpaint-pconv/1")):  # once, for nobody may import what is read late
+        shutil.copytree(first, second)
+    shutil.rmtree(first)
+    monkeypatch.setenv("DVC_ROOT", str(second))
+    for path in (*second.rglob("*"), second):
+        path.chmod(0o500 if path.is_dir() else 0o400)
+    with without_privilege(second):
+        with versions.fetched(version := versions.resolve("models:/inpaint-pconv/1")) as folder:
+            assert sha256(folder / "model.pt2") == version.digest
+        with pytest.raises(TrackingError, match=r"second/mlflow.db cannot be used: .*readonly"), store.reached():
+            store.connect().set_registered_model_alias("inpaint-pconv", "mine", "1")
+    second.chmod(0o700)
 
 
 def test_artifacts_that_are_gone_are_missed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
