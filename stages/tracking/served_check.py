@@ -16,6 +16,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import Timer
 from typing import IO, Any
 
 import numpy as np
@@ -39,7 +40,7 @@ def check(version: Version, patience_s: float = PATIENCE_S) -> int:
 
     Args:
         version: of a registered model.
-        patience_s: seconds that the server has to start.
+        patience_s: seconds that the server has to start, and again to answer.
 
     Returns:
         the largest difference of a pixel, of 255; 0 is expected.
@@ -68,11 +69,14 @@ def _serving(version: Version, patience_s: float) -> Iterator[tuple[Any, IO[byte
     """Run the server until the block ends, and yield MLflow's client for it and its output."""
     with store.reached():  # MLflow warns at its import
         from mlflow.pyfunc.scoring_server.client import ScoringServerClient
+
+        store.connect()
+        address = store.uri()
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = int(free.getsockname()[1])
     command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", f"models:/{version.name}/{version.number}"]
     environment = os.environ | {
-        "MLFLOW_TRACKING_URI": store.uri(),
+        "MLFLOW_TRACKING_URI": address,
         "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
     }
@@ -84,12 +88,25 @@ def _serving(version: Version, patience_s: float) -> Iterator[tuple[Any, IO[byte
         try:
             client: Any = ScoringServerClient("127.0.0.1", port)  # type: ignore[no-untyped-call]
             try:
-                client.wait_server_ready(patience_s, server)
+                with _ended_after(patience_s, server):
+                    client.wait_server_ready(patience_s, server)
             except RuntimeError as error:
                 raise InputError(f"mlflow models serve did not start ({error}):\n{_last_lines(log)}") from None
-            yield client, log
+            with _ended_after(patience_s, server):
+                yield client, log
         finally:
             _end(server)
+
+
+@contextmanager
+def _ended_after(seconds: float, server: subprocess.Popen[bytes]) -> Iterator[None]:
+    """End the server if the block takes longer: MLflow's client waits for answers without a timeout."""
+    timer = Timer(seconds, _end, [server])
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _end(server: subprocess.Popen[bytes]) -> None:

@@ -82,3 +82,34 @@ def test_a_server_that_does_not_come_up_is_said(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     with pytest.raises(InputError, match=r"(?s)mlflow models serve did not start"):
         check(VERSION, patience_s=60)
+
+
+SILENT = """
+import signal, sys
+from http.server import BaseHTTPRequestHandler, HTTPServer
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        if {pings}:
+            self.send_response(200)
+            self.end_headers()
+        else:
+            signal.pause()
+    def do_POST(self):
+        signal.pause()
+HTTPServer(("127.0.0.1", int(sys.argv[sys.argv.index("--port") + 1])), Handler).serve_forever()
+"""
+
+
+@pytest.mark.parametrize(
+    ("pings", "patience_s", "said"), [(False, 1, "did not start"), (True, 5, "did not answer with a picture")]
+)
+def test_a_server_that_accepts_but_does_not_answer_is_ended(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, pings: bool, patience_s: int, said: str
+) -> None:
+    (tmp_path / "mlflow").mkdir()
+    (tmp_path / "mlflow/__init__.py").touch()
+    (tmp_path / "mlflow/__main__.py").write_text(SILENT.format(pings=pings))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    with pytest.raises(InputError, match=said):
+        check(VERSION, patience_s)
