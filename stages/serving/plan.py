@@ -14,7 +14,7 @@ from stages.imaging.user_mask import ALPHA
 from stages.runtime.errors import InputError
 
 STANDARD = Path("-")  # input or output
-_BOXES = re.compile(r"\s*\d+,\d+,\d+,\d+(\s+\d+,\d+,\d+,\d+)*\s*")
+BOXES = re.compile(r"\s*\d+,\d+,\d+,\d+(\s+\d+,\d+,\d+,\d+)*\s*")
 _PAIRED = re.compile(r"_(mask|hole)\d*$")  # suffix of a mask beside its photo
 
 
@@ -112,7 +112,7 @@ class _Masks:
 
     def __init__(self, hole: str) -> None:
         self._hole, self._folder = hole, Path(hole)
-        self._is_for_all = hole == ALPHA or bool(_BOXES.fullmatch(hole))
+        self._is_for_all = hole == ALPHA or bool(BOXES.fullmatch(hole))
         self._listed: dict[Path, dict[str, list[Path]]] = {}
         if not self._is_for_all and not self._folder.exists():
             raise InputError(

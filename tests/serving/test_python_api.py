@@ -1,6 +1,8 @@
 """Three lines of Python: paths, Pillow pictures and arrays give one picture, that of the command."""
 
+from io import BytesIO, StringIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from PIL import Image
 from stages.imaging.images import BadImageError
 from stages.inpainting.cropping import Settings
 from stages.inpainting.inpainter import load
+from stages.runtime.errors import InputError
 from stages.serving.python_api import Model
 
 H, W = 60, 90
@@ -20,8 +23,15 @@ MODEL = Model("telea")
 WANTED, _ = load("telea")(PHOTO, MISSING, Settings())
 
 
-@pytest.mark.parametrize("kind", ["path", "text", "pillow", "array"])
-@pytest.mark.parametrize("mask", ["path", "pillow", "one bit", MASK, MISSING, MISSING * 1, MISSING * 1.0])
+@pytest.mark.parametrize("kind", ["path", "text", "pillow", "array", "bytes", "file"])
+@pytest.mark.parametrize(
+    "mask",
+    [
+        *("path", "pillow", "one bit", "bytes", "33,23,48,38"),
+        *(MASK, MASK[..., None], MASK.astype(np.int64), MASK.astype(np.float32)),
+        *(MISSING, MISSING[..., None], MISSING * 1, MISSING * 1.0),
+    ],
+)
 def test_all_kinds_of_pictures_give_the_same(tmp_path: Path, kind: str, mask: object) -> None:
     Image.fromarray(PHOTO).save(tmp_path / "photo.png")
     Image.fromarray(MASK).save(tmp_path / "mask.png")
@@ -30,9 +40,16 @@ def test_all_kinds_of_pictures_give_the_same(tmp_path: Path, kind: str, mask: ob
         "text": str(tmp_path / "photo.png"),
         "pillow": Image.fromarray(PHOTO),
         "array": PHOTO,
+        "bytes": (tmp_path / "photo.png").read_bytes(),
+        "file": BytesIO((tmp_path / "photo.png").read_bytes()),
     }[kind]
-    masks = {"path": tmp_path / "mask.png", "pillow": Image.fromarray(MASK), "one bit": Image.fromarray(MISSING)}
-    filled = MODEL.fill(image, masks[mask] if isinstance(mask, str) else mask)
+    masks = {
+        "path": tmp_path / "mask.png",
+        "pillow": Image.fromarray(MASK),
+        "one bit": Image.fromarray(MISSING),
+        "bytes": (tmp_path / "mask.png").read_bytes(),
+    }
+    filled = MODEL.fill(image, masks.get(mask, mask) if isinstance(mask, str) else mask)
     assert np.array_equal(np.asarray(filled), WANTED)
 
 
@@ -54,13 +71,53 @@ def test_settings_polarity_and_report() -> None:
     assert np.array_equal(np.asarray(grown), load("telea")(PHOTO, MISSING, Settings(grow=3))[0])
     assert MODEL.report["scale"] == 1
     MODEL.fill(PHOTO, ~MISSING)
-    assert "of the picture is missing; is white the hole" in MODEL.report["warnings"][0]
+    assert "of the picture is missing" in MODEL.report["warnings"][0]
+
+
+def test_transparent_pixels_are_a_mask() -> None:
+    clear = np.dstack([PHOTO, 255 - MASK])
+    filled = np.asarray(MODEL.fill(clear, "alpha"))
+    assert filled.shape == (H, W, 3)  # now opaque
+    assert (filled[~MISSING] == PHOTO[~MISSING]).all()
 
 
 def test_what_cannot_be_used_is_said() -> None:
     with pytest.raises(BadImageError, match="the photo is 90 x 60 pixels, but the mask 60 x 90"):
         MODEL.fill(PHOTO, MASK.T)
-    with pytest.raises(ValueError, match=r"should be uint8 \(H, W\), .* but is float64"):
-        MODEL.fill(PHOTO / 255, MASK)
     with pytest.raises(ValueError, match="`grow` should be from 0 to 64"):
         MODEL.fill(PHOTO, MASK, grow=99)
+
+
+@pytest.mark.parametrize(
+    ("image", "mask", "mask_is", "error", "said"),
+    [
+        (PHOTO, MASK, "green", ValueError, "`mask_is` should be 'white' or 'black', but is 'green'"),
+        (
+            PHOTO / 255,
+            MASK,
+            "white",
+            ValueError,
+            r"`image` as an array should be uint8 \(H, W\), .* but is float64 \(60,",
+        ),
+        (
+            PHOTO,
+            MASK.astype(np.uint16) * 3,
+            "white",
+            ValueError,
+            r"`mask` as an array should be of 0 and 1, .* is uint16 \(60, 90\)",
+        ),
+        (PHOTO, None, "white", TypeError, "`mask` should be a path, .* but is NoneType"),
+        (StringIO("text"), MASK, "white", TypeError, "`image` should be a path, .* but is StringIO"),
+        ("nope.jpg", MASK, "white", BadImageError, r"nope.jpg: it does not exist \(unreadable\)"),
+        (PHOTO, "nope.png", "white", InputError, "nope.png does not exist; expected a mask picture"),
+        (PHOTO, "1,2,3,99", "white", InputError, "a box should be left,top,right,bottom within the 90 x 60 pixels"),
+    ],
+)
+def test_other_input_is_named(image: Any, mask: Any, mask_is: Any, error: type[Exception], said: str) -> None:
+    with pytest.raises(error, match=said):
+        MODEL.fill(image, mask, mask_is)
+
+
+def test_a_model_may_be_a_path(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=f"no model at {tmp_path}/model"):
+        Model(tmp_path / "model.onnx")
