@@ -27,7 +27,7 @@ from stages.runtime.errors import InputError, ParamsError
 from stages.runtime.params import Settings
 
 _LIST_SUFFIXES = (".csv", ".jsonl", ".parquet")
-
+_TEXTS = (*_LIST_SUFFIXES, ".json", ".md", ".txt")  # that data sets keep beside their photographs
 _SYSTEM_FILES = ("Thumbs.db", "desktop.ini")
 _SPLITS = {**{split: split for split in SPLITS}, "validation": "val", "valid": "val", "": ""}
 
@@ -50,7 +50,8 @@ class SourcesParams(Settings):
             Hidden files and those of file managers are ignored.
         table: a list in that folder, which then names the photographs; "" for none.
         columns: of the list.
-        split_folders: whether top-level folders with the names of splits are the splits.
+        split_folders: whether top-level folders with the names of splits are the splits; tables and texts, by suffix,
+            are ignored in them and beside them.
     """
 
     photos: str = Field(min_length=1)
@@ -109,6 +110,8 @@ def find_sources(params: SourcesParams) -> list[Source]:
         raise ParamsError(f"`prepare.table` in params.yaml is {params.table!r}, but {listing} is no file; correct it")
     found = _read_list(listing, params.columns) if is_list(params) else _search(photos)
     if params.split_folders:
+        if not listing.is_file():
+            found = [source for source in found if source.path.suffix.lower() not in _TEXTS]
         found = [replace(source, split=source.split or _SPLITS.get(source.batch.lower(), "")) for source in found]
         if not any(source.split for source in found):
             raise ParamsError(

@@ -109,6 +109,9 @@ def test_a_table_of_another_kind_is_read_by_the_names_of_its_columns(tmp_path):
 
 def test_folders_called_as_splits_are_the_splits_when_that_is_asked_for(tmp_path):
     touch(tmp_path, "train/a.jpg", "Validation/b.jpg", "test/x/c.jpg", "more/train/d.jpg")
+    texts = ("metadata.csv", "train/metadata.jsonl", "test/labels.json", "README.md", "LICENSE.TXT")
+    touch(tmp_path, *texts)
+    assert {each.name for each in find(tmp_path)} > set(texts)  # they may be photographs with the wrong suffix
     found = {each.name: each.split for each in find(tmp_path, split_folders=True)}
     assert found == {"train/a.jpg": "train", "Validation/b.jpg": "val", "test/x/c.jpg": "test", "more/train/d.jpg": ""}
     assert {each.split for each in find(tmp_path)} == {""}

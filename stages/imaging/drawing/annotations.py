@@ -22,13 +22,15 @@ def read_annotations(path: Path) -> Iterator[Pixels]:
     Objects without a polygon or a run-length encoded mask are passed over.
 
     Raises:
-        BadImageError: that is no COCO file, or one that contradicts itself.
+        BadImageError: that is no COCO file, one that contradicts itself, or one without any polygon or mask.
     """
     with refusing(str(path)):
         said = json.loads(path.read_bytes(), parse_constant=float)
         if not (isinstance(said, dict) and {"images", "annotations"} <= said.keys()):
             raise BadImageError("not_an_image", "no COCO file; of Label Studio, export COCO or brush labels to PNG")
         sizes = {each["id"]: (int(each["height"]), int(each["width"])) for each in said["images"]}
+        if not any(each.get("segmentation") for each in said["annotations"]):
+            raise BadImageError("not_an_image", "a COCO file without polygons or masks; export those, not boxes alone")
         for each in said["annotations"]:
             h, w = sizes[each["image_id"]]
             if not 0 < h * w <= MOST_MEGAPIXELS * 1e6:

@@ -95,11 +95,13 @@ def test_every_object_of_a_coco_file_is_a_hole(tmp_path):
 @pytest.mark.parametrize("counts", [[5, 3], [2400, -5, 5], [10**9, 5], "0", "zzz", "\u00e9", []])
 def test_a_coco_file_that_contradicts_itself_is_passed_over(counts, folder):
     write_annotations(folder / "a.json", {"counts": counts})
+    write_annotations(folder / "boxes.json", [])
     (folder / "tasks.json").write_text("[]")
     given, refused = load_given(folder, "white", 32)
     assert len(given.ratios) == 2
     assert "a.json" in str(refused[0])
-    assert "tasks.json: no COCO file; of Label Studio, export COCO or brush labels to PNG" in str(refused[1])
+    assert "boxes.json: a COCO file without polygons or masks; export those" in str(refused[1])
+    assert "tasks.json: no COCO file; of Label Studio, export COCO or brush labels to PNG" in str(refused[2])
 
 
 def test_an_empty_folder_is_said(tmp_path):
