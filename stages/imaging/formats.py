@@ -4,7 +4,9 @@ picture = identify(file, max_megapixels=100)           # a Pillow image, possibl
 """
 
 import math
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 from typing import Any, BinaryIO
 
 from PIL import Image, UnidentifiedImageError
@@ -22,6 +24,7 @@ NO_TONES = {
     True: ("float_image", "floating-point pixels, for which black and white are not defined"),
     False: ("bit_depth", "32-bit or signed integer pixels, for which black and white are not defined"),
 }
+_EXTRAS = {"HEIC": "pi_heif", "JPEG XL": "pyjpegxl", "RAW": "rawpy"}
 _INSTALL = "to read it, pip install 'image-reconstruction[camera]'"
 
 
@@ -55,7 +58,12 @@ def identify(file: BinaryIO, max_megapixels: float) -> Image.Image:
     except UnidentifiedImageError:
         if samples := tags.get(_SAMPLE_FORMAT):
             raise FormatError(*NO_TONES[samples[0] == _FLOATING]) from None
-        raise FormatError("not_an_image", f"not a picture in a supported format ({', '.join(FORMATS)})") from None
+        if not head:
+            raise FormatError("not_an_image", "the file is empty") from None
+        if head.startswith(_TIFF_BEGINS):
+            raise FormatError("corrupt", "a TIFF or RAW file that is damaged, or of a kind that is not read") from None
+        known = [*FORMATS, *(kind for kind, package in _EXTRAS.items() if find_spec(package))]
+        raise FormatError("not_an_image", f"not a picture in a supported format ({', '.join(known)})") from None
 
 
 def size_of(file: BinaryIO) -> tuple[int, int]:
@@ -103,12 +111,17 @@ def _heif(file: BinaryIO) -> Image.Image:
         raise FormatError("corrupt", "the HEIC picture is damaged or truncated") from None
 
 
-def _opened_raw(file: BinaryIO) -> Any:
+@contextmanager
+def _opened_raw(file: BinaryIO) -> Iterator[Any]:
     try:
         import rawpy
     except ImportError:
         raise FormatError("needs_extra", f"a camera's RAW file; {_INSTALL}") from None
-    return rawpy.imread(file)
+    try:
+        with rawpy.imread(file) as raw:
+            yield raw
+    except rawpy.LibRawError:
+        raise FormatError("corrupt", "the RAW file is damaged or truncated") from None
 
 
 def _developed(file: BinaryIO, max_megapixels: float) -> Image.Image:

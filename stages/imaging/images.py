@@ -25,7 +25,7 @@ from PIL.ImageFile import ImageFile
 from stages.imaging import jpeg
 from stages.imaging.appearance import orientation, to_srgb, turn
 from stages.imaging.formats import NO_TONES, FormatError, check_megapixels, identify
-from stages.runtime.errors import InputError
+from stages.runtime.errors import InputError, os_reason
 from stages.runtime.files import atomic_write
 
 MOST_MEGAPIXELS = 178  # Pillow refuses larger pictures
@@ -226,16 +226,17 @@ def refusing(name: str = "") -> Iterator[None]:
 
 
 def _reason(error: Exception) -> tuple[str, str]:
-    words = f"{type(error).__name__}: {error}"
     if isinstance(error, FormatError):
         return error.code, error.detail
     if isinstance(error, Image.DecompressionBombError):
-        return "too_many_pixels", words
-    if isinstance(error, MemoryError) or getattr(error, "errno", None) is not None:
-        return "unreadable", words
+        return "too_many_pixels", f"more than {MOST_MEGAPIXELS} megapixels, which is the most that can be read"
+    if isinstance(error, MemoryError):
+        return "unreadable", "there is too little memory to decode it"
+    if isinstance(error, OSError) and error.errno is not None:
+        return "unreadable", os_reason(error)
     if isinstance(error, EOFError) or "truncated" in str(error).lower():
-        return "truncated", words
-    return "corrupt", words
+        return "truncated", "the file is truncated: its end is missing"
+    return "corrupt", f"the file is damaged: {error}" if str(error) else "the file is damaged"
 
 
 def _to_rgb(picture: Image.Image, changes: list[str]) -> Image.Image:

@@ -190,7 +190,8 @@ def as_pillow(photo: Photo) -> Image.Image:
 
 def lost(photo: Photo, kind: str, keep_exif: bool = False) -> list[str]:
     """List what a format cannot hold of a photo; arguments as for `encode`."""
-    said = [f"{kind} cannot hold {name}, which is dropped" for name in photo.metadata.lost(kind)] if keep_exif else []
+    names = photo.metadata.lost(kind) if keep_exif else []
+    said = [f"{kind} cannot hold {name}, which {'are' if name == 'comments' else 'is'} dropped" for name in names]
     if photo.deep is not None and kind not in _DEEP:
         said.append(f"{kind} holds 8 bits per channel, so 16 become 8")
     if photo.alpha is not None and kind in _WITHOUT_TRANSPARENCY and photo.alpha.min() < 255:

@@ -29,6 +29,10 @@ NEARLY_ALL = 0.98  # above, there is hardly anything to fill from
 OF_THE_PHOTO = "transparency of the photo"
 MOST_GREY = 0.01  # share of mid-grey pixels; above, it is probably not a mask
 _GREYS = (64, 192)
+_OTHERS = {  # by what was taken for missing: the contrary, and the option for it
+    "white": ("black", "black"), "black": ("white", "white"),
+    "opaque": ("transparent", "black"), "transparent": ("opaque", "white"),
+}  # fmt: skip
 
 Missing = npt.NDArray[np.bool_]
 BoxPixels = tuple[int, int, int, int]
@@ -167,5 +171,14 @@ def with_warnings(missing: Missing, source: str) -> UserMask:
     if share > NEARLY_ALL:
         return UserMask(missing, source, (f"{share:.1%} of the picture is missing: hardly anything to fill it from",))
     if share > LARGEST_USUAL_SHARE:
-        return UserMask(missing, source, (f"{share:.0%} of the picture is missing; is white the hole, or black?",))
+        return UserMask(missing, source, (f"{share:.0%} of the picture is missing{_asked(source)}",))
     return UserMask(missing, source)
+
+
+def _asked(source: str) -> str:
+    """Return the question whether a mask picture has the other polarity, "" for other masks."""
+    taken = source.rpartition("(")[2].partition(" ")[0]
+    if taken not in _OTHERS:
+        return ""
+    other, option = _OTHERS[taken]
+    return f"; is {taken} the hole, or {other}? --mask-is {option} says {other}"

@@ -55,3 +55,8 @@ class BusyError(InpaintError):
     """Another process holds the lock."""
 
     exit_code = 75
+
+
+def os_reason(error: OSError) -> str:
+    """Return in words why a file cannot be used."""
+    return "it does not exist" if isinstance(error, FileNotFoundError) else f"{error.strerror or error}"

@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from stages.runtime.errors import InpaintError, InputError
+from stages.runtime.errors import InpaintError, InputError, os_reason
 from stages.serving import fill_commands, registered
 from stages.serving.fill_commands import Device
 from stages.serving.registered import DEFAULT_MODEL
@@ -80,7 +80,8 @@ def _key(path: Path | None) -> str:
     try:
         key = path.read_text(encoding="utf-8").strip()
     except (OSError, ValueError) as error:
-        raise InputError(f"the API key file {path} cannot be read: {error}") from None
+        reason = os_reason(error) if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise InputError(f"the API key file {path} cannot be read: {reason}") from None
     if not key:
         raise InputError(
             f"the API key file {path} is empty; write a key into it, for instance from openssl rand -hex 32"

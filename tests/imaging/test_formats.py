@@ -13,7 +13,7 @@ from PIL import Image
 from stages.imaging.formats import size_of
 from stages.imaging.images import BadImageError, decode_image
 from stages.imaging.photos import encode, read_photo, target
-from tests.imaging.bad_files import encoded, photo
+from tests.imaging.bad_files import REFUSED, encoded, photo
 
 H, W = 96, 128
 HEIC = Path(__file__).with_name("tiny.heic").read_bytes()  # 64 x 48: red grows by 3 a column, green by 5 a row
@@ -99,13 +99,21 @@ def test_without_the_extra_what_to_install_is_said(
 
 
 @pytest.mark.parametrize(
-    "content",
+    ("content", "said"),
     [
-        *(HEIC[:300], b"\0\0\0\x18ftypheic" + bytes(200)),
-        *(dng()[:400], dng()[:-5000]),
-        *(b"\xff\x0a" + bytes(50), jpeg_xl()[:-300]),
+        (HEIC[:300], "the HEIC picture is damaged or truncated"),
+        (b"\0\0\0\x18ftypheic" + bytes(200), "the HEIC picture is damaged or truncated"),
+        (dng()[:400], "the RAW file is damaged or truncated"),
+        (dng()[:-5000], "the RAW file is damaged or truncated"),
+        (dng()[:60] + bytes(900), "a TIFF or RAW file that is damaged, or of a kind that is not read"),
+        (b"\xff\x0a" + bytes(50), "the file is damaged: Invalid or unreadable JPEG XL data"),
+        (jpeg_xl()[:-300], "the file is damaged: Incomplete JXL data"),
+        (encoded(photo(), "JPEG")[:-300], "the file is truncated: its end is missing"),
+        (REFUSED["lying header.png"]()[0], "more than 178 megapixels, which is the most that can be read"),
+        (b"", "the file is empty"),
+        (b"text", r"not a picture in a supported format \(JPEG, .*, HEIC, JPEG XL, RAW\)"),
     ],
 )
-def test_what_is_damaged_or_not_read_is_refused(content: bytes) -> None:
-    with pytest.raises(BadImageError):
+def test_what_is_damaged_or_not_read_is_refused_in_words(content: bytes, said: str) -> None:
+    with pytest.raises(BadImageError, match=rf"^the picture: {said} \(\w+\)$"):
         read_photo(content, 1)

@@ -106,7 +106,11 @@ def test_boxes_beyond_the_photo_are_refused(box: tuple[int, int, int, int]) -> N
     ("array", "said"),
     [
         (painted(HOLE & False), "nothing is missing"),
-        (painted(~HOLE), "92% of the picture is missing; is white the hole, or black?"),
+        (painted(~HOLE), "92% of the picture is missing; is white the hole, or black? --mask-is black says black"),
+        (
+            np.dstack([painted(HOLE)] * 3 + [painted(~HOLE)]),
+            "92% of the picture is missing; is opaque the hole, or transparent? --mask-is black says transparent",
+        ),
         (np.full((H, W), 100, np.uint8), "100% of the mask picture is neither black nor white"),
     ],
 )

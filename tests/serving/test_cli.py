@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from stages.inpainting.challenge import hole_of
 from stages.inpainting.cropping import Settings, detail
 from stages.inpainting.inpainter import load
+from stages.runtime.errors import InputError
 from stages.serving.cli import app, main
 from tests.tracked import wait_for
 
@@ -299,6 +300,11 @@ def test_a_package_that_is_missing_is_named_once_for_all_photos(folder: Path, mo
         assert inpaint(*words)[2].count("pip install pypatchmatch") == 1
     finally:
         detail.problem.cache_clear()
+
+
+def test_a_key_that_is_not_there_is_said_in_words() -> None:
+    with pytest.raises(InputError, match="the API key file nope cannot be read: it does not exist"):
+        inpaint("serve", "--api-key-file", "nope")
 
 
 @pytest.mark.parametrize(
