@@ -117,7 +117,7 @@ def _own_encoding(found: Opened, file: BinaryIO) -> dict[str, Any]:
     if picture.format in ("JPEG", "MPO"):
         tables, sampling = picture.quantization, max(0, get_sampling(picture))  # type: ignore[attr-defined]
         if found.orientation >= _LYING:  # what was across is upright now; Pillow cannot halve colour so (4:4:0)
-            tables = {number: [table[8 * (i % 8) + i // 8] for i in range(64)] for number, table in tables.items()}
+            tables = {number: np.reshape(table, (8, 8)).T.ravel().tolist() for number, table in tables.items()}
             sampling = 0 if sampling == _ACROSS else sampling
         progressive = bool(picture.info.get("progressive"))
         return {"qtables": tables, "subsampling": sampling, "progressive": progressive}

@@ -7,6 +7,7 @@ In a mask picture white means missing, or black on request; values from 128 are 
 picture varies, only that counts: opaque, as if painted on a layer, is white, and transparent is black.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ NEARLY_ALL = 0.98  # above, there is hardly anything to fill from
 OF_THE_PHOTO = "transparency of the photo"
 MOST_GREY = 0.01  # share of mid-grey pixels; above, it is probably not a mask
 _GREYS = (64, 192)
+_BOXES = re.compile(r"\s*\d+,\d+,\d+,\d+(\s+\d+,\d+,\d+,\d+)*\s*")
 _OTHERS = {  # by what was taken for missing: the contrary, and the option for it
     "white": ("black", "black"), "black": ("white", "white"),
     "opaque": ("transparent", "black"), "transparent": ("opaque", "white"),
@@ -76,6 +78,11 @@ def mask_of(photo: Photo, given: Path | bytes | str, hole_is: HoleIs, max_megapi
     mask = read_hole(given, hole_is, max_megapixels)
     check_size(mask, photo)
     return mask
+
+
+def is_text(mask: str) -> bool:
+    """Return whether a mask is text as for `mask_of`, and not the name of a file."""
+    return mask == ALPHA or bool(_BOXES.fullmatch(mask))
 
 
 def transparent(photo: Photo) -> UserMask:

@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from io import BytesIO
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
@@ -183,6 +184,18 @@ def inside(folder: str | Path, name: str) -> Path:
     if Path(name).is_absolute() or not place.is_relative_to(os.path.normpath(folder)):
         raise InputError(f"{name!r} leads out of {folder}; a list may only name files in its own folder")
     return place
+
+
+def temporary_folder(name: str) -> Path:
+    """Return a folder for temporary files of a kind, which is deleted when this process ends."""
+    folder = Path(_temporary().name, name)
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@cache
+def _temporary() -> TemporaryDirectory[str]:
+    return TemporaryDirectory()
 
 
 def sha256(path: str | Path) -> str:

@@ -14,10 +14,9 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
-from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from tempfile import TemporaryDirectory, TemporaryFile
+from tempfile import TemporaryFile
 from typing import Any
 
 import typer
@@ -26,7 +25,7 @@ from stages.inpainting import inpainter
 from stages.inpainting.inpainter import About, Inpainter
 from stages.runtime import project
 from stages.runtime.errors import InputError, NotRegisteredError
-from stages.runtime.files import fresh_folder, sha256, write_json
+from stages.runtime.files import fresh_folder, sha256, temporary_folder, write_json
 from stages.serving import registered
 from stages.tracking import store
 
@@ -109,12 +108,7 @@ def _homes() -> Iterator[Path]:
     yield root / ".remembered/models"
     users = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
     yield users / "image-reconstruction" / hashlib.sha256(os.fsencode(root)).hexdigest()[:16]
-    yield Path(_temporary().name)
-
-
-@cache
-def _temporary() -> TemporaryDirectory[str]:
-    return TemporaryDirectory()  # deleted when the process ends
+    yield temporary_folder("models")
 
 
 def _writable_home() -> Path:

@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stages.imaging.photos import CAMERA, SUFFIXES, WRITTEN, Format, kind_of
-from stages.imaging.user_mask import ALPHA
+from stages.imaging.user_mask import ALPHA, is_text
 from stages.runtime.errors import InputError
 
 STANDARD = Path("-")  # input or output
-BOXES = re.compile(r"\s*\d+,\d+,\d+,\d+(\s+\d+,\d+,\d+,\d+)*\s*")
 _PAIRED = re.compile(r"_(mask|hole)\d*$")  # suffix of a mask beside its photo
 
 
@@ -112,7 +111,7 @@ class _Masks:
 
     def __init__(self, hole: str) -> None:
         self._hole, self._folder = hole, Path(hole)
-        self._is_for_all = hole == ALPHA or bool(BOXES.fullmatch(hole))
+        self._is_for_all = is_text(hole)
         self._listed: dict[Path, dict[str, list[Path]]] = {}
         if not self._is_for_all and not self._folder.exists():
             raise InputError(

@@ -15,12 +15,11 @@ import numpy.typing as npt
 from PIL import Image
 
 from stages.imaging.photos import Photo, as_pillow, read_photo
-from stages.imaging.user_mask import ALPHA, HoleIs, UserMask, mask_of, with_warnings
+from stages.imaging.user_mask import HoleIs, UserMask, is_text, mask_of, with_warnings
 from stages.inpainting.cropping import Settings
 from stages.inpainting.photo import fill
 from stages.serving.batch import MAX_MEGAPIXELS
 from stages.serving.models import open_inpainter
-from stages.serving.plan import BOXES
 from stages.serving.registered import DEFAULT_MODEL
 
 Picture: TypeAlias = str | Path | bytes | BinaryIO | Image.Image | npt.NDArray[Any]
@@ -94,7 +93,7 @@ def _file(picture: Picture, name: str) -> Path | bytes:
 
 
 def _checked(array: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
-    array = array[..., 0] if array.ndim == 3 and array.shape[2] == 1 else array
+    array = _flat(array)
     if name == "mask" and array.ndim == 2 and array.size and array.min() >= 0 and array.max() <= 255:
         array = array.astype(np.uint8)
     shape = array.shape
@@ -104,10 +103,14 @@ def _checked(array: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
     return array
 
 
+def _flat(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    return array[..., 0] if array.ndim == 3 and array.shape[2] == 1 else array
+
+
 def _mask(mask: Picture, photo: Photo, mask_is: HoleIs) -> UserMask:
     if isinstance(mask, np.ndarray) and mask.size and mask.max() <= 1 and mask.min() >= 0:
-        flat = mask[..., 0] if mask.ndim == 3 and mask.shape[2] == 1 else mask
+        flat = _flat(mask)
         if flat.ndim == 2:
             return with_warnings(flat.astype(np.float32) >= 0.5, "array")
-    is_text = isinstance(mask, str) and (mask == ALPHA or BOXES.fullmatch(mask))
-    return mask_of(photo, str(mask) if is_text else _file(mask, "mask"), mask_is, MAX_MEGAPIXELS)
+    given = mask if isinstance(mask, str) and is_text(mask) else _file(mask, "mask")
+    return mask_of(photo, given, mask_is, MAX_MEGAPIXELS)

@@ -8,19 +8,17 @@ import errno
 import fcntl
 import logging
 import os
-import sqlite3
-import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
-from functools import cache
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from stages.runtime import project
 from stages.runtime.errors import LoginError, TrackingError, without_passwords
 from stages.runtime.locks import flock
+from stages.tracking import moved
 from stages.tracking.record import Point
 
 if TYPE_CHECKING:
@@ -52,15 +50,6 @@ _STORES = (
 _REFUSED = (401, 403)
 _SQLITE = "sqlite:///"
 _METRICS_PER_BATCH = 1000
-_ARTIFACTS = "/mlartifacts/"
-_WRITE_VERSION_AT, _UNKNOWN_VERSION = 18, b"\3"  # in an SQLite file; one with an unknown write version is read-only
-_PLACES = (
-    ("experiments", "artifact_location"),
-    ("runs", "artifact_uri"),
-    ("logged_models", "artifact_location"),
-    ("model_versions", "source"),
-    ("model_versions", "storage_location"),
-)
 
 T = TypeVar("T")
 
@@ -174,7 +163,7 @@ def connect() -> "MlflowClient":
 
     with locked("store"), _environment({_TIMEOUT: os.environ.get(_TIMEOUT, _FIRST_ANSWER_S)}):
         _make_database()
-        _keep_artifacts_at_home()
+        _use_moved()
         client = MlflowClient(tracking_uri=uri())
         client.search_experiments(max_results=1)
     return client
@@ -196,63 +185,18 @@ def _make_database() -> None:
     draft.replace(path)
 
 
-def _keep_artifacts_at_home() -> None:
-    """Update artifact paths in the database of a project that was moved or copied; one that is read-only in a copy.
-
-    MLflow stores absolute paths: a moved project would lose its models, and a copy would write into the original.
+def _use_moved() -> None:
+    """Use the artifacts beside the database, also if the project was moved or copied.
 
     Raises:
         TrackingError: the artifacts are missing.
     """
-    path, home = database(), project.root() / "mlartifacts"
-    if path is None or path.parent != home.parent:
+    path = database()
+    if path is None or path.parent != project.root():
         return
-    try:
-        with closing(sqlite3.connect(path, timeout=10)) as tables, tables:
-            named = {str(place) for (place,) in tables.execute("SELECT artifact_location FROM experiments")}
-            homes = {place[: place.rindex(_ARTIFACTS)] for place in named if _ARTIFACTS in place}
-            if homes and not home.is_dir():
-                raise TrackingError(
-                    f"MLflow's artifacts should be in {home}, which is missing; restore the folder, or delete {path}: "
-                    "the next dvc repro creates both"
-                )
-            moved = homes - {project.root().as_uri()}
-            try:
-                _replace_homes(tables, moved)
-            except sqlite3.OperationalError as error:
-                if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN):
-                    raise
-                tables.rollback()
-                os.environ[_URI] = _SQLITE + _mended_copy(tables, moved)
-    except sqlite3.Error as error:
-        raise TrackingError(f"MLflow's database {path} cannot be used: {error}") from None
-
-
-def _mended_copy(tables: sqlite3.Connection, moved: Iterable[str]) -> str:
-    """Return the path of a temporary copy, which SQLite refuses to write: changes to it would be lost."""
-    path = Path(_folder_of_copies().name, f"{time.time_ns()}.db")
-    with closing(sqlite3.connect(path)) as copied, copied:
-        tables.backup(copied)
-        _replace_homes(copied, moved)
-    with path.open("r+b") as file:
-        file.seek(_WRITE_VERSION_AT)
-        file.write(_UNKNOWN_VERSION)
-    return str(path)
-
-
-@cache
-def _folder_of_copies() -> tempfile.TemporaryDirectory[str]:
-    """Return a folder that is deleted when this process ends."""
-    return tempfile.TemporaryDirectory()
-
-
-def _replace_homes(tables: sqlite3.Connection, moved: Iterable[str]) -> None:
-    for old in moved:
-        for table, column in _PLACES:
-            tables.execute(
-                f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE {column} LIKE ?",  # noqa: S608
-                (project.root().as_uri(), len(old) + 1, f"{old}{_ARTIFACTS}%"),
-            )
+    usable = moved.healed(path, project.root())
+    if usable != path:
+        os.environ[_URI] = f"{_SQLITE}{usable}"  # until `reached` puts back what was there
 
 
 def experiment_id(client: "MlflowClient", name: str) -> str:

@@ -9,7 +9,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 
@@ -17,7 +18,7 @@ import cv2
 import httpx2
 import numpy as np
 from PIL import Image, ImageDraw
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Page, sync_playwright
 from skimage.data import coffee
 
 from stages.inpainting.cropping import Box, Fill, Settings
@@ -125,49 +126,49 @@ def strokes(folder: Path, address: str) -> None:
     print(f"12 MP, two strokes in opposite corners: HTTP {took:.0f} ms; page {clicked:.0f} ms", flush=True)
 
 
-def painted(address: str, folder: Path) -> float:
-    """Return milliseconds from the click on Fill to the result, with two strokes of the page's own brush."""
+@contextmanager
+def opened(address: str, folder: Path) -> Iterator[Page]:
+    """Open the photo on the page."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
-        opened = browser.new_page(viewport={"width": 1440, "height": 900})
-        opened.goto(address)
-        opened.locator("#openFirst").set_input_files(folder / "photo.jpg")
-        opened.locator("#said", has_text="pixels").wait_for()
-        box = opened.locator("#paint").bounding_box()
+        shown = browser.new_page(viewport={"width": 1440, "height": 900})
+        shown.goto(address)
+        shown.locator("#openFirst").set_input_files(folder / "photo.jpg")
+        shown.locator("#said", has_text="pixels").wait_for()
+        yield shown
+        browser.close()
+
+
+def painted(address: str, folder: Path) -> float:
+    """Return milliseconds from the click on Fill to the result, with two strokes of the page's own brush."""
+    times = []
+    with opened(address, folder) as shown:
+        box = shown.locator("#paint").bounding_box()
         assert box
-        times = []
         for _ in range(ROUNDS):
             for x, y in ((0.1, 0.1), (0.8, 0.75)):
-                opened.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"])
-                opened.mouse.down()
-                opened.mouse.move(box["x"] + (x + 0.1) * box["width"], box["y"] + (y + 0.04) * box["height"], steps=6)
-                opened.mouse.up()
-            times.append(opened.evaluate(_CLICK))
+                shown.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"])
+                shown.mouse.down()
+                shown.mouse.move(box["x"] + (x + 0.1) * box["width"], box["y"] + (y + 0.04) * box["height"], steps=6)
+                shown.mouse.up()
+            times.append(shown.evaluate(_CLICK))
             for _ in range(3):
-                opened.locator("#undo").click()
-        browser.close()
+                shown.locator("#undo").click()
     return statistics.median(times)
 
 
 def page(address: str, folder: Path, h: int, w: int) -> float:
     """Return milliseconds from the click on Fill to the result being shown."""
-    side = min(HOLE, h // 2)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
-        opened = browser.new_page()
-        opened.goto(address)
-        opened.locator("#openFirst").set_input_files(folder / "photo.jpg")
-        opened.locator("#sheet").wait_for()
-        opened.locator("summary").click()
+    side, times = min(HOLE, h // 2), []
+    with opened(address, folder) as shown:
+        shown.locator("summary").click()
         for part, value in (("Left", (w - side) // 2), ("Top", (h - side) // 2), ("Width", side), ("Height", side)):
-            opened.locator(f"#box{part}").fill(str(value))
-        times = []
+            shown.locator(f"#box{part}").fill(str(value))
         for _ in range(ROUNDS):
-            opened.locator("#boxAdd").click()
-            times.append(opened.evaluate(_CLICK))
-            opened.locator("#undo").click()
-            opened.locator("#undo").click()
-        browser.close()
+            shown.locator("#boxAdd").click()
+            times.append(shown.evaluate(_CLICK))
+            shown.locator("#undo").click()
+            shown.locator("#undo").click()
     return statistics.median(times)
 
 

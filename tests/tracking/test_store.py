@@ -5,11 +5,14 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import SimpleNamespace
 
 import pytest
 
 from stages.publish.__main__ import publish
 from stages.publish.pipeline_outputs import PublishParams, hold
+from stages.runtime import files
 from stages.runtime.errors import TrackingError
 from stages.runtime.files import sha256
 from stages.tracking import store, versions
@@ -80,56 +83,57 @@ def register(tree: Path, patch: pytest.MonkeyPatch, seed: int) -> None:
     publish(hold(tree / "data", ["pconv"], ["mean", "pconv"], params), registering=True)
 
 
-def files(tree: Path) -> set[str]:
+def artifacts(tree: Path) -> set[str]:
     return {str(path.relative_to(tree)) for path in (tree / "mlartifacts").rglob("*")}
+
+
+@pytest.fixture
+def first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project with a registered version."""
+    (first := tmp_path / "first").mkdir()
+    write_database(first)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    register(first, monkeypatch, 0)
+    return first
 
 
 @pytest.mark.parametrize("is_moved", [True, False])
 def test_a_project_that_was_moved_or_copied_has_its_models_and_publishes_beside_itself(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_moved: bool
+    first: Path, monkeypatch: pytest.MonkeyPatch, is_moved: bool
 ) -> None:
-    first, second = tmp_path / "first", tmp_path / "second project"
-    first.mkdir()
-    write_database(first)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    register(first, monkeypatch, 0)
+    second = first.with_name("second project")
     shutil.copytree(first, second)
-    before = files(first)
+    before = artifacts(first)
     if is_moved:
         shutil.rmtree(first)
     register(second, monkeypatch, 1)
     with versions.fetched(versions.resolve("models:/inpaint-pconv/1")) as folder:
         assert (folder / "model.pt2").is_file()
-    assert files(second) > before
-    assert is_moved or files(first) == before
+    assert artifacts(second) > before
+    assert is_moved or artifacts(first) == before
 
 
 def test_a_copied_project_that_is_read_only_has_its_models_and_refuses_changes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    first: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first, second = tmp_path / "first", tmp_path / "second"
-    first.mkdir()
-    write_database(first)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    register(first, monkeypatch, 0)
+    second = first.with_name("second")
     with versions.fetched(versions.resolve("models:/inpaint-pconv/1")):  # once, for nobody may import what is read late
         shutil.copytree(first, second)
     shutil.rmtree(first)
     monkeypatch.setenv("DVC_ROOT", str(second))
     for path in (*second.rglob("*"), second):
         path.chmod(0o500 if path.is_dir() else 0o400)
-    with without_privilege(second):
+    with without_privilege(second), TemporaryDirectory() as place:
+        monkeypatch.setattr(files, "_temporary", lambda: SimpleNamespace(name=place))  # that of the process is root's
         with versions.fetched(version := versions.resolve("models:/inpaint-pconv/1")) as folder:
             assert sha256(folder / "model.pt2") == version.digest
         with pytest.raises(TrackingError, match=r"second/mlflow.db cannot be used: .*readonly"), store.reached():
             store.connect().set_registered_model_alias("inpaint-pconv", "mine", "1")
+        assert len(list(Path(place, "mlflow").iterdir())) == 1  # copy, although it was asked several times
     second.chmod(0o700)
 
 
-def test_artifacts_that_are_gone_are_missed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_database(tmp_path)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    register(tmp_path, monkeypatch, 0)
-    (tmp_path / "mlartifacts").rename(tmp_path / "elsewhere")
+def test_artifacts_that_are_gone_are_missed(first: Path) -> None:
+    (first / "mlartifacts").rename(first / "elsewhere")
     with pytest.raises(TrackingError, match="MLflow's artifacts should be in .*; restore the folder, or delete"):
         versions.registered()
