@@ -43,20 +43,20 @@ check: $(VENV)/.test
 	@$(BIN)/ruff check
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
-	@$(BIN)/python -m pytest -q tests/test_dvc_deps.py
+	@$(BIN)/python -m pytest -q tests/unit/test_dvc_deps.py
 
 bench: $(VENV)/.test
-	@$(BIN)/python -m tests.benchmarks
-	@$(BIN)/python -m tests.benchmarks.networks
+	@$(BIN)/python -m tests.bench
+	@$(BIN)/python -m tests.bench.networks
 
 speedrun: $(VENV)/.test
-	@$(BIN)/python -m tests.benchmarks.speedrun "$(PHOTOS)" --minutes $(MINUTES)
+	@$(BIN)/python -m tests.bench.speedrun "$(PHOTOS)" --minutes $(MINUTES)
 
 traps: $(VENV)/.test
-	@$(BIN)/python -m tests.traps
+	@$(BIN)/python -m tests.bench.traps
 
 soak: $(VENV)/.test
-	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.soak
+	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.bench.soak
 
 # One process and no warnings of others' packages: the address stands last on the screen after ten seconds instead of thirty.
 ui: $(VENV)/.run

@@ -9,8 +9,8 @@ holes in photographs), `comparing` (confidence intervals), `imaging` (pixels on 
 a stage).
 
 Imports go down only: serving > retrain > stages, independent of each other > training, tracking > inpainting,
-comparing > imaging > runtime; import-linter holds it. `tests/test_dvc_deps.py` compares what a stage imports with what
-`dvc.yaml` lists.
+comparing > imaging > runtime; import-linter holds it. `tests/unit/test_dvc_deps.py` compares what a stage imports with
+what `dvc.yaml` lists.
 """
 
 import os

@@ -1,0 +1,89 @@
+"""Trainings that go on from the weights of another one, and the weights that they keep."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from torch import nn
+
+from stages.imaging.images import save_png
+from stages.runtime.errors import InpaintError, ParamsError
+from stages.training import loop, weights
+from stages.training.settings import Criterion
+from tests.integration.training.test_trainer import fit, project, unexported  # noqa: F401 - pytest finds fixtures by name
+from tests.project import tiny_params
+
+pytestmark = pytest.mark.usefixtures("project", "unexported")
+
+
+def start(key: str, start_from: str, **changes: Any) -> None:
+    params = tiny_params()
+    params["train"][key] |= {"start_from": start_from, **changes}
+    Path("params.yaml").write_text(json.dumps(params))
+
+
+@pytest.mark.parametrize("key", ["unet", "pconv", "pix2pix"])
+@pytest.mark.parametrize("decay", [0.0, 0.9])
+def test_a_training_begins_where_its_start_ended(key: str, decay: float) -> None:
+    start(key, "none", ema_decay=decay)
+    fit(key)
+    trained = pd.read_csv(f"data/training/{key}/validation.csv")["val_hole_psnr"].max()
+    Path(f"data/models/{key}/{weights.NAME}").rename("start.safetensors")
+    start(key, "start.safetensors", ema_decay=decay)
+    fit(key)
+    first = pd.read_csv(f"data/training/{key}/validation.csv").iloc[0]
+    assert first["step"] == 0
+    assert first["val_hole_psnr"] == pytest.approx(trained, abs=1e-4)
+    record = json.loads(Path(f"data/training/{key}/record.json").read_text())
+    assert record["inputs"]["start.safetensors"]["digest"]
+
+
+def test_a_start_that_training_only_spoils_is_kept() -> None:
+    fit("pconv")
+    Path(f"data/models/pconv/{weights.NAME}").rename("start.safetensors")
+    start("pconv", "start.safetensors", learning_rate=0.9, finetune_learning_rate=0.9, clip_norm=1e6)
+    fit("pconv")
+    assert json.loads(Path("data/training/pconv/record.json").read_text())["summary"]["best_step"] == 0
+
+
+def test_weights_of_another_network_are_refused_by_what_differs() -> None:
+    fit("pconv")
+    Path(f"data/models/pconv/{weights.NAME}").rename("start.safetensors")
+    start("pconv", "start.safetensors", width=8)
+    with pytest.raises(
+        ParamsError, match="another network: `width` 4 instead of 8; set the same values, or start_from: n"
+    ):
+        fit("pconv")
+    start("unet", "start.safetensors", harmonic_residual=True)
+    with pytest.raises(ParamsError, match="another network: `partial` True instead of False"):
+        fit("unet")
+
+
+def test_what_holds_no_weights_is_refused() -> None:
+    for name, words in (("nowhere", "there is no file nowhere"), ("a.png", "has no weights of a training")):
+        save_png(Path("a.png"), np.zeros((4, 4, 3), np.uint8))
+        start("pconv", name)
+        with pytest.raises(InpaintError, match=words):
+            fit("pconv")
+
+
+@pytest.mark.parametrize(
+    ("criterion", "kept"),
+    [(("hole_psnr", 0.0), 1), (("perceptual", 0.0), 1), (("perceptual", 0.5), 2), (("perceptual", 9), 3)],
+)
+def test_weights_are_kept_by_the_criterion(criterion: tuple[str, float], kept: int) -> None:
+    score, floor = criterion
+    by, best = Criterion(score=score, floor_db=floor), loop.Best()
+    for step, (psnr, perceptual) in enumerate([(19.9, 0.5), (20.3, 0.6), (19.9, 0.4), (15.0, 0.1)]):
+        best = best.after({loop.PSNR: psnr, loop.PERCEPTUAL: perceptual}, step, nn.Linear(1, 1), by)
+    assert best.step == kept
+
+
+def test_weights_below_a_floor_that_has_risen_give_way() -> None:
+    by, best = Criterion(score="perceptual", floor_db=0.5), loop.Best()
+    for step, (psnr, perceptual) in enumerate([(18.0, 0.3), (20.0, 0.6)]):
+        best = best.after({loop.PSNR: psnr, loop.PERCEPTUAL: perceptual}, step, nn.Linear(1, 1), by)
+    assert best.step == 1
