@@ -18,6 +18,7 @@ from stages.runtime import guard
 from stages.runtime.files import write_array
 from stages.runtime.log import log
 from stages.training import trainer, weights
+from stages.training.settings import WEIGHTS
 
 BASE = Path("data/base")
 KEYS = ("unet", "pconv", "pix2pix")
@@ -45,7 +46,7 @@ def export(path: Path, folder: Path) -> None:
 
 def keep_halved(key: str) -> Path:
     """Write the weights of a training as base weights, in half precision."""
-    tensors, about = weights.read(trainer.MODELS / key / weights.NAME)
+    tensors, about = weights.read(trainer.MODELS / key / WEIGHTS)
     halved = {name: value.half() if value.is_floating_point() else value for name, value in tensors.items()}
     path = BASE / f"{key}.safetensors"
     weights.write(path, halved, about)

@@ -9,6 +9,8 @@ import yaml
 
 from stages.imaging.holes import pack
 from stages.imaging.shards import write_tiles
+from stages.runtime.files import write_json
+from stages.training.settings import START, START_FILE
 
 TILE = 16
 BASE = "data/base.safetensors"
@@ -72,6 +74,8 @@ def make_project(root: Path, params: dict[str, Any] | None = None) -> Path:
     for folder, count in counts.items():
         (root / folder).mkdir(parents=True)
         write_tiles(root / folder, (smooth_tile(rng) for _ in range(count)))
+    for key in (params or tiny_params())["models"]:
+        write_json(root / START / key / START_FILE, {"start_from": "none"})
     (root / "data/masks").mkdir(parents=True)
     for split in ("train", "val", "test"):
         holes = np.zeros((7, TILE, TILE), np.uint8)

@@ -8,13 +8,16 @@ unreachable, the next run completes it. Inside `dvc exp run` it registers no mod
 """
 
 import sys
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from stages.publish import data, words
 from stages.publish.pipeline_outputs import PipelineOutputs, PublishParams, hold
 from stages.runtime import guard
-from stages.runtime.errors import LoginError, TrackingError
+from stages.runtime.errors import LoginError, NotRegisteredError, TrackingError
+from stages.runtime.files import sha256
 from stages.runtime.log import log
 from stages.runtime.params import read
 from stages.runtime.project import experiment
@@ -62,10 +65,19 @@ def _test_scores(held: PipelineOutputs, key: str) -> additions.Addition:
     return additions.Addition(
         scores=words.shown_scores(held.scores[key]),
         files=held.tested(key),
-        texts={versions.TRAINED_ON: data.photographs(held.data)},
+        at_top=[held.data / "models" / key / versions.WEIGHTS],
+        texts={versions.TRAINED_ON: data.photographs(held.data, _inherited(held, key))},
         folder="test",
         note=words.describe(held, key),
     )
+
+
+def _inherited(held: PipelineOutputs, key: str) -> Mapping[str, str]:
+    """Return the photographs of the registered version that a training started from."""
+    parent = held.records[key].parent
+    with suppress(NotRegisteredError):  # it was deleted meanwhile
+        return (parent.startswith(versions.SCHEME) and versions.trained_on(versions.resolve(parent))) or {}
+    return {}
 
 
 def _comparison(held: PipelineOutputs) -> tuple[int, additions.Addition]:
@@ -74,6 +86,7 @@ def _comparison(held: PipelineOutputs) -> tuple[int, additions.Addition]:
     return newest_ms, additions.Addition(
         scores={},  # MLflow would chart the scores of every method
         files=held.report(),
+        at_top=[],
         texts={},
         folder="report",
         note=note,
@@ -87,10 +100,11 @@ def _registration(held: PipelineOutputs, key: str, run_id: str) -> registry.Regi
         "parent": record.parent,
         "key": key,
         "fingerprint": record.fingerprint,
+        versions.WEIGHTS_SHA: sha256(folder / versions.WEIGHTS),
         "git_commit": record.commit,
         "git_dirty": str(record.dirty).lower(),
         **{f"data.{part}": str(given["digest"]) for part, given in record.inputs.items()},
-        **{f"{versions.OUTPUT}{path}": digest for path, digest in data.outputs(Path("dvc.lock")).items()},
+        **{f"{versions.OUTPUT}{path}": digest for path, digest in data.outputs(Path("dvc.lock"), key).items()},
     }
     return registry.Registration(
         name=name,

@@ -1,24 +1,31 @@
 """The training data as shown in MLflow: photographs, and DVC's hashes."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import yaml
 
 _MANIFEST = Path("prepared/manifest.parquet")
-_MADE_OF_PHOTOGRAPHS = ("prepare", "masks", "augment")  # stages whose outputs trainings read
+_READ = ("prepare", "masks", "augment", "start@{key}")  # stages whose outputs a training reads
 
 
-def photographs(data: Path) -> str:
-    """Return SHA-256 and perceptual hash of the training and validation photographs, a line each."""
+def photographs(data: Path, inherited: Mapping[str, str]) -> str:
+    """Return SHA-256 and perceptual hash of the photographs that a model has seen, a line each.
+
+    Args:
+        data: folder of the pipeline's outputs.
+        inherited: hashes of those that the model it started from had seen.
+    """
     import pandas as pd
 
     manifest = pd.read_parquet(data / _MANIFEST, columns=["split", "photo", "perceptual_hash"])
-    learned = manifest[manifest["split"] != "test"].drop_duplicates("photo").sort_values("photo")
-    return "".join(f"{one.photo} {one.perceptual_hash}\n" for one in learned.itertuples())
+    learned = manifest[manifest["split"] != "test"]
+    seen = {**inherited, **dict(zip(learned["photo"], learned["perceptual_hash"], strict=True))}
+    return "".join(f"{photo} {hashes}\n" for photo, hashes in sorted(seen.items()))
 
 
-def outputs(lock: Path) -> dict[str, str]:
-    """Return DVC's hashes of the inputs of trainings, by path; empty without a lock file."""
+def outputs(lock: Path, key: str) -> dict[str, str]:
+    """Return DVC's hashes of the inputs of a training, by path; empty without a lock file."""
     stages = yaml.safe_load(lock.read_text(encoding="utf-8"))["stages"] if lock.exists() else {}
-    made = [out for stage in _MADE_OF_PHOTOGRAPHS for out in stages.get(stage, {}).get("outs", [])]
+    made = [out for stage in _READ for out in stages.get(stage.format(key=key), {}).get("outs", [])]
     return {str(out["path"]): str(out["md5"]) for out in made}

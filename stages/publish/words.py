@@ -64,9 +64,9 @@ def describe(held: PipelineOutputs, key: str) -> str:
     minutes = ((record.ended_ms or record.started_ms) - record.started_ms) / 60_000
     read_tiles = {part: facts["tiles"] for part, facts in record.inputs.items() if "tiles" in facts}
     tiles = " and ".join(f"{number} tiles of {part}" for part, number in read_tiles.items() if Path(part).stem != "val")
-    course = f"trained for {record.steps} steps"
+    course = f"trained for {record.steps} steps from {record.parent}"
     if record.kept_start:
-        course = f"the base weights, which {record.steps} steps of fine-tuning did not improve,"
+        course = f"the weights of {record.parent}, which {record.steps} steps of fine-tuning did not improve,"
     return (
         f"{key}, {course} in {minutes:.0f} min on {tiles}, "
         f"on {record.machine.get('gpu') or record.machine.get('processor', 'an unnamed machine')}. "

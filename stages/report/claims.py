@@ -98,7 +98,7 @@ def find_claims(
 
 
 def _not_told(keys: tuple[str, str]) -> Claim:
-    """Answer the question about augmentation where both models kept the same base weights."""
+    """Answer the question about augmentation where both models kept the same start weights."""
     sentence = "Both are the same model. Longer trainings, or some from random weights (start_from: none), would tell."
     return Claim("augmentation", _OF_AUGMENTATION, "Cannot be told", sentence, "", [], keys)
 

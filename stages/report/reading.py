@@ -173,7 +173,8 @@ def said_of_kept(trainings: Iterable[Training]) -> str:
     if not kept:
         return ""
     steps = " or ".join(f"{number:,}" for number in sorted({one.record["summary"]["steps"] for one in kept}))
-    return f"{listed([one.label for one in kept])} kept the base weights: {steps} steps of fine-tuning gained nothing."
+    labels = listed([one.label for one in kept])
+    return f"{labels} kept the weights they started from: {steps} steps of fine-tuning gained nothing."
 
 
 def listed(names: Sequence[str]) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from stages import start
 from stages.imaging.sources import find_sources
 from stages.retrain import drift, gate, inbox, report, trial
 from stages.retrain.call import Call, Options
@@ -142,9 +143,25 @@ def _refuse_untrained(call: Call, new: list[Path]) -> None:
 def _train_and_judge(call: Call, worktree: Worktree) -> None:
     """Run the pipeline in the worktree, let the gate decide, and write the decision down."""
     with worktree.opened() as tree:
+        start.write_starts(_choose_starts(call), tree / start.STARTS)
         worktree.repro()
         _judge(call, tree)
     call.save()
+
+
+def _choose_starts(call: Call) -> dict[str, str]:
+    """Return what each training starts from, by key; what is not listed starts from what `train.KEY` says."""
+    models, prefix = read("models", dict[str, Any]), read("publish.model_name", str)
+    if call.params.start_from != "champion":
+        return dict.fromkeys(models, call.params.start_from)
+    starts = {}
+    for key in models:
+        champion = aliases.champion(f"{prefix}-{key}")
+        if champion is not None and champion.tags.get(versions.WEIGHTS_SHA):
+            starts[key] = champion.uri
+        elif champion is not None:
+            log(f"retrain: {key}: {champion.uri} was registered without weights to start from")
+    return starts
 
 
 def _judge(call: Call, tree: Path) -> None:

@@ -3,7 +3,8 @@
     inpaint model rebuild models:/inpaint-pconv/3
 
 The tags name the commit, the stage and the hashes of the stage's inputs. These come from the DVC cache or the remote;
-if neither has them, the earlier stages make them again. Then the training runs from the beginning.
+if neither has them, the earlier stages make them again, and the version that it started from comes from the registry.
+Then the training runs from the beginning.
 
 On the same kind of CPU with the same packages the weights are bitwise equal. Another kind of CPU, or a GPU, sums in
 another order; the result then says how far the predictions differ.
@@ -15,12 +16,15 @@ from typing import Any
 
 import yaml
 
+from stages import start
 from stages.retrain.worktree import LOCK, Worktree
 from stages.runtime import files, guard
 from stages.runtime.errors import InputError
 from stages.runtime.log import log
 from stages.tracking import versions
+from stages.tracking.record import NO_PARENT
 from stages.tracking.versions import OUTPUT, Version
+from stages.training.settings import START
 
 _TREE = Path(".retrain/rebuild")
 
@@ -111,7 +115,20 @@ def _provide(
             return
         (tree / LOCK).unlink()
     log("rebuild: the cache does not hold what this version was trained on; the earlier stages make it again")
-    worktree.repro(*sorted({made_by[path] for path in needed}))
+    started = f"{START}/{version.tags['key']}"
+    if started in needed:
+        _provide_start(version, tree)
+    worktree.repro(*sorted({made_by[path] for path in needed if path != started}))
+
+
+def _provide_start(version: Version, tree: Path) -> None:
+    """Provide the start weights; their stage would ask the worktree's registry, and for what is named there now."""
+    parent = _tag(version, "parent")
+    if parent == NO_PARENT:
+        parent = "none"
+    elif not parent.startswith(versions.SCHEME):
+        parent = str(tree / parent)
+    start.provide(parent, Path(), tree / START / version.tags["key"])
 
 
 def _compare(version: Version, made: Path) -> Rebuilt:

@@ -18,6 +18,7 @@ class RetrainParams(Settings):
         refuse_loss_db: they are refused if a model significantly lost more hole PSNR with them, dB, above 0.
         least_photos: photographs needed to measure drift, at least 2.
         promote: `automatic`, or `ask` to let candidates wait for approval.
+        start_from: what candidates start from: `champion`, the champion of their key; `base`; or `none`.
         min_batch: new photographs to wait for, at least 1.
         max_wait_days: longest wait for them, days.
         gate: limits for promotion.
@@ -29,6 +30,7 @@ class RetrainParams(Settings):
     refuse_loss_db: float = Field(gt=0)
     least_photos: int = Field(ge=2)
     promote: Literal["automatic", "ask"]
+    start_from: Literal["champion", "base", "none"]
     min_batch: int = Field(ge=1)
     max_wait_days: float = Field(ge=0)
     gate: GateParams

@@ -23,6 +23,7 @@ from typing import Any
 from stages.runtime import guard
 from stages.runtime.errors import InputError
 from stages.runtime.files import atomic_write
+from stages.start import STARTS
 
 LOCK = "dvc.lock"
 STATE = Path(".retrain/call.json")  # of a call that is not done, whose outputs the worktree holds
@@ -70,7 +71,7 @@ class Worktree:
         said = self._git(self.root, "status", "--porcelain", "-z", "--no-renames", "--untracked-files=no", "--", ".")
         top = Path(self._git(self.root, "rev-parse", "--show-toplevel"))
         paths = [os.path.relpath(top / entry[3:], self.root) for entry in said.split("\0") if entry]
-        changed = [path for path in paths if not path.endswith((LOCK, ".dvc"))]
+        changed = [path for path in paths if not path.endswith((LOCK, ".dvc")) and Path(path) != STARTS]
         if changed:
             raise InputError(
                 f"{', '.join(changed)}: changed since the last commit; commit, or undo, so that the models to come "
@@ -82,10 +83,10 @@ class Worktree:
         """Check the worktree out, and yield the project's folder in it.
 
         Args:
-            locked: take `dvc.lock` and the `.dvc` files as they are in the project now.
+            locked: take `dvc.lock` and what else a call commits as they are in the project now.
         """
         self._lay_out()
-        for name in [LOCK, *self._pointers()] if locked else []:
+        for name in self._results() if locked else []:
             if (self.root / name).exists():
                 shutil.copy2(self.root / name, self.tree / name)
         yield self.tree
@@ -131,6 +132,10 @@ class Worktree:
     def _pointers(self) -> list[str]:
         return [line for line in self._git(self.root, "ls-files", "*.dvc").splitlines() if line]
 
+    def _results(self) -> list[str]:
+        """List the files that a call of retrain changes and commits."""
+        return [LOCK, str(STARTS), *self._pointers()]
+
     def _given(self) -> list[str]:
         """List what the pipeline reads but does not make: code, photographs, masks, others' predictions."""
         from dvc.repo import Repo
@@ -175,7 +180,7 @@ class Worktree:
 
     def bring_home(self) -> None:
         """Check the worktree's outputs out in the project."""
-        for name in [LOCK, *self._pointers()]:
+        for name in self._results():
             if (self.tree / name).exists():
                 with atomic_write(self.root / name) as file:
                     file.write((self.tree / name).read_bytes())
@@ -200,17 +205,18 @@ class Worktree:
             self._dvc(self.root, "pull", "--quiet", str(pointer))
 
     def commit(self, message: str) -> str:
-        """Commit `dvc.lock` and the `.dvc` files; return the commit's hash, "" if nothing changed."""
-        self._git(self.root, "add", LOCK, *self._pointers())
-        if not self._git(self.root, "diff", "--cached", "--name-only", "--", LOCK, *self._pointers()):
+        """Commit `dvc.lock`, data/starts.yaml and the `.dvc` files; return the hash, "" if nothing changed."""
+        names = self._results()
+        self._git(self.root, "add", *names)
+        if not self._git(self.root, "diff", "--cached", "--name-only", "--", *names):
             return ""
-        words = ["commit", "--quiet", "--message", message, "--", LOCK, *self._pointers()]
+        words = ["commit", "--quiet", "--message", message, "--", *names]
         self._git(self.root, *self._committer(), *words)
         return self._git(self.root, "rev-parse", "HEAD")
 
     def commit_to(self, branch: str, message: str) -> str:
         """Commit the same to another branch and push it; return the commit's hash, "" if nothing changed."""
-        names = [LOCK, *self._pointers()]
+        names = self._results()
         self._git(self.tree, "add", *names)
         if self._git(self.tree, "diff", "--cached", "--name-only", "--", *names):
             self._git(self.tree, *self._committer(), "commit", "--quiet", "--message", message)

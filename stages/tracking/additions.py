@@ -23,6 +23,7 @@ class Addition:
     Attributes:
         scores: metrics by name.
         files: copied into `folder`.
+        at_top: files that are copied beside that folder.
         texts: contents by artifact path.
         folder: artifact path.
         note: description of the run, Markdown.
@@ -30,6 +31,7 @@ class Addition:
 
     scores: Mapping[str, float]
     files: Sequence[Path]
+    at_top: Sequence[Path]
     texts: Mapping[str, str]
     folder: str
     note: str
@@ -94,6 +96,8 @@ def _add(client: "MlflowClient", run_id: str, addition: "Addition") -> None:
     store.log_scores(client, run_id, addition.scores)
     for path in addition.files:
         client.log_artifact(run_id, str(path), addition.folder)
+    for path in addition.at_top:
+        client.log_artifact(run_id, str(path))
     for name, text in addition.texts.items():
         client.log_text(run_id, text, name)
     store.set_with_retry(lambda: client.set_tag(run_id, "mlflow.note.content", addition.note))

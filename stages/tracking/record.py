@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from stages.runtime.errors import InputError
 
 RECORD_FILE = "record.json"
+NO_PARENT = "random weights"
 _PICTURE = re.compile(r"step_(\d+)\.png")
 
 
@@ -54,9 +55,9 @@ class Record(BaseModel):
 
     @property
     def parent(self) -> str:
-        """The file of the start weights, or "random weights"."""
+        """The file or the registered version of the start weights, or `NO_PARENT`."""
         start = self.param("start_from") or "none"
-        return {"none": "random weights", "base": str(self.param("base"))}.get(start, start)
+        return {"none": NO_PARENT, "base": str(self.param("base"))}.get(start, start)
 
     @property
     def kept_start(self) -> bool:

@@ -18,9 +18,12 @@ from stages.tracking import store
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+SCHEME = "models:/"  # of URIs
 TRAINED_ON = "photographs.txt"  # artifact of a run: SHA-256 and perceptual hash of its photographs
 MODEL_SHA = "model_sha256"  # tag, also of logged models: SHA-256 of `model.pt2`
 ONNX_SHA = "onnx_sha256"  # tag: SHA-256 of `model.onnx`
+WEIGHTS = "weights.safetensors"  # artifact of a run: what another training can start from
+WEIGHTS_SHA = "weights_sha256"  # tag: their SHA-256
 OUTPUT = "dvc."  # prefix of tags, followed by the path of a pipeline output: its DVC hash
 SCORES = ("photo_distance", "photo_psnr_db", "photo_sharpness", "tile_psnr_db")  # tags, if measured
 _URI = re.compile(r"models:/(?P<name>[^@/]+)(@(?P<alias>[^@/]+)|/(?P<number>\d+))")
@@ -49,6 +52,11 @@ class Version:
     description: str
     run_id: str
     tags: Mapping[str, str]
+
+    @property
+    def uri(self) -> str:
+        """Its URI."""
+        return f"{SCHEME}{self.name}/{self.number}"
 
     @property
     def scores(self) -> dict[str, float]:
@@ -179,6 +187,30 @@ def fetched(version: Version) -> Iterator[Path]:
                     f"{name} of {version.name} version {version.number} is not the one that was registered"
                 )
         yield folder
+
+
+@contextmanager
+def fetched_weights(version: Version) -> Iterator[Path]:
+    """Download the weights that a training can start from; the file is deleted after the block.
+
+    Raises:
+        InputError: there are none, or they differ from the registered ones.
+    """
+    from stages.runtime.files import sha256
+
+    digest = version.tags.get(WEIGHTS_SHA, "")
+    if not digest:
+        raise InputError(f"{version.uri} has no weights to start from: it was registered without them; train it anew")
+    with tempfile.TemporaryDirectory() as folder:
+        with store.reached():
+            client = store.connect()
+            found = any(artifact.path == WEIGHTS for artifact in client.list_artifacts(version.run_id))
+            path = Path(client.download_artifacts(version.run_id, WEIGHTS, folder)) if found else None
+        if path is None or sha256(path) != digest:
+            raise InputError(
+                f"the {WEIGHTS} of {version.uri} is {'not the one that was registered' if found else 'gone'}"
+            )
+        yield path
 
 
 def trained_on(version: Version) -> dict[str, str] | None:

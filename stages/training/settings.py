@@ -7,6 +7,12 @@ from pydantic import Field, model_validator
 
 from stages.runtime.params import Settings
 
+START = Path("data/start")  # a folder of start weights for each training
+START_FILE = "start.json"  # in that folder: where they are from
+WEIGHTS = "weights.safetensors"  # in that folder, and beside each trained model
+# The settings that change the shape of a network's weights.
+SHAPING = ("width", "levels", "harmonic_residual", "partial", "norm", "discriminator_width", "discriminator_layers")
+
 
 class ModelEntry(Settings):
     """A row of `models` in params.yaml.
@@ -46,7 +52,8 @@ class FitSettings(Settings):
     """Settings of a training.
 
     Attributes:
-        start_from: `base`, the weights of `models.KEY.base`; `none`, random ones; or a file `weights.safetensors`.
+        start_from: `base`, the weights of `models.KEY.base`; `none`, random ones; a registered version such as
+            `models:/inpaint-pconv@champion`; or a file `weights.safetensors`.
         width: channels of the first level.
         levels: halvings of the picture's sides.
         batch_size: pictures in a step.

@@ -1,12 +1,13 @@
 """The `main` of every training stage: from params and files to a trained, exported and recorded model."""
 
 import contextlib
+import json
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 
@@ -21,7 +22,7 @@ from stages.training import checkpoint, loop, weights
 from stages.training.dataset import TrainingBatches, ValidationBatches
 from stages.training.module import InpaintingModule
 from stages.training.record import RecordWriter
-from stages.training.settings import Criterion, FitSettings, ModelEntry
+from stages.training.settings import START, START_FILE, WEIGHTS, Criterion, FitSettings, ModelEntry
 
 PREPARED = Path("data/prepared")
 MASKS = Path("data/masks")
@@ -50,7 +51,7 @@ def train(key: str, settings_kind: type[AnySettings], module_kind: Callable[[Any
     validation = ValidationBatches(PREPARED / "val", MASKS / "val.npy", VALIDATION_BATCH)
     _check_sizes(training.tile_size, settings, key)
     criterion = read("criterion", Criterion)
-    start = _start(entry, settings)
+    start = _read_start(key)
     facts = _facts(key, seed, entry, settings, criterion, start)
     state = checkpoint.folder(facts["fingerprint"])
     with checkpoint.held(state):
@@ -62,8 +63,8 @@ def train(key: str, settings_kind: type[AnySettings], module_kind: Callable[[Any
         torch.manual_seed(seed)
         module = module_kind(settings)
         module.seed = seed
-        if start is not None:
-            weights.load(start, module, settings)
+        if start.path is not None:
+            weights.load(start.path, module, settings)
         with _mirrored(record.folder):
             try:
                 best = loop.run(module, training, validation, settings, criterion, record)
@@ -116,27 +117,40 @@ def _check_sizes(tile_size: int, settings: FitSettings, key: str) -> None:
         )
 
 
-def _start(entry: ModelEntry, settings: FitSettings) -> Path | None:
-    """Return the file of the start weights, None for random weights."""
-    if settings.start_from == "none":
-        return None
-    path = entry.base if settings.start_from == "base" else Path(settings.start_from)
-    if not path.is_file():
-        raise InputError(
-            f"start_from is {settings.start_from}, but there is no file {path}; give the path of a {weights.NAME}, "
-            "base or none"
-        )
-    return path
+class Start(NamedTuple):
+    """The start weights: where they are from, and their file, None for random ones."""
+
+    name: str
+    path: Path | None
+
+
+def _read_start(key: str) -> Start:
+    folder = START / key
+    try:
+        name = str(json.loads((folder / START_FILE).read_text(encoding="utf-8"))["start_from"])
+    except (OSError, ValueError, KeyError):
+        raise InputError(f"{folder / START_FILE} is missing or damaged; run dvc repro start@{key}") from None
+    return Start(name, None if name == "none" else folder / WEIGHTS)
 
 
 def _facts(
-    key: str, seed: int, entry: ModelEntry, settings: FitSettings, criterion: Criterion, start: Path | None
+    key: str,
+    seed: int,
+    entry: ModelEntry,
+    settings: FitSettings,
+    criterion: Criterion,
+    start: Start,
 ) -> dict[str, Any]:
     tiles = {str(folder): shards.summary(folder) for folder in {PREPARED / "train", PREPARED / "val", entry.tiles}}
     mask_sets = {str(path): {"digest": sha256(path)} for path in (MASKS / "train.npy", MASKS / "val.npy")}
-    params = {"seed": seed, **entry.model_dump(mode="json"), **settings.model_dump(mode="json")}
+    params = {
+        "seed": seed,
+        **entry.model_dump(mode="json"),
+        **settings.model_dump(mode="json"),
+        "start_from": start.name,
+    }
     params |= {f"criterion.{name}": value for name, value in criterion.model_dump(mode="json").items()}
-    starts = {str(start): {"digest": sha256(start)}} if start else {}
+    starts = {str(start.path): {"digest": sha256(start.path)}} if start.path else {}
     inputs = dict(sorted((tiles | mask_sets | starts).items()))
     of = project.fingerprint({"key": key, "params": params, "inputs": inputs})
     return {"key": key, "stage": f"train@{key}", "fingerprint": of, "params": params, "inputs": inputs}
@@ -180,7 +194,7 @@ def _write(about: dict[str, Any], module: InpaintingModule, levels: int, best: l
     with fresh_folder(MODELS / key) as folder:
         export(network, levels, about, folder)
         write_json(folder / "settings.json", about["settings"])
-        weights.save(folder / weights.NAME, module, best.weights, about)
+        weights.save(folder / WEIGHTS, module, best.weights, about)
         digest = sha256(folder / "model.pt2")
     summary = {
         loop.PSNR: best.psnr,

@@ -17,11 +17,9 @@ from torch import Tensor
 from stages.runtime.errors import InputError, ParamsError
 from stages.runtime.files import atomic_write
 from stages.training.module import InpaintingModule
-from stages.training.settings import FitSettings
+from stages.training.settings import SHAPING, WEIGHTS, FitSettings
 
-NAME = "weights.safetensors"
 _NETWORK, _AVERAGE = "network.", "average."
-_SHAPING = ("width", "levels", "harmonic_residual", "partial", "norm", "discriminator_width", "discriminator_layers")
 
 
 def save(path: Path, module: InpaintingModule, best: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
@@ -60,7 +58,7 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             f"{path}, the weights to start from, is missing; git checkout it, or set start_from: none"
         ) from None
     except (SafetensorError, KeyError, ValueError) as error:
-        raise InputError(f"{path} has no weights of a training ({error}); it should be a {NAME}") from None
+        raise InputError(f"{path} has no weights of a training ({error}); it should be a {WEIGHTS}") from None
 
 
 def load(path: Path, module: InpaintingModule, settings: FitSettings) -> None:
@@ -79,7 +77,7 @@ def load(path: Path, module: InpaintingModule, settings: FitSettings) -> None:
     own = {name: value for name, value in module.state_dict().items() if not name.startswith(_AVERAGE)}
     if {name: value.shape for name, value in own.items()} != {name: value.shape for name, value in tensors.items()}:
         theirs, ours = about.get("settings", {}), settings.model_dump(mode="json")
-        differing = [name for name in _SHAPING if theirs.get(name) != ours.get(name)]
+        differing = [name for name in SHAPING if theirs.get(name) != ours.get(name)]
         raise ParamsError(
             f"{path} has weights of another network: "
             + (

@@ -26,7 +26,9 @@ from PIL import Image
 from stages.evaluate import scores
 from stages.inpainting import classical, exported
 from stages.pconv.module import PConvModule, PConvSettings
+from stages.start import provide
 from stages.training import trainer
+from stages.training.settings import START
 from tests.bench.held_out import Pixels, Sizes, hole_psnr, make_project, pairs, read_photos
 from tests.clone import ROOT
 
@@ -40,6 +42,7 @@ def train(folder: Path, photos: list[Pixels], settings: dict[str, Any]) -> float
     make_project(folder, photos, SIZES, {"models": {"pconv": entry}, "train": {"pconv": settings}})
     os.environ["DVC_ROOT"] = str(folder)
     os.chdir(folder)
+    provide(settings["start_from"], Path(entry["base"]), START / "pconv")
     trainer.MIRROR = "stages.runtime.log"  # no live view: its process takes time
     start = time.perf_counter()
     trainer.train("pconv", PConvSettings, PConvModule)

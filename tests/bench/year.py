@@ -2,6 +2,7 @@
 
     python -m tests.bench.year folder                    # made; it then holds the project, year.json and year.png
     python -m tests.bench.year folder --photos pictures  # arriving photographs are those of a folder, 800 or more
+    python -m tests.bench.year warm --start-from champion --beside cold     # draws the champion of that year, too
     python -m tests.bench.year folder --promote ask      # a person approves what the gate lets pass, but the first
 
 The project is a small one: a model of 8 channels on pictures of 32 pixels. Photographs arrive every fourth week, and
@@ -81,11 +82,11 @@ class Project(OneModel):
 
     given: Mapping[str, str] = {"INPAINT_WORKERS": "1"}
 
-    def __init__(self, folder: Path, promote: str) -> None:
+    def __init__(self, folder: Path, retrain: Mapping[str, Any]) -> None:
         prepare = TINY["prepare"] | {"photos": "data/raw"}
         changes = {
             "prepare": prepare, "evaluate": {"perceptual": False}, "train": {"pconv": TRAINING},
-            "pairs": {"per_cell": 24}, "retrain": {"refuse_loss_db": 1.0, "promote": promote},
+            "pairs": {"per_cell": 24}, "retrain": {"refuse_loss_db": 1.0} | dict(retrain),
         }  # fmt: skip
         super().__init__(folder, changes)
         chain = yaml.safe_load((folder / "dvc.yaml").read_text())
@@ -101,8 +102,8 @@ class Project(OneModel):
 class Year:
     """The calls of a year, one after the other."""
 
-    def __init__(self, folder: Path, every: int, photographs: Photographs, promote: str) -> None:
-        self.folder, self.project, self.every = folder, Project(folder / "project", promote), every
+    def __init__(self, folder: Path, every: int, photographs: Photographs, retrain: Mapping[str, Any]) -> None:
+        self.folder, self.project, self.every = folder, Project(folder / "project", retrain), every
         self.photographs, self._next = photographs, 0
         self.inbox, self.weeks = self.project.root / "data/inbox", list[Week]()
         self.bad: list[str] = []  # hashes of what must never be trained on
@@ -266,8 +267,8 @@ def table(weeks: list[Week]) -> list[str]:
     return lines
 
 
-def draw(weeks: list[Week], quality: dict[str, float], path: Path) -> None:
-    """Draw the champion's quality over the year, and every model that the gate saw."""
+def draw(weeks: list[Week], quality: dict[str, float], path: Path, beside: Path | None) -> None:
+    """Draw the champion's quality over the year, that of another year, and every model that the gate saw."""
     mpl.use("agg")
     from matplotlib.figure import Figure
 
@@ -275,6 +276,10 @@ def draw(weeks: list[Week], quality: dict[str, float], path: Path) -> None:
     axes = figure.subplots()
     crowned = [week for week in weeks if week.champion]
     axes.step([w.number for w in crowned], [quality[w.champion] for w in crowned], where="post", label="champion", lw=2)
+    if beside is not None:
+        other = json.loads((beside / "year.json").read_text())
+        theirs = [(week["number"], other["quality"][week["champion"]]) for week in other["weeks"] if week["champion"]]
+        axes.step(*zip(*theirs, strict=True), where="post", label=f"champion of {beside.name}", lw=2, ls="--")
     for outcome, marker, label in (
         ("promoted", "o", "promoted by the gate"),
         ("approved", "o", "approved by a person"),
@@ -307,16 +312,20 @@ def main() -> None:
     parser.add_argument("--photos", type=Path, help="a folder to take arriving photographs from, in the order of names")
     parser.add_argument("--weeks", type=int, default=WEEKS)
     parser.add_argument("--promote", choices=("automatic", "ask"), default="automatic", help="who decides")
+    parser.add_argument("--start-from", choices=("champion", "none"), default="champion", help="of every candidate")
+    parser.add_argument("--beside", type=Path, help="the folder of another year, whose champion is drawn, too")
     parser.add_argument("--every", type=int, choices=(1, 2, 4), default=4, help="weeks between arrivals of photographs")
     given = parser.parse_args()
     photographs = Photographs(given.photos and given.photos.resolve())
     given.folder.mkdir(parents=True)
-    year = Year(given.folder.resolve(), given.every, photographs, given.promote)
+    year = Year(
+        given.folder.resolve(), given.every, photographs, {"promote": given.promote, "start_from": given.start_from}
+    )
     year.live(given.weeks)
     quality = year.qualities()
     words = {"weeks": [asdict(week) for week in year.weeks], "quality": quality}
     (year.folder / "year.json").write_text(json.dumps(words, indent=1))
-    draw(year.weeks, quality, year.folder / "year.png")
+    draw(year.weeks, quality, year.folder / "year.png", given.beside)
     print("\n".join(table(year.weeks)))
     found = problems(year, quality)
     print(f"inpaint tidy: {tidied(year)}")

@@ -26,6 +26,7 @@ CLASSICAL = {
     f"evaluate@{name}" for name in ("mean", "telea", "navier_stokes", "harmonic", "biharmonic", "patchmatch", "fsr")
 }
 EVALUATIONS = CLASSICAL | {name.replace("train", "evaluate") for name in TRAININGS}
+STARTS = {name.replace("train", "start") for name in TRAININGS}
 UNET_FAMILY = TRAININGS - {"train@pix2pix"}
 
 
@@ -124,8 +125,8 @@ CHANGES = {
     "params.yaml: masks.val": {"masks"},
     "params.yaml: criterion.floor_db": TRAININGS,
     "params.yaml: augment.copies": {"augment"},
-    "params.yaml: train.unet.steps": {"train@unet"},
-    "params.yaml: train.pix2pix.l1_weight": {"train@pix2pix"},
+    "params.yaml: train.unet.steps": {"start@unet", "train@unet"},
+    "params.yaml: train.pix2pix.l1_weight": {"start@pix2pix", "train@pix2pix"},
     "params.yaml: pairs.gallery": {"pair"},
     "params.yaml: photographs.count": {"photographs"},
     "params.yaml: evaluate.worst": EVALUATIONS,
@@ -146,8 +147,10 @@ CHANGES = {
     "data/embedded.csv": {"prepare", "photographs"},
     "data/holes/README.md": {"masks"},
     "data/base/photographs.npy": {"prepare"},
-    "data/base/pix2pix.safetensors": {"train@pix2pix"},
-    "data/base/pconv.safetensors": {"train@pconv", "train@pconv_augmented"},
+    "data/base/pix2pix.safetensors": {"start@pix2pix"},
+    "data/base/pconv.safetensors": {"start@pconv", "start@pconv_augmented"},
+    "data/starts.yaml": STARTS,
+    "stages/tracking/versions.py": STARTS,
 }
 
 
@@ -204,7 +207,7 @@ def test_a_changed_param_there_and_back_makes_no_second_run_of_the_first(clone: 
     old = (clone.root / "params.yaml").read_text()
     clone.change_params({"train": {"unet": {"learning_rate": 0.001}}})
     done = clone.run("dvc", "repro")
-    assert stages_that_ran(done.stdout) == {"train@unet", "evaluate@unet", "report", "publish"}
+    assert stages_that_ran(done.stdout) == {"start@unet", "train@unet", "evaluate@unet", "report", "publish"}
     changed = runs(clone), versions(clone)
     assert len(changed[1]) == len(before[1]) + 1
     (clone.root / "params.yaml").write_text(old)

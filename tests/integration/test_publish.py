@@ -4,8 +4,10 @@ import json
 import os
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from playwright.sync_api import Browser, expect
 
@@ -79,11 +81,45 @@ def test_what_a_run_shows_by_number_is_little_and_no_fact_is_a_bar(tree: Path) -
 def test_a_training_that_kept_its_start_says_so(tree: Path) -> None:
     path = Path("data/training/pconv/record.json")
     record = json.loads(path.read_text())
-    record["params"]["start_from"], record["summary"]["best_step"] = "base", 0
+    record["params"] |= {"start_from": "base", "base": "data/base/pconv.safetensors"}
+    record["summary"]["best_step"] = 0
     path.write_text(json.dumps(record))
     publish(held(), registering=False)
     note = Seen().run().data.tags["mlflow.note.content"]
-    assert note.startswith("pconv, the base weights, which 30 steps of fine-tuning did not improve, in 2 min on 40")
+    assert note.startswith(
+        "pconv, the weights of data/base/pconv.safetensors, which 30 steps of fine-tuning did not imp"
+    )
+
+
+def test_another_training_can_start_from_a_version_and_inherits_what_it_has_seen(tree: Path) -> None:
+    publish(held(), registering=True)
+    parent = versions.resolve("models:/inpaint-pconv@champion")
+    with versions.fetched_weights(parent) as path:
+        assert path.read_bytes() == Path("data/models/pconv/weights.safetensors").read_bytes()
+    seen = versions.trained_on(parent)
+    manifest = pd.read_parquet("data/prepared/manifest.parquet")
+    manifest.assign(photo=["d" * 64, "e" * 64, "f" * 64]).to_parquet("data/prepared/manifest.parquet", index=False)
+    Path("data/models/pconv/model.pt2").write_bytes(b"another")
+    params = json.loads(Path("data/training/pconv/record.json").read_text())["params"]
+    write_record(Path("data/training/pconv"), sha256="1" * 64, params=params | {"start_from": parent.uri})
+    publish(held(), registering=False)
+    (run,) = (run for run in Seen().runs() if run.data.params.get("start_from") == parent.uri)
+    assert versions.trained_on(replace(parent, run_id=run.info.run_id)).keys() == {*seen, "d" * 64, "e" * 64}
+
+
+@pytest.mark.parametrize(("damage", "words"), [("gone", "is gone"), ("other", "not the one"), ("never", "no weights")])
+def test_a_version_without_its_weights_is_no_start(tree: Path, damage: str, words: str) -> None:
+    publish(held(), registering=True)
+    version = versions.resolve("models:/inpaint-pconv/1")
+    (path,) = (tree / "mlartifacts").rglob("weights.safetensors")
+    if damage == "gone":
+        path.unlink()
+    elif damage == "other":
+        path.write_bytes(b"others")
+    else:
+        version = replace(version, tags={})
+    with pytest.raises(InputError, match=words), versions.fetched_weights(version):
+        pass
 
 
 @pytest.mark.slow
@@ -220,7 +256,8 @@ def test_a_version_says_what_it_is(tree: Path) -> None:
     scores = {metric.key: (metric.value, metric.dataset_name) for metric in model.metrics}
     assert scores["tile_psnr_db"] == (22, "data/pairs.csv")  # MLflow's list of models has a column for it
     assert version.description.startswith(
-        "pconv, trained for 30 steps in 2 min on 40 tiles of data/prepared/train, on Abacus 2. In the tests:\n"
+        "pconv, trained for 30 steps from random weights in 2 min on 40 tiles of data/prepared/train, on Abacus 2. "
+        "In the tests:\n"
     )
     about = seen.client.get_registered_model("inpaint-pconv").description
     assert 'load_model("models:/inpaint-pconv@champion")' in about

@@ -148,6 +148,12 @@ def test_a_version_is_made_again_from_its_tags(project: Project) -> None:
     assert project.inpaint("model", "rebuild", "models:/inpaint-pconv/1").startswith("equal: version 1")
 
 
+def test_a_candidate_goes_on_from_the_champion(project: Project) -> None:
+    assert "models:/inpaint-pconv/1" in project.inpaint("model", "show", "models:/inpaint-pconv/3")
+    assert "pconv: models:/inpaint-pconv/1" in (project.root / "data/starts.yaml").read_text()
+    assert json.loads((project.root / "data/start/pconv/start.json").read_text())["start_from"].endswith("/1")
+
+
 def test_without_its_data_a_version_is_made_from_the_photographs(project: Project) -> None:
     shutil.rmtree(project.root / ".dvc/cache")
     said = project.inpaint("model", "rebuild", "models:/inpaint-pconv/3").splitlines()

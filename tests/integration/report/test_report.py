@@ -263,7 +263,7 @@ def test_what_kept_its_start_is_said_and_the_same_weights_are_no_rivals(project)
     main()
     page = Page(Path("data/report/index.html"))
     words = page_words()
-    assert "grey twin and grey net kept the base weights: 40 steps of fine-tuning gained nothing." in words
+    assert "grey twin and grey net kept the weights they started from: 40 steps of fine-tuning gained nothing." in words
     assert page.text.count("the same weights as grey twin") == 2  # photographs, tiles
     assert "All 3 methods filled the same 36 pairs" in words
     assert set(json.loads(Path("data/report/metrics.json").read_text())["photo_psnr_db"]) == {

@@ -9,7 +9,7 @@ from stages.report.claims import find_claims
 from stages.report.reading import Evaluation, Training
 
 PHOTOS = 30
-KEPT = "kept the base weights: 1,200 steps of fine-tuning gained nothing."
+KEPT = "kept the weights they started from: 1,200 steps of fine-tuning gained nothing."
 SHOWN = [1, 2, 3, 4, 6, 7, 8]
 
 
