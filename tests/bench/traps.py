@@ -236,6 +236,12 @@ TRAPS = (
     Trap("retrain: no alarm where jobs always fail", "schedules/kubernetes-alarm.yaml",
          "time() - (kube_cronjob_status_last_successful_time", "time() - (kube_cronjob_status_last_schedule_time",
          SCHEDULED),
+    Trap("a start of another shape is kept", "stages/start.py", "if not differing:", "if named:",
+         "tests/integration/training/test_weights.py -k named"),
+    Trap("photographs of the parent count as tests again", "stages/publish/data.py", "{**inherited, **dict(",
+         "{**dict(", "tests/integration/test_publish.py -k inherits"),
+    Trap("start weights that somebody exchanged", "stages/tracking/versions.py", "or sha256(path) != digest", "",
+         "tests/integration/test_publish.py -k without_its_weights"),
 )  # fmt: skip
 
 

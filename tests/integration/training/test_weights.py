@@ -74,7 +74,9 @@ def test_what_holds_no_weights_is_refused() -> None:
             fit("pconv")
 
 
-def test_what_retraining_names_comes_first_while_the_shape_is_the_same(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_start_named_by_retraining_comes_first_while_the_shape_is_the_same(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     fit("pconv")
     Path(f"data/models/pconv/{WEIGHTS}").rename("champion.safetensors")
     start("pconv", "none", named="champion.safetensors")
