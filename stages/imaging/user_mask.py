@@ -156,7 +156,7 @@ def read_hole(source: str | Path | bytes, hole_is: HoleIs, max_megapixels: float
     said = {"white": "opaque", "black": "transparent"}[hole_is] if by_alpha else hole_is
     source = f"{'transparency' if by_alpha else 'brightness'} ({said} is missing)"
     shade = np.asarray(channel)
-    given = with_warnings(shade >= WHITE_FROM if hole_is == "white" else shade < WHITE_FROM, source)
+    given = with_warnings(shade >= WHITE_FROM if hole_is == "white" else shade < WHITE_FROM, source, said)
     counts = channel.histogram()
     grey = sum(counts[_GREYS[0] + 1 : _GREYS[1]]) / max(1, shade.size) if not by_alpha else 0
     extra = [f"{grey:.0%} of the mask picture is neither black nor white; is it a mask?"]
@@ -170,22 +170,23 @@ def _brightness(picture: Image.Image) -> Image.Image:
     return (picture if picture.mode in ("1", "L", "LA", "RGB", "RGBA") else picture.convert("RGB")).convert("L")
 
 
-def with_warnings(missing: Missing, source: str) -> UserMask:
-    """Return a mask with warnings: if it is empty, nearly full, or its polarity may be wrong."""
+def with_warnings(missing: Missing, source: str, taken: str = "") -> UserMask:
+    """Return a mask with warnings: if it is empty, nearly full, or its polarity may be wrong.
+
+    Args:
+        missing: bool (H, W), True where pixels are missing.
+        source: how it was read.
+        taken: which pixels of a mask picture were taken as missing: white, black, opaque or transparent.
+    """
     share = float(missing.mean()) if missing.size else 0.0
     if share == 0:
         return UserMask(missing, source, ("nothing is missing: the mask is empty",))
     if share > NEARLY_ALL:
         return UserMask(missing, source, (f"{share:.1%} of the picture is missing: hardly anything to fill it from",))
     if share > LARGEST_USUAL_SHARE:
-        return UserMask(missing, source, (f"{share:.0%} of the picture is missing{_asked(source)}",))
+        warning = f"{share:.0%} of the picture is missing"
+        if taken:
+            other, option = _OTHERS[taken]
+            warning += f"; is {taken} the hole, or {other}? --mask-is {option} says {other}"
+        return UserMask(missing, source, (warning,))
     return UserMask(missing, source)
-
-
-def _asked(source: str) -> str:
-    """Return the question whether a mask picture has the other polarity, "" for other masks."""
-    taken = source.rpartition("(")[2].partition(" ")[0]
-    if taken not in _OTHERS:
-        return ""
-    other, option = _OTHERS[taken]
-    return f"; is {taken} the hole, or {other}? --mask-is {option} says {other}"

@@ -82,11 +82,11 @@ def run(options: Options) -> int:
 
 
 def _clear_away() -> None:
-    """Mend what a crash left."""
+    """Repair what a crash left."""
     if any(finding.clear for finding in doctor.examine_files(Path())):  # else no stage need be kept from starting
         with suppress(BusyError):
             for finding in doctor.cure(Path(), doctor.examine_files):
-                log(f"retrain: mended: {finding.what}")
+                log(f"retrain: repaired: {finding.what}")
 
 
 def _facts(call: Call) -> dict[str, Any]:

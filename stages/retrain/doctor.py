@@ -69,7 +69,7 @@ def examine_files(root: Path) -> list[Finding]:
 
 
 def cure(root: Path, look: Callable[[Path], list[Finding]] = examine) -> list[Finding]:
-    """Mend what can be mended while no stage runs, and return it.
+    """Repair what can be repaired while no stage runs, and return it.
 
     Args:
         root: of the project, the working directory.
@@ -78,13 +78,13 @@ def cure(root: Path, look: Callable[[Path], list[Finding]] = examine) -> list[Fi
     Raises:
         BusyError: a stage or retrain is running.
     """
-    mended = []
+    repaired = []
     with guard.stage_lock("retrain"), guard.project_lock():
         for finding in look(root):
             if finding.clear is not None:
                 finding.clear()
-                mended.append(finding)
-    return mended
+                repaired.append(finding)
+    return repaired
 
 
 def _of_dvc(root: Path) -> Iterator[Finding]:
@@ -152,4 +152,4 @@ def _mlflow() -> Iterator[Finding]:
             what = f"{number} runs in MLflow count as running, but their trainings were killed"
             yield Finding(what, clear=partial(live.settle_abandoned, experiment))
     except TrackingError as error:
-        yield Finding(str(error), "once that is mended, the next dvc repro sends what is missing")
+        yield Finding(str(error), "once that is repaired, the next dvc repro sends what is missing")
