@@ -85,7 +85,7 @@ def _clear_away() -> None:
     """Repair what a crash left."""
     if any(finding.clear for finding in doctor.examine_files(Path())):  # else no stage need be kept from starting
         with suppress(BusyError):
-            for finding in doctor.cure(Path(), doctor.examine_files):
+            for finding in doctor.repair(Path(), doctor.examine_files):
                 log(f"retrain: repaired: {finding.what}")
 
 

@@ -4,7 +4,7 @@
         print(finding)
 
 Hardly any of it stops the pipeline: the kernel releases a stage's lock when its process ends, an interrupted training
-resumes, and the next call of retrain completes one that was cut off. `cure` mends the rest.
+resumes, and the next call of retrain completes one that was cut off. `repair` does the rest.
 """
 
 import subprocess
@@ -68,7 +68,7 @@ def examine_files(root: Path) -> list[Finding]:
     return [finding for look in looks for finding in look(root)]
 
 
-def cure(root: Path, look: Callable[[Path], list[Finding]] = examine) -> list[Finding]:
+def repair(root: Path, look: Callable[[Path], list[Finding]] = examine) -> list[Finding]:
     """Repair what can be repaired while no stage runs, and return it.
 
     Args:

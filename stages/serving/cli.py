@@ -137,9 +137,9 @@ def doctor(
 ) -> None:
     """Find what a crash, a kill or a move left behind, and repair it with --fix; in the project's root."""
     registered.versions()  # says what to install
-    from stages.retrain.doctor import cure, examine
+    from stages.retrain.doctor import examine, repair
 
-    for finding in cure(Path()) if fix else []:
+    for finding in repair(Path()) if fix else []:
         typer.echo(f"repaired: {finding.what}")
     left = examine(Path())
     for finding in left:

@@ -79,7 +79,7 @@ def test_gits_locks_are_named_and_left_alone(project: Path) -> None:
     lock = project / ".git/index.lock"
     lock.touch()
     assert said() == [".git/index.lock is there, and every commit ends there"]
-    doctor.cure(Path())
+    doctor.repair(Path())
     assert lock.exists()
 
 
@@ -92,9 +92,9 @@ def test_nothing_is_mended_while_a_stage_is_at_work(project: Path) -> None:
             assert stage.poll() is None
             time.sleep(0.02)
         with pytest.raises(BusyError, match=rf"train@pconv \(process {stage.pid}\) is running in this folder"):
-            doctor.cure(Path())
+            doctor.repair(Path())
         stage.kill()
-    assert doctor.cure(Path()) == []
+    assert doctor.repair(Path()) == []
 
 
 def test_while_it_mends_no_stage_starts(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -122,6 +122,6 @@ def test_runs_that_a_kill_left_running_are_settled(project: Path) -> None:
         assert said() == []
         training.send_signal(signal.SIGKILL)
     assert said() == ["1 runs in MLflow count as running, but their trainings were killed"]
-    doctor.cure(Path())
+    doctor.repair(Path())
     assert [run.info.status for run in Seen().runs()] == ["KILLED"]
     assert said() == []
