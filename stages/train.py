@@ -1,24 +1,38 @@
 """Train a model on tiles and holes, and export it as `data/models/KEY/model.pt2` and `model.onnx`.
 
     python -m stages.train pconv         # as DVC does
+    python -m stages.train --wait        # on machines that take part in the trainings of another one
 
 KEY is a row of `models` in params.yaml, whose `code` is the package: `stages/pconv` or `stages/pix2pix`.
 """
 
 import importlib
+import platform
 import sys
 
 from stages.runtime import guard
 from stages.runtime.params import read
-from stages.training.settings import ModelEntry
-from stages.training.trainer import train
+from stages.training import distributed
 
 
 def main(key: str) -> None:
-    """Train the model called `key` in params.yaml."""
-    code = importlib.import_module(f"stages.{read(f'models.{key}', ModelEntry).code}.module")
-    train(key, code.SETTINGS, code.MODULE)
+    """Train the model called `key` in params.yaml, in one process or several."""
+    distributed.launch(key, train_here)
+
+
+def train_here(key: str) -> None:
+    """Train in this process, together with those that it was started with; the key is that of process 0."""
+    from stages.training import loop, trainer  # not in the process that starts the others
+    from stages.training.settings import ModelEntry
+
+    fabric = loop.make_fabric()
+    key = fabric.broadcast(key)
+    with distributed.agreed(fabric):
+        code = importlib.import_module(f"stages.{read(f'models.{key}', ModelEntry).code}.module")
+    trainer.train(key, code.SETTINGS, code.MODULE, fabric)
 
 
 if __name__ == "__main__":
+    if sys.argv[1:] == ["--wait"]:
+        sys.exit(guard.run(f"train@{platform.node()}", lambda: distributed.wait(train_here)))
     sys.exit(guard.run_with_key("train", main))

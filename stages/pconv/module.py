@@ -88,7 +88,7 @@ class PConvModule(InpaintingModule):
         extractor = self._features[0].to(batches[0].image.device) if self._features else None
 
         def terms_of(batch: MicroBatch) -> dict[str, Tensor]:
-            prediction = self.network(batch.image, batch.hole)
+            prediction = self.parallel["network"](batch.image, batch.hole)
             terms = loss_terms(prediction, batch.target, batch.hole, self.settings.weights, extractor)
             return self.with_hole_perceptual(terms, prediction, batch)
 

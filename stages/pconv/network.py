@@ -193,6 +193,6 @@ class PConvUNet(nn.Module):
         super().train(mode)
         if self.encoder_frozen:
             for module in self.encoder.modules():
-                if isinstance(module, nn.BatchNorm2d):
+                if isinstance(module, nn.BatchNorm2d | nn.SyncBatchNorm):
                     module.eval()
         return self

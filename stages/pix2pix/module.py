@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import torch
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
 from stages.inpainting.composite import composite
@@ -72,21 +72,21 @@ class Pix2PixModule(InpaintingModule):
 
     def training_step(self, batches: Sequence[MicroBatch]) -> dict[str, Tensor]:
         """Update the discriminator with a detached prediction, then the generator."""
-        discriminator, settings = self.discriminator, self.settings
+        discriminator, settings = self.parallel["discriminator"], self.settings
         predictions: list[Tensor] = []  # of an undivided batch, computed only once
 
         def of_discriminator(batch: MicroBatch) -> dict[str, Tensor]:
             known, real = condition(batch.image, batch.hole), to_signed(batch.target)
             with torch.set_grad_enabled(len(batches) == 1):
-                prediction = self.network(batch.image, batch.hole)
+                prediction = self.parallel["network"](batch.image, batch.hole)
             if len(batches) == 1:
                 predictions.append(prediction)
-            logits, fakeness = self._judged(prediction.detach(), batch)
+            logits, fakeness = self._judged(prediction.detach(), batch, discriminator)
             return {"loss": discriminator_loss(discriminator(known, real), logits, fakeness, settings.objective)}
 
         def of_generator(batch: MicroBatch) -> dict[str, Tensor]:
-            prediction = predictions[0] if predictions else self.network(batch.image, batch.hole)
-            logits, fakeness = self._judged(prediction, batch)
+            prediction = predictions[0] if predictions else self.parallel["network"](batch.image, batch.hole)
+            logits, fakeness = self._judged(prediction, batch, self.discriminator)
             gan = generator_loss(logits, fakeness, settings.objective)
             distance = l1(prediction.float(), batch.target)
             composed = composite(batch.target, prediction.detach().float(), batch.hole)
@@ -95,19 +95,19 @@ class Pix2PixModule(InpaintingModule):
             return self.with_hole_perceptual(terms, prediction, batch)
 
         loss_d = self.optimise("discriminator", batches, of_discriminator)["loss"]
-        discriminator.requires_grad_(False)
+        self.discriminator.requires_grad_(False)
         terms = self.optimise("generator", batches, of_generator)
-        discriminator.requires_grad_(True)
+        self.discriminator.requires_grad_(True)
         return {**terms, "discriminator": loss_d}
 
-    def _judged(self, prediction: Tensor, batch: MicroBatch) -> tuple[Tensor, Tensor]:
+    def _judged(self, prediction: Tensor, batch: MicroBatch, discriminator: nn.Module) -> tuple[Tensor, Tensor]:
         """Return the logits of a prediction, and the generated share of each patch.
 
         The paper judges predictions. With `judges_holes`, composites are judged, and only missing pixels are generated.
         """
         holes_alone = self.settings.judges_holes
         picture = composite(batch.target, prediction.float(), batch.hole) if holes_alone else prediction
-        logits = self.discriminator(condition(batch.image, batch.hole), to_signed(picture))
+        logits: Tensor = discriminator(condition(batch.image, batch.hole), to_signed(picture))
         return logits, share_of(batch.hole, logits) if holes_alone else torch.ones_like(logits)
 
     def configure_optimizers(self) -> dict[str, Optimizer]:

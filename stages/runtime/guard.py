@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import IO
@@ -47,7 +47,10 @@ def run(
     try:
         _end_with_dvc()
         before()
-        with project_lock() if exclusive else _shared_lock(), stage_lock(stage):
+        with ExitStack() as locks:
+            if "TORCHELASTIC_RUN_ID" not in os.environ or os.environ["RANK"] == "0":  # one process of torchrun's
+                locks.enter_context(project_lock() if exclusive else _shared_lock())
+                locks.enter_context(stage_lock(stage))
             main()
     except InpaintError as error:
         return _fail(stage, str(error), error.exit_code)
@@ -175,7 +178,7 @@ def _end_with_dvc() -> None:
     Otherwise a killed `dvc repro` would leave its stage running, and the next one would start a second. A stage that
     DVC did not start outlives its parent, so that `nohup` works.
     """
-    signal.signal(signal.SIGTERM, _leave)
+    signal.signal(signal.SIGTERM, leave)
     if "DVC_ROOT" not in os.environ:
         return
     parent = os.getppid()
@@ -210,5 +213,13 @@ def end_with_parent(by: int = signal.SIGTERM) -> None:
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, by)
 
 
-def _leave(number: int, _frame: FrameType | None) -> None:
+def end_with(parent: int, _number: int = 0) -> None:
+    """End this process as soon as its parent is gone, which may have been while it started."""
+    end_with_parent(signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def leave(number: int, _frame: FrameType | None) -> None:
+    """Turn a signal into an exit that runs every `finally`."""
     raise SystemExit(128 + number)

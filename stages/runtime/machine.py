@@ -27,28 +27,20 @@ _LARGEST_KEPT, _MOST_KEPT = 2**25, 2**30  # bytes; glibc accepts no larger thres
 
 def workers() -> int:
     """Return the number of processes for map-like work, at least 1."""
-    return _from_environment("INPAINT_WORKERS", 1, cores())
+    return from_environment("INPAINT_WORKERS", 1, cores())
 
 
 def micro_batches() -> int:
     """Return the number of micro-batches per training batch, at least 1; more of them need less memory."""
-    return _from_environment("INPAINT_ACCUMULATE", 1, 1)
+    return from_environment("INPAINT_ACCUMULATE", 1, 1)
 
 
-def require_one_process() -> None:
-    """Refuse to train one model in several processes.
+def from_environment(name: str, least: int, default: int) -> int:
+    """Return an integer from the environment.
 
     Raises:
-        InputError: torchrun or INPAINT_PROCESSES started several.
+        InputError: it is no integer, or below the least.
     """
-    if "TORCHELASTIC_RUN_ID" in os.environ or os.environ.get("INPAINT_PROCESSES", "1") != "1":
-        raise InputError(
-            "a model is trained by one process; start it without torchrun and INPAINT_PROCESSES, and train other "
-            "models on other machines"
-        )
-
-
-def _from_environment(name: str, least: int, default: int) -> int:
     said = os.environ.get(name)
     if said is None:
         return default
@@ -58,10 +50,10 @@ def _from_environment(name: str, least: int, default: int) -> int:
 
 
 def cores() -> int:
-    """Return the number of cores available to this process, which in a container may be fewer than the machine has."""
+    """Return the number of cores for this process: containers may have fewer than the machine, trainings share them."""
     import joblib
 
-    return int(joblib.cpu_count())
+    return max(1, int(joblib.cpu_count()) // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
 
 
 def keep_to_cores() -> None:
@@ -74,7 +66,7 @@ def keep_to_cores() -> None:
 
 def loader_workers() -> int:
     """Return the number of processes that load batches; 0: the training process does."""
-    return _from_environment("INPAINT_LOADERS", 0, min(4, cores() - 1) if device().startswith("cuda") else 0)
+    return from_environment("INPAINT_LOADERS", 0, min(4, cores() - 1) if device().startswith("cuda") else 0)
 
 
 def device(asked: str | None = None) -> str:
@@ -165,6 +157,7 @@ def describe() -> dict[str, Any]:
         "python": platform.python_version(),
         "processor": _processor(),
         "cores": cores(),
+        "processes": int(os.environ.get("WORLD_SIZE", "1")) if "TORCHELASTIC_RUN_ID" in os.environ else 1,
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
         "gpu": torch.cuda.get_device_name(0) if torch.cuda.is_available() else "",
         "device": device(),

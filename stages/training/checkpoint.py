@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -26,6 +27,17 @@ FILE = "checkpoint.pt"
 def folder(of: str) -> Path:
     """Return the folder for the checkpoint of a training with this fingerprint."""
     return project.root() / ".resume" / of[:32]
+
+
+@contextmanager
+def place(of: str, leads: bool) -> Iterator[Path]:
+    """Keep the folder of a training with this fingerprint to the process that leads; others get a temporary one."""
+    if leads:
+        with held(where := folder(of)):
+            yield where
+    else:
+        with TemporaryDirectory() as name:
+            yield Path(name)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from copy import copy
 from functools import cached_property
 from io import BytesIO
 from pathlib import Path
@@ -57,17 +58,24 @@ class TrainingBatches(Dataset[Batch]):
         _check_sizes(self._tiles, self._mask_set)
         self._batch_size = batch_size
         self._seed = seed
+        self._part = slice(None)
         self._epoch = -1
         self._order: npt.NDArray[np.integer[Any]] = np.empty(0, np.int64)
 
     def __getitem__(self, step: int) -> Batch:
         """Return the batch of a step, counted from 0, without end."""
         first = step * self._batch_size
-        indices = np.array([self._tile_at(first + offset) for offset in range(self._batch_size)])
+        indices = np.array([self._tile_at(first + offset) for offset in range(self._batch_size)])[self._part]
         rng = np.random.default_rng([self._seed, _HOLES, step])
-        holes = rng.integers(len(self._mask_set), size=self._batch_size)
-        ways = rng.integers(8, size=self._batch_size)
+        holes = rng.integers(len(self._mask_set), size=self._batch_size)[self._part]
+        ways = rng.integers(8, size=self._batch_size)[self._part]
         return _batch(self._tiles.gather(indices), _turn(self._mask_set.gather(holes), ways), step)
+
+    def part(self, number: int, of: int) -> "TrainingBatches":
+        """Return the same batches, but of each only one of several equal parts, counted from 0."""
+        share, part = self._batch_size // of, copy(self)
+        part._part = slice(number * share, (number + 1) * share)
+        return part
 
     @cached_property
     def reach(self) -> int:

@@ -6,7 +6,6 @@ Schedule, batches and dropout are functions of the step, so an interrupted train
 import logging
 import math
 import os
-import signal
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -18,6 +17,7 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
@@ -25,7 +25,7 @@ from tqdm import tqdm
 from stages.imaging.images import save_png
 from stages.runtime import guard, machine
 from stages.runtime.errors import InpaintError
-from stages.training import checkpoint
+from stages.training import checkpoint, distributed
 from stages.training.dataset import Batch, Pixels, TrainingBatches, ValidationBatches, keep_batch
 from stages.training.module import InpaintingModule
 from stages.training.record import RecordWriter
@@ -83,13 +83,20 @@ class NotFiniteError(InpaintError):
 
 
 def make_fabric() -> Fabric:
-    """Return Fabric for the device and precision of this machine."""
+    """Return Fabric for the device and precision of this machine, connected with the processes that train with it."""
     kind, _, number = machine.device().partition(":")
     devices: Any = [int(number or 0)] if kind == "cuda" else 1
     precision: Any = machine.precision()
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
-    # One process, even if the environment is that of a SLURM or MPI job.
-    return Fabric(accelerator=kind, devices=devices, precision=precision, plugins=[LightningEnvironment()])
+    if not TorchElasticEnvironment.detect():  # one process, even if the environment is that of a SLURM or MPI job
+        return Fabric(accelerator=kind, devices=devices, precision=precision, plugins=[LightningEnvironment()])
+    local, nodes = int(os.environ["LOCAL_WORLD_SIZE"]), int(os.environ["GROUP_WORLD_SIZE"])
+    if local * nodes != int(os.environ["WORLD_SIZE"]):
+        raise distributed.AgreedError("INPAINT_PROCESSES should be the same on all machines")
+    together: dict[str, Any] = {"strategy": "ddp", "plugins": [TorchElasticEnvironment()]}
+    fabric = Fabric(accelerator=kind, devices=local, num_nodes=nodes, precision=precision, **together)
+    fabric.launch()
+    return fabric
 
 
 def run(
@@ -103,7 +110,7 @@ def run(
     """Train a module, resuming from its checkpoint if there is one.
 
     Args:
-        module: freshly made from the settings, or loaded with start weights.
+        module: set up, freshly made from the settings or loaded with start weights.
         training: the batch of every step.
         validation: pictures that are filled every `validate_every` steps.
         settings: of the training.
@@ -118,36 +125,40 @@ def run(
     """
     machine.keep_freed_memory()
     machine.keep_to_cores()
-    fabric = make_fabric()
-    module.setup(fabric)
-    folder = record.folder.parent
-    history = _History(record, settings.batch_size)
+    fabric, folder = module.fabric, record.folder.parent
+    leads = fabric.is_global_zero  # this process validates, shows and saves
+    part = training.part(fabric.global_rank, fabric.world_size)
+    history = _History(record, settings.batch_size, fabric)
     best = _resume(module, history, record, folder)
     validation_step = _Validation(module, fabric, training, validation, criterion, record)
     total, every = settings.total_steps, settings.validate_every
     saved = time.monotonic()
-    with tqdm(total=total, initial=module.step, desc=record.content["key"], unit="step", mininterval=2.0) as bar:
+    shown = {"desc": record.content["key"], "unit": "step", "mininterval": 2.0, "disable": not leads}
+    with tqdm(total=total, initial=module.step, **shown) as bar:
         best = validation_step.at_start(best, bar)
-        for batch in _batches(fabric, training, range(module.step, total), machine.loader_workers()):
+        for batch in _batches(fabric, part, range(module.step, total), machine.loader_workers()):
             module.train()
             history.start()
             history.add(module.fit_batch(batch))
             bar.update()
             at_end = module.step == total
             validates = at_end or module.step % every == 0
-            if validates or module.step % CHECK_EVERY == 0:
-                _require_finite(history.fetch(), module.step, training, record)
+            checks = module.step % CHECK_EVERY == 0
+            due = checks and fabric.broadcast(time.monotonic() - saved >= settings.checkpoint_every_s)
+            if validates or checks:
+                terms = history.fetch()
+                with distributed.agreed(fabric):
+                    _require_finite(terms, module.step, training, record)
+                    if validates or due:
+                        _require_finite_weights(module, training, record)
             if module.step % HISTORY_EVERY == 0:
                 history.write(module.step, module.learning_rate_at(module.step - 1))
-            due = module.step % CHECK_EVERY == 0 and time.monotonic() - saved >= settings.checkpoint_every_s
-            if validates or due:
-                _require_finite_weights(module, training, record)
             if validates:
                 best = validation_step(best, bar)
                 if at_end or 0 < settings.patience <= best.misses:
                     history.write(module.step, module.learning_rate_at(module.step - 1))
                     break
-            if validates or due:
+            if leads and (validates or due):
                 checkpoint.save(folder, module, {"best": asdict(best), "history": history.seen})
                 saved = time.monotonic()
             history.stop()
@@ -168,8 +179,10 @@ class _Validation:
     def __call__(self, best: Best, bar: tqdm) -> Best:  # type: ignore[type-arg]
         """Validate, record the scores, and return the best validation so far."""
         step = self.module.step
-        scores, shown = validate(self.module, self.fabric, self.validation)
-        _require_finite([scores], step, self.training, self.record)
+        own: Any = validate(self.module, self.fabric, self.validation) if self.fabric.is_global_zero else None
+        scores, shown = self.fabric.broadcast(own)  # for which the other processes wait
+        with distributed.agreed(self.fabric):
+            _require_finite([scores], step, self.training, self.record)
         _write_validation(step, scores, shown, self.record)
         best = best.after(scores, step, self.module.trained, self.criterion)
         bar.set_postfix_str(
@@ -184,7 +197,9 @@ class _Validation:
 
 def _resume(module: InpaintingModule, history: "_History", record: RecordWriter, folder: Path) -> Best:
     """Restore module, optimizers and history from the checkpoint, if there is one."""
-    state = checkpoint.load(folder)
+    with distributed.agreed(module.fabric):
+        state = checkpoint.load(folder)  # only where this process leads
+    state = module.fabric.broadcast(state)
     if state is None:
         record.rewind(0)
         return Best()
@@ -205,10 +220,11 @@ def _batches(fabric: Fabric, batches: Any, numbers: Sequence[int], workers: int)
         sampler=numbers,
         num_workers=workers,
         pin_memory=workers > 0 and machine.device().startswith("cuda"),
-        worker_init_fn=partial(_end_with, os.getpid()),
+        # torch misses a training that is killed while its loaders start
+        worker_init_fn=partial(guard.end_with, os.getpid()),
     )
     try:
-        loaded: Any = fabric.setup_dataloaders(loader)
+        loaded: Any = fabric.setup_dataloaders(loader, use_distributed_sampler=False)
         yield from loaded
     except RuntimeError as error:
         if "DataLoader worker" not in str(error):
@@ -217,13 +233,6 @@ def _batches(fabric: Fabric, batches: Any, numbers: Sequence[int], workers: int)
             f"a data loader process ended ({str(error).splitlines()[0]}); give it more memory (--shm-size in a "
             "container), or set INPAINT_LOADERS to a lower number"
         ) from None
-
-
-def _end_with(training: int, _number: int) -> None:
-    """End a loader process with its training: torch misses a training that is killed while its loaders start."""
-    guard.end_with_parent(signal.SIGKILL)
-    if os.getppid() != training:
-        os._exit(1)
 
 
 def _require_finite(
@@ -302,8 +311,8 @@ def _copy(network: torch.nn.Module) -> dict[str, Tensor]:
 class _History:
     """Averages the loss terms of steps into lines of history.csv; they stay on the device until `fetch`."""
 
-    def __init__(self, record: RecordWriter, batch_size: int) -> None:
-        self._record, self._batch_size = record, batch_size
+    def __init__(self, record: RecordWriter, batch_size: int, fabric: Fabric) -> None:
+        self._record, self._batch_size, self._fabric = record, batch_size, fabric
         self._unseen: list[dict[str, Tensor]] = []
         self.seen: list[dict[str, float]] = []  # the next line is their mean
         self._since = self._sampled = self._ended = time.monotonic()
@@ -323,10 +332,11 @@ class _History:
         self.stop()
 
     def fetch(self) -> list[dict[str, float]]:
-        """Return the loss terms since the last call, copied from the device at once."""
+        """Return the loss terms since the last call, means over all processes, copied from the device at once."""
         if not self._unseen:
             return []
-        rows = torch.stack([torch.stack(list(terms.values())).float() for terms in self._unseen]).tolist()
+        own = torch.stack([torch.stack(list(terms.values())).float() for terms in self._unseen])
+        rows: list[list[float]] = self._fabric.all_reduce(own).tolist()  # type: ignore[union-attr]
         fetched = [dict(zip(terms, row, strict=True)) for terms, row in zip(self._unseen, rows, strict=True)]
         self._unseen = []
         self.seen += fetched

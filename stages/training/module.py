@@ -1,11 +1,14 @@
 """Base class of the training modules: steps, moving average of the weights, validation."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
+from copy import deepcopy
 from typing import NamedTuple
 
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grad_norm_
 from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
@@ -55,6 +58,13 @@ def exponential_moving_average(decay: float) -> Callable[[Tensors, Tensors, Tens
     return update
 
 
+def _distributed(network: nn.Module, name: str, fabric: Fabric) -> DistributedDataParallel:
+    """Wrap a network: its running statistics are those of process 0, but a discriminator's, which nothing uses."""
+    devices = [fabric.device] if fabric.device.type == "cuda" else None
+    # A discriminator runs twice before its backward pass, which must not find other statistics than the forward pass.
+    return DistributedDataParallel(network, device_ids=devices, forward_sync_buffers=name == "network")
+
+
 class InpaintingModule(nn.Module):
     """A network in training. Subclasses define `training_step`, `learning_rate_at` and `configure_optimizers`.
 
@@ -65,6 +75,8 @@ class InpaintingModule(nn.Module):
 
     Attributes:
         optimizers: by name, after `setup`.
+        parallel: the networks by name, after `setup`: what a training step calls. With several processes, their
+            backward pass averages the gradients of all.
         seed: of the training; dropout depends on it and the step.
         step: number of steps done.
         is_warm: whether the training starts from given weights.
@@ -79,6 +91,8 @@ class InpaintingModule(nn.Module):
             self.average = AveragedModel(self.network, multi_avg_fn=update, use_buffers=True)
         self.settings = settings
         self.optimizers: dict[str, Optimizer] = {}
+        self.parallel: dict[str, nn.Module] = {}  # no submodules, so that checkpoints do not depend on the processes
+        self._plain: list[nn.Module] = []  # the network with the same weights, where `network` has SyncBatchNorm
         self.seed = 0
         self.step = 0
         self.is_warm = False
@@ -91,7 +105,9 @@ class InpaintingModule(nn.Module):
     @property
     def trained(self) -> nn.Module:
         """The network that is validated and exported: the moving average, if there is one."""
-        return self.network if self.average is None else self.average.module
+        if self.average is not None:
+            return self.average.module
+        return self._plain[0] if self._plain else self.network
 
     def learning_rate_at(self, step: int) -> float:
         """Return the learning rate of a step."""
@@ -143,10 +159,24 @@ class InpaintingModule(nn.Module):
         raise NotImplementedError
 
     def setup(self, fabric: Fabric) -> None:
-        """Move to the device, and create the optimizers."""
-        self._fabric = fabric
+        """Move to the device, share the networks with other processes, and create the optimizers."""
+        self.fabric = fabric
         fabric.to_device(self)
+        if fabric.world_size > 1 and fabric.device.type == "cuda":
+            self._synchronise_batch_norm()
+        for name, network in self.named_children():
+            if name != "average":
+                self.parallel[name] = network if fabric.world_size == 1 else _distributed(network, name, fabric)
         self.optimizers = self.configure_optimizers()
+
+    def _synchronise_batch_norm(self) -> None:
+        """Let batch norm use the statistics of the whole batch, of which each process has a part; for GPUs alone."""
+        tensors = {id(tensor): tensor for tensor in (*self.network.parameters(), *self.network.buffers())}
+        self._plain = [deepcopy(self.network, tensors)]  # whose weights are those of the network
+        for name, network in list(self.named_children()):
+            if name != "average":
+                converted: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
+                setattr(self, name, converted)
 
     def fit_batch(self, batch: Batch) -> dict[str, Tensor]:
         """Do one step: set the learning rates, update the weights and their moving average.
@@ -170,7 +200,8 @@ class InpaintingModule(nn.Module):
         return terms | self._norms
 
     def _reseed(self) -> None:
-        torch.manual_seed(self.seed + self.step)  # dropout takes no generator, and a resumed run has to draw the same
+        # Dropout takes no generator, and a resumed run has to draw the same; each process draws numbers of its own.
+        torch.manual_seed(self.seed + self.step + (self.fabric.global_rank << 40))
 
     def optimise(
         self, name: str, batches: Sequence[MicroBatch], terms_of: Callable[[MicroBatch], dict[str, Tensor]]
@@ -188,15 +219,25 @@ class InpaintingModule(nn.Module):
         optimizer = self.optimizers[name]
         optimizer.zero_grad()
         all_terms: list[dict[str, Tensor]] = []
-        for batch in batches:
-            with self._fabric.autocast():
-                terms = terms_of(batch)
-            self._fabric.backward(terms["loss"] / len(batches))
+        for number, batch in enumerate(batches, start=1):
+            with self._without_sync() if number < len(batches) else nullcontext():
+                with self.fabric.autocast():
+                    terms = terms_of(batch)
+                self.fabric.backward(terms["loss"] / len(batches))
             all_terms.append({term: value.detach() for term, value in terms.items()})
         weights = [weight for group in optimizer.param_groups for weight in group["params"]]
         self._norms[f"gradient of {name}"] = clip_grad_norm_(weights, self.settings.clip_norm)
         optimizer.step()
         return {name: torch.stack([terms[name] for terms in all_terms]).mean() for name in all_terms[0]}
+
+    @contextmanager
+    def _without_sync(self) -> Iterator[None]:
+        """Let backward passes add up gradients without averaging them over the processes."""
+        with ExitStack() as stack:
+            for network in self.parallel.values():
+                if isinstance(network, DistributedDataParallel):
+                    stack.enter_context(network.no_sync())
+            yield
 
     @torch.no_grad()
     def validate(self, batch: Batch) -> Validated:
@@ -206,7 +247,7 @@ class InpaintingModule(nn.Module):
             batch: on the device.
         """
         image, hole, target = to_float(batch)
-        with self._fabric.autocast():
+        with self.fabric.autocast():
             prediction = self.trained(image, hole)
         composed = composite(image, prediction.float().clamp(0, 1), hole)
         missing = hole.sum((1, 2, 3)).clamp(min=1) * target.shape[1]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import torch
+from lightning_fabric import Fabric
 
 from stages.imaging import shards
 from stages.inpainting import exported, onnx_export
@@ -18,7 +19,7 @@ from stages.runtime.errors import InpaintError, InputError, ParamsError
 from stages.runtime.files import fresh_folder, remove_folder, sha256, write_json
 from stages.runtime.log import log
 from stages.runtime.params import read, read_seed
-from stages.training import checkpoint, loop, weights
+from stages.training import checkpoint, distributed, loop, weights
 from stages.training.dataset import TrainingBatches, ValidationBatches
 from stages.training.module import InpaintingModule
 from stages.training.record import RecordWriter
@@ -34,30 +35,38 @@ VALIDATION_BATCH = 32
 AnySettings = TypeVar("AnySettings", bound=FitSettings)
 
 
-def train(key: str, settings_kind: type[AnySettings], module_kind: Callable[[AnySettings], InpaintingModule]) -> None:
+def train(
+    key: str,
+    settings_kind: type[AnySettings],
+    module_kind: Callable[[AnySettings], InpaintingModule],
+    fabric: Fabric | None = None,
+) -> None:
     """Train one model, resuming an interrupted run, and write its outputs.
 
     Args:
         key: name of the model in `models` and `train` of params.yaml.
         settings_kind: class of its settings.
         module_kind: creates the module from the settings.
+        fabric: of the processes that train together, each of which calls this; None for one process.
     """
-    machine.require_one_process()
-    seed = read_seed()
-    entry = read(f"models.{key}", ModelEntry)
-    settings = read(f"train.{key}", settings_kind)
-    folders = list(dict.fromkeys([PREPARED / "train", entry.tiles]))
-    training = TrainingBatches(folders, MASKS / "train.npy", settings.batch_size, seed)
-    validation = ValidationBatches(PREPARED / "val", MASKS / "val.npy", VALIDATION_BATCH)
-    _check_sizes(training.tile_size, settings, key)
-    criterion = read("criterion", Criterion)
-    start = _read_start(key)
-    facts = _facts(key, seed, entry, settings, criterion, start)
-    state = checkpoint.folder(facts["fingerprint"])
-    with checkpoint.held(state):
+    fabric = fabric or loop.make_fabric()
+    leads = fabric.is_global_zero
+    with distributed.agreed(fabric):
+        seed = read_seed()
+        entry = read(f"models.{key}", ModelEntry)
+        settings = read(f"train.{key}", settings_kind)
+        folders = list(dict.fromkeys([PREPARED / "train", entry.tiles]))
+        training = TrainingBatches(folders, MASKS / "train.npy", settings.batch_size, seed)
+        validation = ValidationBatches(PREPARED / "val", MASKS / "val.npy", VALIDATION_BATCH)
+        _check_sizes(training.tile_size, settings, key, fabric.world_size)
+        criterion = read("criterion", Criterion)
+        start = _read_start(key)
+        facts = _facts(key, seed, entry, settings, criterion, start)
+    distributed.require_same(fabric, facts)
+    with checkpoint.place(facts["fingerprint"], leads) as state:
         if (state / checkpoint.FILE).exists():
             log(f"{key}: resuming the interrupted training")
-        else:
+        elif leads:
             _log_other_trainings(facts, state)
         record = RecordWriter(state / "record", facts)
         torch.manual_seed(seed)
@@ -65,7 +74,8 @@ def train(key: str, settings_kind: type[AnySettings], module_kind: Callable[[Any
         module.seed = seed
         if start.path is not None:
             weights.load(start.path, module, settings)
-        with _mirrored(record.folder):
+        module.setup(fabric)
+        with _mirrored(record.folder) if leads else contextlib.nullcontext():
             try:
                 best = loop.run(module, training, validation, settings, criterion, record)
             except torch.OutOfMemoryError as error:
@@ -75,6 +85,7 @@ def train(key: str, settings_kind: type[AnySettings], module_kind: Callable[[Any
                     f"`train.{key}.batch_size` or `tile_size`, or free the GPU of other programs "
                     f"({str(error).splitlines()[0]})"
                 ) from None
+        if leads:
             about = {
                 "key": key,
                 "tile_size": training.tile_size,
@@ -82,7 +93,7 @@ def train(key: str, settings_kind: type[AnySettings], module_kind: Callable[[Any
                 "settings": settings.model_dump(mode="json"),
             }
             _write(about, module, settings.levels, best, record)
-        remove_folder(state)
+            remove_folder(state)
 
 
 def _log_other_trainings(facts: Mapping[str, Any], state: Path) -> None:
@@ -91,28 +102,23 @@ def _log_other_trainings(facts: Mapping[str, Any], state: Path) -> None:
         other = RecordWriter.content_of(place)
         if place.parent == state or other is None or other["key"] != facts["key"]:
             continue
-        changed = [
-            name
-            for part in ("params", "inputs")
-            for name in {**other[part], **facts[part]}
-            if other[part].get(name) != facts[part].get(name)
-        ]
         log(
             f"{facts['key']}: starting anew; the interrupted training in {place.parent.relative_to(project.root())} "
-            f"has another {', '.join(changed) or 'code'}"
+            f"has another {distributed.differing(other, facts)}"
         )
 
 
-def _check_sizes(tile_size: int, settings: FitSettings, key: str) -> None:
+def _check_sizes(tile_size: int, settings: FitSettings, key: str, processes: int) -> None:
     levels, micro_batches = settings.levels, machine.micro_batches()
     if tile_size % 2**levels or tile_size < 2 ** (levels + 1):
         raise ParamsError(
             f"`train.{key}.levels` is {levels}, which needs a `tile_size` that is a multiple of {2**levels} and at "
             f"least {2 ** (levels + 1)}, but it is {tile_size}; lower the levels or change the tile size"
         )
-    if settings.batch_size % micro_batches:
+    if settings.batch_size % (micro_batches * processes):
+        together = f" and {processes} processes train together" if processes > 1 else ""
         raise InputError(
-            f"INPAINT_ACCUMULATE is {micro_batches}, which does not divide `train.{key}.batch_size`, "
+            f"INPAINT_ACCUMULATE is {micro_batches}{together}, which does not divide `train.{key}.batch_size`, "
             f"{settings.batch_size}; choose a number that does"
         )
 

@@ -134,13 +134,6 @@ def test_old_settings_are_refused_with_what_stands_for_them(name: str) -> None:
         fit("pconv")
 
 
-@pytest.mark.parametrize("setting", [("INPAINT_PROCESSES", "2"), ("TORCHELASTIC_RUN_ID", "a")])
-def test_several_processes_are_refused(monkeypatch: pytest.MonkeyPatch, setting: tuple[str, str]) -> None:
-    monkeypatch.setenv(*setting)
-    with pytest.raises(InpaintError, match="a model is trained by one process"):
-        fit("pconv")
-
-
 @pytest.mark.parametrize("key", ["unet", "pix2pix"])
 def test_micro_batches_give_the_gradient_of_the_whole_batch(monkeypatch: pytest.MonkeyPatch, key: str) -> None:
     phases = {"norm": "instance", "decay_steps": 0} if key == "pix2pix" else {"finetune_steps": 0}
