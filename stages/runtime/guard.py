@@ -178,7 +178,7 @@ def _end_with_dvc() -> None:
     Otherwise a killed `dvc repro` would leave its stage running, and the next one would start a second. A stage that
     DVC did not start outlives its parent, so that `nohup` works.
     """
-    signal.signal(signal.SIGTERM, leave)
+    signal.signal(signal.SIGTERM, _leave)
     if "DVC_ROOT" not in os.environ:
         return
     parent = os.getppid()
@@ -220,6 +220,5 @@ def end_with(parent: int, _number: int = 0) -> None:
         os._exit(1)
 
 
-def leave(number: int, _frame: FrameType | None) -> None:
-    """Turn a signal into an exit that runs every `finally`."""
+def _leave(number: int, _frame: FrameType | None) -> None:
     raise SystemExit(128 + number)

@@ -7,6 +7,8 @@ They come from the environment and not from params.yaml, since another machine m
     INPAINT_WORKERS     processes for map-like work default: the available cores
     INPAINT_LOADERS     processes that load batches default: 0 on a CPU, else up to 4
     INPAINT_ACCUMULATE  micro-batches per training batch  default: 1
+
+Those of trainings by several processes are in `stages/training/distributed.py`.
 """
 
 import ctypes

@@ -14,14 +14,13 @@ import os
 import platform
 import signal
 import socket
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import psutil
-import torch
 
 from stages.runtime import guard, machine
 from stages.runtime.errors import InpaintError, InputError
@@ -33,6 +32,8 @@ if TYPE_CHECKING:  # the process that starts the others does without its import,
 RESTARTS = 3
 _PORT = "29400"
 _POLL_S = 1.0
+
+os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # torch reads it when it is loaded; warns of every connection
 
 Work = Callable[[str], None]
 
@@ -75,6 +76,7 @@ def wait(work: Work) -> None:
 
 def processes() -> int:
     """Return the number of training processes on this machine."""
+    import torch
     from torch.distributed.run import determine_local_world_size
 
     said = _first("INPAINT_PROCESSES", "PET_NPROC_PER_NODE") or "1"
@@ -137,12 +139,12 @@ def _run_agent(key: str, work: Work) -> str:
         logging.getLogger(name).setLevel(logging.CRITICAL)
     together, seconds = nodes(), machine.from_environment("INPAINT_RENDEZVOUS_TIMEOUT", 1, 60)
     host, port = _rendezvous() if together > 1 else ("127.0.0.1", 0)
-    where = f"{host}:{port}"
+    where, ends = f"{host}:{port}", signal.getsignal(signal.SIGTERM)
     # A machine that was started again does not know the store that processes of the first round have shared.
     os.environ["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"
     if together > 1 and (interface := _interface_to(host, port)):
         os.environ.setdefault("GLOO_SOCKET_IFNAME", interface)  # else that of the host name, often 127.0.1.1
-    with TemporaryDirectory() as logs:
+    with tempfile.TemporaryDirectory() as scratch:
         config = LaunchConfig(
             min_nodes=together,
             max_nodes=together,
@@ -153,11 +155,11 @@ def _run_agent(key: str, work: Work) -> str:
             rdzv_configs={"is_host": bool(key), "timeout": seconds, "join_timeout": seconds, "read_timeout": seconds},
             max_restarts=RESTARTS,
             local_addr=host if key else "~",  # torch sorts machines by it: process 0 is on the one that has the key
-            logs_specs=DefaultLogsSpecs(logs, local_ranks_filter={0}),
+            logs_specs=DefaultLogsSpecs(scratch, local_ranks_filter={0}),
             signals_to_handle="SIGTERM",
         )
         try:
-            said: Mapping[int, str] = elastic_launch(config, _work)(work, key, os.getpid())
+            said: Mapping[int, str] = elastic_launch(config, _work)(work, key, os.getpid(), scratch)
         except rendezvous.RendezvousConnectionError:
             raise InputError(
                 f"INPAINT_RENDEZVOUS is {where}, which cannot be opened; it should be this machine, and a free port"
@@ -177,6 +179,8 @@ def _run_agent(key: str, work: Work) -> str:
             ) from None
         except SignalException as error:
             raise SystemExit(128 + error.sigval) from None
+        finally:
+            signal.signal(signal.SIGTERM, ends)
     return next(iter(said.values()), "")
 
 
@@ -189,17 +193,16 @@ def _interface_to(host: str, port: int) -> str:
     return ""
 
 
-def _work(work: Work, key: str, agent: int) -> str:
+def _work(work: Work, key: str, agent: int, scratch: str) -> str:
     """Work in a process of the agent; return an error that all agree on. After any other, all start again."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the agent gets it, too, and ends this process
-    signal.signal(signal.SIGTERM, guard.leave)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # at once: Python's handlers wait for torch's connections
     guard.end_with(agent)
+    tempfile.tempdir = scratch
     try:
         work(key)
     except AgreedError as error:
         return str(error)
-    except SystemExit as error:  # by the agent; every `finally` has run, and Python's own end takes seconds
-        os._exit(int(error.code or 0))
     return ""
 
 
@@ -224,6 +227,8 @@ def agreed(fabric: "Fabric") -> Iterator[None]:
 
 def gather(fabric: "Fabric", own: Any) -> list[Any]:
     """Return what each process gives, by rank."""
+    import torch
+
     found: list[Any] = [own] * fabric.world_size
     if fabric.world_size > 1:
         torch.distributed.all_gather_object(found, own)

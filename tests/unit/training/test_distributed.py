@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import socket
+import subprocess
 import sys
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -18,11 +19,12 @@ import yaml
 from safetensors.torch import load_file
 
 from stages.imaging.shards import write_tiles
-from stages.runtime.errors import InpaintError
+from stages.runtime.errors import InpaintError, InputError
 from stages.runtime.files import sha256
-from stages.training import loop, trainer
+from stages.training import distributed, loop, trainer
 from stages.training.dataset import TrainingBatches, to_float
 from stages.training.module import MicroBatch
+from tests.clone import ROOT
 from tests.project import make_project, smooth_tile, tiny_params, without_export
 from tests.tracked import wait_for
 from tests.training.test_trainer import KINDS, fit, project  # noqa: F401 - pytest finds fixtures by name
@@ -57,13 +59,16 @@ def train_as(rank: int, root: Path, key: str, given: dict[str, str]) -> None:
         sys.exit(2)
 
 
-def start(key: str, *roots: Path, **given: str) -> list[BaseProcess]:
-    """Start a process for each root, where it looks for its inputs; they train together."""
+def free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+        return int(free.getsockname()[1])
+
+
+def start(key: str, *roots: Path, **given: str) -> list[BaseProcess]:
+    """Start a process for each root, where it looks for its inputs; they train together."""
     count = str(len(roots))
-    given |= {"TORCHELASTIC_RUN_ID": "test", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    given |= {"TORCHELASTIC_RUN_ID": "test", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
     given |= {"GROUP_WORLD_SIZE": "1", "LOCAL_WORLD_SIZE": count, "WORLD_SIZE": count}
     started = [
         FORKSERVER.Process(target=train_as, args=(rank, root, key, given), daemon=True)
@@ -232,3 +237,65 @@ def test_synchronised_batch_norm_keeps_a_plain_network_for_export(key: str) -> N
         module.inner.freeze_encoder()
         module.train()
         assert not any(each.training for each in module.inner.encoder.modules() if type(each) is torch.nn.SyncBatchNorm)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"INPAINT_PROCESSES": "0"}, "INPAINT_PROCESSES should be an integer from 1, or gpu, but is '0'"),
+        ({"INPAINT_PROCESSES": "gpu"}, "INPAINT_PROCESSES should be an integer from 1, or gpu"),
+        ({"INPAINT_NODES": "two"}, "INPAINT_NODES should be an integer from 1, but is 'two'"),
+        ({"INPAINT_NODES": "2"}, "INPAINT_RENDEZVOUS should be HOST:PORT of the machine that runs DVC, but is ''"),
+        ({"INPAINT_NODES": "2", "INPAINT_RENDEZVOUS": "127.0.0.1:x"}, "INPAINT_RENDEZVOUS should be HOST:PORT"),
+        ({"INPAINT_NODES": "2", "INPAINT_RENDEZVOUS": "127.0.0.1:{free}"}, "not all came to 127.0.0.1:.* within 1 s"),
+        ({"INPAINT_NODES": "2", "INPAINT_RENDEZVOUS": "192.0.2.1:{free}"}, "which cannot be opened"),
+        ({"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "{free}"}, "INPAINT_NODES is 2, but not all"),
+        ({"SLURM_STEP_NUM_NODES": "2", "SLURM_STEP_NODELIST": "127.0.0.[1-2]"}, "not all came to 127.0.0.1:29400"),
+    ],
+)
+def test_a_rendezvous_that_fails_is_told_in_words(
+    monkeypatch: pytest.MonkeyPatch, given: dict[str, str], said: str
+) -> None:
+    monkeypatch.setenv("INPAINT_DEVICE", "cpu")
+    monkeypatch.setenv("INPAINT_RENDEZVOUS_TIMEOUT", "1")
+    monkeypatch.setenv("TORCH_DISABLE_SHARE_RDZV_TCP_STORE", "1")
+    monkeypatch.setenv("GLOO_SOCKET_IFNAME", "lo")
+    for name, value in given.items():
+        monkeypatch.setenv(name, value.format(free=free_port()))
+    with pytest.raises(InputError, match=said):
+        distributed.launch("pconv", len)
+
+
+def test_who_waits_has_to_know_for_whom(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INPAINT_RENDEZVOUS", "127.0.0.1:1")
+    with pytest.raises(InputError, match="INPAINT_NODES should be the number of machines"):
+        distributed.wait(len)
+
+
+@pytest.mark.slow
+def test_a_machine_that_is_killed_comes_again(tmp_path: Path) -> None:
+    """Two machines are two addresses here; the weights are those of an undisturbed training."""
+    one, whole = made(tmp_path / "one"), made(tmp_path / "whole")
+    for root in (one, whole):
+        set_params(root, "unet", steps=300, validate_every=100, checkpoint_every_s=0.1)
+    assert ends(start("unet", whole, whole)) == [0, 0]
+    given = {"INPAINT_NODES": "2", "INPAINT_RENDEZVOUS": f"127.0.0.1:{free_port()}", "DVC_ROOT": str(one)}
+    given |= {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9", "PYTHONPATH": str(ROOT), "INPAINT_DEVICE": "cpu"}
+
+    def run(word: str) -> subprocess.Popen[bytes]:
+        with (one / "said.txt").open("a") as said:
+            return subprocess.Popen(
+                [sys.executable, "-m", "stages.train", word], cwd=one, env=os.environ | given, stdout=said, stderr=said
+            )
+
+    waiting, leading = run("--wait"), run("unet")
+    wait_for(lambda: any(one.glob(".resume/*/checkpoint.pt")), 120)
+    waiting.kill()
+    waiting.wait()
+    again = run("--wait")
+    assert leading.wait(240) == 0, (one / "said.txt").read_text()
+    again.send_signal(signal.SIGINT)
+    assert again.wait(60) == 130
+    assert "resuming the interrupted training" in (one / "said.txt").read_text()
+    found, wanted = (load_file(weights(root, "unet")) for root in (one, whole))
+    assert all(torch.equal(value, found[name]) for name, value in wanted.items())
