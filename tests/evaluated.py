@@ -119,14 +119,19 @@ def make_training(folder: Path) -> None:
     pd.DataFrame({"step": [20, 40], "val_hole_psnr": [14.0, 15.5]}).to_csv(folder / "validation.csv", index=False)
 
 
-def make_project(folder: Path) -> None:
-    """Write everything that pairing, evaluation and report read, the pairs included."""
+def make_pairs(folder: Path) -> None:
+    """Write what pairing reads, and the pairs."""
     (folder / "params.yaml").write_text(PARAMS)
     make_tiles(folder / "data/prepared")
     make_mask_set(folder / "data/masks")
-    make_photographs(folder / "data/photographs")
     with contextlib.chdir(folder):
         pair.main()
+
+
+def make_project(folder: Path) -> None:
+    """Write everything that evaluation and report read."""
+    make_pairs(folder)
+    make_photographs(folder / "data/photographs")
     exported.save(GreyNet(), folder / "data/models/grey_net/model.pt2", 2, {"key": "grey_net"})
     make_training(folder / "data/training/grey_net")
 

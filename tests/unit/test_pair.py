@@ -9,7 +9,7 @@ from stages.imaging.holes import MaskSet
 from stages.imaging.shards import Tiles
 from stages.pair import CELLS, choose_gallery, main, pair_up
 from stages.runtime.errors import InputError
-from tests.evaluated import PHOTOS, make_mask_set, make_project, make_tiles
+from tests.evaluated import PHOTOS, make_mask_set, make_pairs, make_tiles
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ def test_the_gallery_is_as_large_as_asked_as_far_as_there_are_pairs(tiles, holes
 
 @pytest.fixture
 def project(tmp_path, monkeypatch) -> Path:
-    make_project(tmp_path)
+    make_pairs(tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

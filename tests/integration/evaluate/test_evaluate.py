@@ -78,10 +78,9 @@ def test_pictures_are_the_composites_of_their_rows(project):
         assert (picture[hole] == 128).all()
 
 
-def test_workers_and_chunks_change_nothing(project, monkeypatch):
+def test_the_size_of_chunks_changes_nothing(project, monkeypatch):
     main("telea")
     alone = scores_of("telea").drop(columns="milliseconds")
-    monkeypatch.setenv("INPAINT_WORKERS", "2")
     monkeypatch.setattr("stages.evaluate.evaluation.CHUNK_BYTES", 7 * 4 * 3 * SIDE**2)
     main("telea")
     pd.testing.assert_frame_equal(scores_of("telea").drop(columns="milliseconds"), alone, rtol=1e-4)
