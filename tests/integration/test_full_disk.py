@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from tests.clone import ROOT, TINY, params_with
-from tests.photographs import write_photos
+from tests.factories import write_photos
 
 pytestmark = pytest.mark.slow
 

@@ -9,7 +9,7 @@ from stages.imaging.holes import MaskSet
 from stages.imaging.shards import Tiles
 from stages.pair import CELLS, choose_gallery, main, pair_up
 from stages.runtime.errors import InputError
-from tests.evaluated import PHOTOS, make_mask_set, make_pairs, make_tiles
+from tests.factories import PHOTOS, make_mask_set, make_pairs, make_tiles
 
 
 @pytest.fixture
@@ -113,9 +113,8 @@ def test_the_same_inputs_give_the_same_file(project):
     assert Path("data/pairs.csv").read_bytes() == before
 
 
-def test_holes_of_another_size_are_refused(project, monkeypatch):
-    monkeypatch.setattr("tests.evaluated.SIDE", 24)
-    make_mask_set(project / "data/masks")
+def test_holes_of_another_size_are_refused(project):
+    make_mask_set(project / "data/masks", side=24)
     with pytest.raises(InputError, match="tiles are 16 pixels wide, test holes 24"):
         main()
 

@@ -10,13 +10,13 @@ from stages.evaluate.__main__ import export, main, score_folder
 from stages.inpainting import classical
 from stages.report.reading import read_evaluations
 from stages.runtime.errors import InputError, ParamsError
-from tests.evaluated import make_project
+from tests.factories import make_evaluation_project
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("project")
-    make_project(folder)
+    make_evaluation_project(folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         export("exported")

@@ -12,7 +12,7 @@ from stages.inpainting import classical
 from stages.inpainting.cropping import Fill, Filler, Settings
 from stages.inpainting.inpainter import CLASSICAL, About, Inpainter, load
 from stages.runtime.errors import InputError
-from tests.tracked import Blur, write_dropping, write_network
+from tests.factories import Blur, write_dropping, write_network
 
 H, W = 150, 210
 

@@ -15,7 +15,7 @@ from stages.prepare import photos
 from stages.prepare.__main__ import main
 from stages.runtime.errors import InputError
 from tests.clone import Clone
-from tests.photographs import contents, photo, shards, write_params, write_photos
+from tests.factories import contents, photo, shards, write_params, write_photos
 
 
 @pytest.fixture

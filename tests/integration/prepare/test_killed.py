@@ -13,7 +13,7 @@ import pytest
 
 from stages.prepare.__main__ import main
 from tests.clone import ROOT
-from tests.photographs import contents, write_params, write_photos
+from tests.factories import contents, write_params, write_photos
 
 pytestmark = pytest.mark.slow
 

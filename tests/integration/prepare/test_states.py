@@ -20,8 +20,8 @@ from stages.prepare.__main__ import main
 from stages.runtime.errors import InputError
 from tests import bad_files
 from tests.clone import ROOT
+from tests.factories import contents, photo, write_params, write_photos
 from tests.integration.prepare.test_prepare import summary
-from tests.photographs import contents, photo, write_params, write_photos
 
 NOBODY = 65534
 SETTINGS = {"tile_size": 16, "short_sides": [20, 40], "max_reject_share": 0.9, "near_duplicate_bits": 0}

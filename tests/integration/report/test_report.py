@@ -17,13 +17,13 @@ from stages.report.pictures import with_hole
 from stages.report.reading import read_evaluations, read_trainings
 from stages.report.runs import compare_runs
 from stages.runtime.errors import InputError
-from tests.evaluated import METHODS, PARAMS, evaluate_all, make_project, make_training
+from tests.factories import EVALUATION, METHODS, evaluate_all, make_evaluation_project, make_training
 
 
 @pytest.fixture(scope="module")
 def evaluated(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("project")
-    make_project(folder)
+    make_evaluation_project(folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         evaluate_all(patch)
@@ -287,7 +287,7 @@ def test_a_missing_evaluation_says_what_to_run(project):
 
 
 def test_evaluations_of_different_pairs_are_not_compared(project):
-    Path("params.yaml").write_text(PARAMS.replace("seed: 7", "seed: 8"))
+    Path("params.yaml").write_text(EVALUATION.replace("seed: 7", "seed: 8"))
     pair()
     evaluate("telea")
     with pytest.raises(InputError, match="mean and telea were evaluated on different pairs; run dvc repro evaluate"):

@@ -23,7 +23,8 @@ from stages.publish.__main__ import CROPPING, publish
 from stages.publish.pipeline_outputs import PublishParams, hold
 from stages.tracking import store, versions
 from stages.tracking.served_check import check
-from tests.tracked import Seen, write_database, write_dropping, write_model, write_outputs
+from tests.factories import write_dropping, write_model
+from tests.tracked import Seen, write_database, write_outputs
 
 with store.reached():  # MLflow warns at its own import
     from stages.serving import logged_model

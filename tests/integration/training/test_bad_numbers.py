@@ -18,8 +18,8 @@ from stages.runtime.files import sha256
 from stages.training import loop, record
 from stages.training.dataset import TrainingBatches
 from stages.training.module import InpaintingModule
+from tests.factories import tiny_params
 from tests.integration.training.test_trainer import KINDS, fit, project, unexported  # noqa: F401 - pytest finds fixtures by name
-from tests.project import tiny_params
 
 pytestmark = pytest.mark.usefixtures("project", "unexported")
 

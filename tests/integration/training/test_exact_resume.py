@@ -19,8 +19,8 @@ import yaml
 from stages.runtime.files import sha256
 from stages.training import trainer
 from tests.clone import living
+from tests.factories import make_training_project, tiny_params, without_export
 from tests.integration.training.test_trainer import KINDS
-from tests.project import make_project, tiny_params, without_export
 from tests.tracked import wait_for
 
 KILLS = 30 if os.environ.get("INPAINT_LONG") else 2
@@ -53,7 +53,7 @@ def project_of(folder: Path, key: str) -> Path:
     phases = {"finetune_steps": 40} if key != "pix2pix" else {"decay_steps": 60}
     params["train"]["pconv"]["hole_perceptual_weight"] = 0.1
     params["train"][key] |= {"steps": 160, "validate_every": 50, "checkpoint_every_s": 0.1, **phases}
-    make_project(folder, params)
+    make_training_project(folder, params)
     return folder
 
 

@@ -15,7 +15,7 @@ from stages.runtime.errors import InpaintError, ParamsError
 from stages.runtime.files import sha256
 from stages.training import trainer
 from tests.clone import ROOT
-from tests.project import make_project, tiny_params, without_export
+from tests.factories import make_training_project, tiny_params, without_export
 
 KINDS = {
     "unet": (PConvSettings, PConvModule),
@@ -27,7 +27,7 @@ KINDS = {
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    make_project(tmp_path)
+    make_training_project(tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")  # nobody listens: training does not mind

@@ -13,8 +13,8 @@ from stages.runtime.errors import InpaintError, ParamsError
 from stages.runtime.files import sha256
 from stages.start import main, write_starts
 from stages.training.settings import START, WEIGHTS
+from tests.factories import tiny_params
 from tests.integration.training.test_trainer import fit, project, unexported  # noqa: F401 - pytest finds fixtures by name
-from tests.project import tiny_params
 
 pytestmark = pytest.mark.usefixtures("project", "unexported")
 

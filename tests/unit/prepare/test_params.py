@@ -4,7 +4,7 @@ import pytest
 
 from stages.prepare.__main__ import main
 from stages.runtime.errors import ParamsError
-from tests.photographs import write_params
+from tests.factories import write_params
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import torch
 from stages.pconv.module import PConvModule, PConvSettings
 from stages.runtime.errors import InputError
 from stages.training import checkpoint
-from tests.project import UNET
+from tests.factories import UNET
 
 
 class Payload:
