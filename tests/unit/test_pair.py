@@ -69,7 +69,7 @@ def test_no_tiles_is_an_error_that_says_what_to_do(tiles, holes):
 
 def test_an_empty_cell_is_named(tiles, holes):
     lacking = holes[(holes["bucket"] != 3) | holes["border"]].reset_index(drop=True)
-    with pytest.raises(InputError, match=r"no hole of bucket 3 without border.*masks.test_per_cell"):
+    with pytest.raises(InputError, match=r"no hole of bucket 3 without border"):
         pair_up(tiles, lacking, 3, seed=7)
 
 
@@ -121,5 +121,5 @@ def test_holes_of_another_size_are_refused(project):
 
 def test_a_manifest_of_other_tiles_is_refused(project):
     pd.read_parquet("data/prepared/manifest.parquet").iloc[:-2].to_parquet("data/prepared/manifest.parquet")
-    with pytest.raises(InputError, match="has 15 test tiles, but its manifest lists 13; run dvc repro"):
+    with pytest.raises(InputError, match="15 test tiles, .* 13"):
         main()

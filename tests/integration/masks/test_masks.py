@@ -140,9 +140,7 @@ def test_the_challenge_serves_where_its_ratio_lies():
 
 def test_the_challenge_alone_cannot_fill_the_test_mask_set():
     write_params(kinds=NONE | {"challenge": 1.0})
-    with pytest.raises(
-        ParamsError, match=r"no kind with a share .* ratio in \(0\.01, 0\.1\] that does not touch the border"
-    ):
+    with pytest.raises(ParamsError, match=r"\(0\.01, 0\.1\] that does not touch"):
         masks.main()
     assert not Path("data/masks").exists()
 
@@ -191,7 +189,7 @@ def test_the_page_shows_every_kind_and_the_cells(made):
 
 def test_a_missing_folder_of_pictures_is_said():
     write_params(kinds=NONE | {"files": 1.0})
-    with pytest.raises(InputError, match="needs mask pictures from pictures, but there are none"):
+    with pytest.raises(InputError, match="there are none"):
         masks.main()
 
 

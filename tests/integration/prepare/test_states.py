@@ -139,7 +139,7 @@ def test_what_may_not_be_read_is_refused_and_the_rest_goes_on(folder):
     assert details["closed folder"] == "PermissionError: Permission denied"
     with without_privilege(folder.parent):
         folder.chmod(0)
-        with pytest.raises(InputError, match=r"photos cannot be searched \(PermissionError: .*; change its"):
+        with pytest.raises(InputError, match="photos cannot be searched"):
             main()
         folder.chmod(0o700)
 

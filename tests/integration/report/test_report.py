@@ -178,7 +178,7 @@ def test_without_photographs_the_headline_is_that_of_tiles(project):
 def test_answers_to_different_photographs_are_not_compared(project):
     path = Path("data/evaluation/telea/photographs.parquet")
     pd.read_parquet(path).assign(sha256="0").to_parquet(path)
-    with pytest.raises(InputError, match="mean and telea were evaluated on different photographs; run dvc repro"):
+    with pytest.raises(InputError, match="different photographs"):
         main()
 
 
@@ -281,7 +281,7 @@ def test_without_trainings_the_page_has_no_such_sections(project):
 
 def test_a_missing_evaluation_says_what_to_run(project):
     shutil.rmtree("data/evaluation/telea")
-    with pytest.raises(InputError, match=r"telea/scores\.parquet is missing; run dvc repro evaluate@telea"):
+    with pytest.raises(InputError, match=r"telea/scores\.parquet is missing"):
         main()
     assert not Path("data/report").exists()
 
@@ -290,13 +290,13 @@ def test_evaluations_of_different_pairs_are_not_compared(project):
     Path("params.yaml").write_text(EVALUATION.replace("seed: 7", "seed: 8"))
     pair()
     evaluate("telea")
-    with pytest.raises(InputError, match="mean and telea were evaluated on different pairs; run dvc repro evaluate"):
+    with pytest.raises(InputError, match="mean and telea .*different pairs"):
         main()
 
 
 def test_a_training_without_its_history_is_named(project):
     Path("data/training/grey_net/history.csv").unlink()
-    with pytest.raises(InputError, match=r"history\.csv is missing; run dvc repro train@grey_net"):
+    with pytest.raises(InputError, match=r"history\.csv is missing"):
         main()
 
 

@@ -72,7 +72,7 @@ def test_a_stage_ends_with_dvc_and_cleans_up(folder: Path, shell: list[str], sys
     environment = os.environ | {"PYTHONPATH": str(ROOT), "DVC_ROOT": str(folder)}
     with subprocess.Popen([sys.executable, "-c", DVC, *command], env=environment) as dvc:
         wait_until((folder / "started").exists)
-        time.sleep(1)
+        time.sleep(0.3)
         assert not (folder / "cleaned").exists()
         dvc.kill()
     wait_until((folder / "cleaned").exists)

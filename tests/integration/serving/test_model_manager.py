@@ -93,7 +93,7 @@ def test_a_model_is_listed_from_the_start_and_asked_for_by_what_is_listed(tmp_pa
     listed = [(each.get("name"), each["source"], each["loaded"]) for each in served.describe()]
     names = [("mean", "mean"), ("telea", "telea"), ("inpaint-pconv", MODEL), (None, "data/no.onnx")]
     assert listed == [(*each, each[0] == "mean") for each in [*names, (None, "nothing.onnx")]]
-    with pytest.raises(LookupError, match="'telea' is not loaded yet; there are: mean; still being loaded: telea, "):
+    with pytest.raises(LookupError, match="'telea' is not loaded yet"):
         served.pick("telea")
     with served.kept_up_to_date():
         wait_for(lambda: all(each["loaded"] or each["refused"] for each in served.describe()), 30)
@@ -123,7 +123,7 @@ def test_a_version_is_named_by_alias_or_number(registry: Path) -> None:
     assert open_inpainter("models:/inpaint-pconv/2", "cpu").about.version == "2"
     aliases.promote("inpaint-pconv", "2", "test")
     assert versions.resolve("models:/inpaint-pconv@champion").number == "2"
-    with pytest.raises(InputError, match="models:/nothing@champion is not registered at .*; there are: inpaint-pconv"):
+    with pytest.raises(InputError, match="nothing@champion is not registered"):
         versions.resolve("models:/nothing@champion")
     with pytest.raises(InputError, match='no registered model is called "it\'s"'):
         versions.resolve("models:/it's@champion")

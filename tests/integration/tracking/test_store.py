@@ -135,5 +135,5 @@ def test_a_copied_project_that_is_read_only_has_its_models_and_refuses_changes(
 
 def test_artifacts_that_are_gone_are_missed(first: Path) -> None:
     (first / "mlartifacts").rename(first / "elsewhere")
-    with pytest.raises(TrackingError, match="MLflow's artifacts should be in .*; restore the folder, or delete"):
+    with pytest.raises(TrackingError, match="MLflow's artifacts should be in"):
         versions.registered()

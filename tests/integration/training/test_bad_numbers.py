@@ -122,7 +122,7 @@ def test_too_little_gpu_memory_says_what_to_lower(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(PConvUNet, "forward", forward)
     with pytest.raises(
         InpaintError,
-        match="4 pictures of 16 x 16 pixels at step 1; set INPAINT_ACCUMULATE=2 or more",
+        match="INPAINT_ACCUMULATE=2",
     ):
         fit("pconv")
 
@@ -164,7 +164,7 @@ def test_micro_batches_give_the_gradient_of_the_whole_batch(monkeypatch: pytest.
 
 def test_a_batch_that_cannot_be_divided_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("INPAINT_ACCUMULATE", "3")
-    with pytest.raises(InpaintError, match=r"INPAINT_ACCUMULATE is 3, which does not divide `train.pconv.batch_size`"):
+    with pytest.raises(InpaintError, match="INPAINT_ACCUMULATE is 3"):
         fit("pconv")
 
 

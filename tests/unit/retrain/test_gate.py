@@ -147,7 +147,7 @@ def test_where_nobody_knows_what_the_champion_has_seen_that_is_said() -> None:
         ({"unfinite": ("noise, all missing",)}, "not finite for: noise, all missing"),
         (
             {"unfit": ("flat, disc of 40",)},
-            "some fills are worse than harmonic inpainting: flat, disc of 40",
+            "flat, disc of 40",
         ),
     ],
 )
@@ -178,11 +178,11 @@ def photographs(perceptual: float = 1.0, hole_psnr: float = 18.0, spread: float 
     [
         (
             photographs(perceptual=1.03),
-            "on photographs perceptual distance changes by +0.0300 (+0.0300 to +0.0300), surely",
+            "on photographs perceptual distance changes by +0.0300",
         ),
         (
             photographs(hole_psnr=17.5),
-            "on photographs hole PSNR changes by -0.50 dB (-0.50 to -0.50), surely a loss of more",
+            "on photographs hole PSNR changes by -0.50 dB",
         ),
         (photographs().assign(sha256="1"), "version 3, the champion, was scored on other photographs"),
     ],

@@ -52,14 +52,12 @@ def test_an_everyday_hole_of_any_spec_can_be_had():
 
 
 def test_what_cannot_be_is_said():
-    with pytest.raises(
-        InputError, match=r"no `challenge` hole that does not touch the border with a ratio in \(0\.3, 0\.4\]"
-    ):
+    with pytest.raises(InputError, match=r"`challenge` .*\(0\.3, 0\.4\]"):
         draw_hole("challenge", (64, 64), MaskSpec(0.3, 0.4, 0.35, border=False), np.random.default_rng(0))
 
 
 def test_an_unknown_kind_is_said():
-    with pytest.raises(ValueError, match="should be strokes, blobs, boxes, challenge or everyday, but is 'circles'"):
+    with pytest.raises(ValueError, match="circles"):
         draw_hole("circles", (64, 64), MaskSpec(0.3, 0.4, 0.35, border=None), np.random.default_rng(0))
 
 
