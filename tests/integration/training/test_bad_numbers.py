@@ -120,10 +120,7 @@ def test_too_little_gpu_memory_says_what_to_lower(monkeypatch: pytest.MonkeyPatc
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9.00 GiB.\nmore")
 
     monkeypatch.setattr(PConvUNet, "forward", forward)
-    with pytest.raises(
-        InpaintError,
-        match="INPAINT_ACCUMULATE=2",
-    ):
+    with pytest.raises(InpaintError, match="INPAINT_ACCUMULATE=2"):
         fit("pconv")
 
 

@@ -60,9 +60,7 @@ def test_a_name_that_is_not_utf8_is_kept_readable(tmp_path):
 
 
 def test_nothing_there_says_which_setting_to_change(tmp_path):
-    with pytest.raises(
-        ParamsError, match="`prepare.photos` .*absent'"
-    ):
+    with pytest.raises(ParamsError, match="`prepare.photos` .*absent'"):
         find(tmp_path / "absent")
     with pytest.raises(InputError, match="is empty; put photographs there"):
         find(tmp_path)
@@ -114,10 +112,7 @@ def test_folders_called_as_splits_are_the_splits_when_that_is_asked_for(tmp_path
     found = {each.name: each.split for each in find(tmp_path, split_folders=True)}
     assert found == {"train/a.jpg": "train", "Validation/b.jpg": "val", "test/x/c.jpg": "test", "more/train/d.jpg": ""}
     assert {each.split for each in find(tmp_path)} == {""}
-    with pytest.raises(
-        ParamsError,
-        match="more/train has no photos",
-    ):
+    with pytest.raises(ParamsError, match="more/train has no photos"):
         find(tmp_path / "more/train", split_folders=True)
 
 

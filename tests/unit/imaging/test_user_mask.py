@@ -90,10 +90,7 @@ def test_boxes_beyond_the_photo_are_refused(box: tuple[int, int, int, int]) -> N
     [
         (painted(HOLE & False), "nothing is missing"),
         (painted(~HOLE), "92% of the picture is missing; is white the hole, or black? --mask-is black says black"),
-        (
-            np.dstack([painted(HOLE)] * 3 + [painted(~HOLE)]),
-            "92% of the picture is missing",
-        ),
+        (np.dstack([painted(HOLE)] * 3 + [painted(~HOLE)]), "92% of the picture is missing"),
         (np.full((H, W), 100, np.uint8), "100% of the mask picture is neither black nor white"),
     ],
 )

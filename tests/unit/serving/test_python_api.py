@@ -92,20 +92,8 @@ def test_what_cannot_be_used_is_said() -> None:
     ("image", "mask", "mask_is", "error", "said"),
     [
         (PHOTO, MASK, "green", ValueError, "`mask_is` .*'green'"),
-        (
-            PHOTO / 255,
-            MASK,
-            "white",
-            ValueError,
-            "`image` .*float64",
-        ),
-        (
-            PHOTO,
-            MASK.astype(np.uint16) * 3,
-            "white",
-            ValueError,
-            "`mask` .*uint16",
-        ),
+        (PHOTO / 255, MASK, "white", ValueError, "`image` .*float64"),
+        (PHOTO, MASK.astype(np.uint16) * 3, "white", ValueError, "`mask` .*uint16"),
         (PHOTO, None, "white", TypeError, "`mask` .*NoneType"),
         (StringIO("text"), MASK, "white", TypeError, "`image` .*StringIO"),
         ("nope.jpg", MASK, "white", BadImageError, r"nope.jpg: it does not exist \(unreadable\)"),
