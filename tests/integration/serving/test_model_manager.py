@@ -1,6 +1,5 @@
 """Aliases that move under a running server: the new version takes over, a bad one is refused, no answer is lost."""
 
-import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from io import BytesIO
@@ -11,8 +10,6 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from stages.publish.__main__ import publish
-from stages.publish.pipeline_outputs import PublishParams, hold
 from stages.runtime import project
 from stages.runtime.errors import InputError
 from stages.serving.cli import app
@@ -22,10 +19,9 @@ from stages.serving.model_manager import ModelManager
 from stages.serving.models import open_inpainter
 from stages.serving.worker import Source, Worker, WorkerRetiredError
 from stages.tracking import aliases, versions
-from tests.tracked import wait_for, write_database, write_outputs
+from tests.tracked import publish_outputs, wait_for, write_database
 
 MODEL = "models:/inpaint-pconv@champion"
-PARAMS = PublishParams(experiment="photographs", model_name="inpaint", strict=False)
 
 
 @pytest.fixture(scope="module")
@@ -37,9 +33,7 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setenv("DVC_ROOT", str(tree))
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         for seed in (0, 1):
-            shutil.rmtree(tree / "data", ignore_errors=True)
-            write_outputs(tree, seed)
-            publish(hold(tree / "data", ["pconv"], ["mean", "pconv"], PARAMS), registering=True)
+            publish_outputs(tree, seed)
         yield tree
 
 

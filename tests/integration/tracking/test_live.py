@@ -16,20 +16,10 @@ import pytest
 
 from stages.runtime import processes
 from stages.tracking import live, runs, store
-from tests.clone import ROOT, name_of_dead
-from tests.tracked import PARAMS, STARTED_MS, Seen, free_port, wait_for, write_database, write_record
+from tests.clone import name_of_dead
+from tests.tracked import STARTED_MS, Seen, free_port, wait_for, write_record
 
 EXPERIMENT = "photographs"
-
-
-@pytest.fixture
-def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    write_database(tmp_path)
-    (tmp_path / "params.yaml").write_text(PARAMS)
-    return tmp_path
 
 
 def statuses() -> list[str]:

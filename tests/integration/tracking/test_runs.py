@@ -12,21 +12,10 @@ import pytest
 from stages.runtime.errors import InputError, TrackingError
 from stages.tracking import runs, store
 from stages.tracking.record import Point, read_points, read_record
-from tests.clone import ROOT
-from tests.tracked import PARAMS, STARTED_MS, Seen, free_port, wait_for, write_database, write_record
+from tests.tracked import STARTED_MS, Seen, free_port, wait_for, write_database, write_record
 from tests.tracked import steps as steps_to
 
 EXPERIMENT = "photographs"
-
-
-@pytest.fixture
-def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    write_database(tmp_path)
-    (tmp_path / "params.yaml").write_text(PARAMS)
-    return tmp_path
 
 
 def bring(folder: Path) -> str:
