@@ -1,6 +1,7 @@
 # make install   the locked packages in .venv, and nothing else
 # make repro   the whole pipeline: from photographs to registered models
-# make test    all tests
+# make unit    the tests of single modules, in a minute
+# make test    all tests: unit, integration, e2e
 # make check   format, lint, types, import rules
 # make bench   what is measured rather than asserted
 # make speedrun PHOTOS=folder MINUTES=5   how good a model gets in so many minutes
@@ -24,7 +25,7 @@ export DVC_NO_ANALYTICS := 1
 # Where this is set, as in many containers, every stage compiles torch and its like anew, which takes longer than its work.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: install repro test check bench speedrun traps soak cluster ui lock clean
+.PHONY: install repro unit test check bench speedrun traps soak cluster ui lock clean
 
 install: $(VENV)/.run
 
@@ -35,8 +36,13 @@ repro: $(VENV)/.run
 	@$(BIN)/dvc repro
 	@printf '%s\n' "" "Made:" "  data/report/index.html   who leads, by how much, what it looks like: for any browser" "  make ui                  MLflow: runs side by side, registered models" "To compare later runs with this one, commit what was made from what:" "  git add dvc.lock && git commit -m 'First run'"
 
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+
+unit: $(VENV)/.test
+	@$(PYTEST) tests/unit
+
 test: $(VENV)/.test
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder --cov --cov-report=term
+	@$(PYTEST) --cov --cov-report=term
 
 check: $(VENV)/.test
 	@$(BIN)/ruff format --check

@@ -1,6 +1,9 @@
 """What holds for all tests."""
 
+import threading
 from collections import Counter
+from collections.abc import Iterator
+from http.server import HTTPServer
 from pathlib import Path
 
 import pytest
@@ -28,3 +31,15 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tree = tmp_path_factory.mktemp("trained")
     write_outputs(tree)
     return tree
+
+
+@pytest.fixture
+def listening() -> Iterator[str]:
+    """The address of a `Listener`."""
+    from tests.tracked import Listener
+
+    Listener.heard.clear()
+    with HTTPServer(("127.0.0.1", 0), Listener) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()

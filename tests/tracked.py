@@ -1,9 +1,9 @@
 """A small working tree as the pipeline leaves it: one trained model, two classical methods, a report."""
 
 import csv
-import hashlib
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -13,19 +13,19 @@ import time
 import urllib.request
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from email.message import Message
 from functools import cache
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from PIL import Image
-from torch import Tensor, nn
 
-from stages.inpainting import exported, onnx_export
 from stages.tracking import store
+from tests.factories import write_model
 
 PASSWORD = "of the administrator"
 STARTED_MS = 1_700_000_000_000
@@ -41,54 +41,6 @@ publish:
   model_name: inpaint
   strict: false
 """
-
-
-class Blur(nn.Module):
-    """Answers with a blur of the image through a learnt-like kernel, so that an answer depends on every pixel near."""
-
-    def __init__(self, seed: int) -> None:
-        super().__init__()
-        self.mix = nn.Conv2d(4, 3, 5, padding=2, stride=1)
-        generator = torch.Generator().manual_seed(seed)
-        with torch.no_grad():
-            self.mix.weight.copy_(torch.rand(self.mix.weight.shape, generator=generator) / 50)
-            self.mix.bias.zero_()
-
-    def forward(self, image: Tensor, hole: Tensor) -> Tensor:
-        small = nn.functional.avg_pool2d(torch.cat([image, hole], dim=1), 4)
-        return self.mix(nn.functional.interpolate(small, scale_factor=4.0))
-
-
-class Dropping(Blur):
-    """A blur that drops out at test time, as Pix2Pix may."""
-
-    def forward(self, image: Tensor, hole: Tensor) -> Tensor:
-        return nn.functional.dropout(super().forward(image, hole), training=True)
-
-
-def write_dropping(folder: Path) -> None:
-    """Export a network that drops out at test time as `model.pt2`, and as `model.onnx` without."""
-    write_network(folder, Dropping(0), key="pix2pix")
-
-
-def write_network(folder: Path, network: nn.Module, **facts: Any) -> None:
-    """Export a network of two levels as `model.pt2` and `model.onnx`, as a training does."""
-    saved = exported.save(network, folder / "model.pt2", levels=2, facts=facts)
-    onnx_export.export(network, saved, folder / "model.onnx")
-
-
-def write_model(folder: Path, seed: int = 0) -> str:
-    """Export a small network as `model.pt2` and `model.onnx`; return the SHA-256 of the first."""
-    for name, content in _model(seed).items():
-        (folder / name).write_bytes(content)
-    return hashlib.sha256(_model(seed)["model.pt2"]).hexdigest()
-
-
-@cache
-def _model(seed: int) -> dict[str, bytes]:
-    with tempfile.TemporaryDirectory() as place:
-        write_network(Path(place), Blur(seed), key="pconv")
-        return {path.name: path.read_bytes() for path in Path(place).iterdir()}
 
 
 def write_record(folder: Path, status: str = "finished", sha256: str = "0" * 64, **changes: Any) -> dict[str, Any]:
@@ -171,6 +123,17 @@ def write_outputs(tree: Path, seed: int = 0) -> dict[str, Any]:
     of_method.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", (40, 24)).save(of_method / "photographs.jpg")
     return write_record(data / "training/pconv", sha256=sha256)
+
+
+def publish_outputs(tree: Path, seed: int) -> None:
+    """Write the outputs of a training anew, and publish them: the first is the champion."""
+    from stages.publish.__main__ import publish
+    from stages.publish.pipeline_outputs import PublishParams, hold
+
+    shutil.rmtree(tree / "data", ignore_errors=True)
+    write_outputs(tree, seed)
+    params = PublishParams(experiment="photographs", model_name="inpaint", strict=True)
+    publish(hold(tree / "data", ["pconv"], ["mean", "pconv"], params), registering=True)
 
 
 @cache
@@ -299,6 +262,21 @@ class Server:
     def __exit__(self, *_: object) -> None:
         os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
+
+
+class Listener(BaseHTTPRequestHandler):
+    """Keeps what it is told: path, JSON, headers; answers 403 where "refused" is in the path."""
+
+    heard: ClassVar[list[tuple[str, Any, Message]]] = []
+
+    def do_POST(self) -> None:
+        said = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.heard.append((self.path, said, self.headers))
+        self.send_response(403 if "refused" in self.path else 200)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
 
 
 def free_port() -> int:

@@ -23,7 +23,7 @@ from stages.masks.__main__ import Recipe, _draw_rows
 from stages.prepare.photos import take
 from stages.prepare.tiling import TilingConfig
 from tests.clone import ROOT
-from tests.photographs import photo
+from tests.factories import photo
 
 DEFAULTS = yaml.safe_load((ROOT / "params.yaml").read_text())
 CUTTING = TilingConfig(64, tuple(DEFAULTS["prepare"]["short_sides"]), 48, 100, turned=False, seed=0)

@@ -31,9 +31,8 @@ from stages.runtime.errors import InpaintError
 from stages.runtime.files import sha256
 from stages.training import trainer
 from tests.clone import ROOT, TINY, params_with
+from tests.factories import without_export, write_photos
 from tests.faults import KILL, Faults
-from tests.photographs import write_photos
-from tests.project import without_export
 
 pytestmark = pytest.mark.slow
 

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from tests.clone import ROOT, TINY, params_with
-from tests.photographs import write_photos
+from tests.factories import write_photos
 
 pytestmark = pytest.mark.slow
 
@@ -41,16 +41,15 @@ def run(stage: str, folder: Path, most_bytes: int | None = None) -> subprocess.C
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("stage", ["prepare", "masks"])
-def test_files_that_may_not_grow_are_said_in_words(tmp_path: Path, stage: str) -> None:
+def test_files_that_may_not_grow_are_said_in_words(tmp_path: Path) -> None:
     lay_out(tmp_path)
-    refused = run(stage, tmp_path, most_bytes=20_000)
+    refused = run("masks", tmp_path, most_bytes=20_000)
     assert refused.returncode == 2, refused.stderr
     assert "File too large" in refused.stderr
     assert "No incomplete output is left" in refused.stderr
     assert "Traceback" not in refused.stderr
     assert not list((tmp_path / "data").glob("*"))
-    assert run(stage, tmp_path).returncode == 0
+    assert run("masks", tmp_path).returncode == 0
     assert not list(tmp_path.rglob("*.draft"))
 
 
@@ -68,14 +67,13 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", disk], check=True)
 
 
-@pytest.mark.parametrize("stage", ["prepare", "masks"])
-def test_a_full_disk_is_said_in_words(small_disk: Path, stage: str) -> None:
+def test_a_full_disk_is_said_in_words(small_disk: Path) -> None:
     lay_out(small_disk)
-    full = run(stage, small_disk)
+    full = run("prepare", small_disk)
     assert full.returncode == 2, full.stderr
     assert "No space left on device" in full.stderr
     assert "Traceback" not in full.stderr
     assert not list((small_disk / "data").glob("*"))
     subprocess.run(["mount", "-o", "remount,size=50m", small_disk], check=True)
-    assert run(stage, small_disk).returncode == 0
+    assert run("prepare", small_disk).returncode == 0
     assert not list(small_disk.rglob("*.draft"))

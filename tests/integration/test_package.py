@@ -1,5 +1,7 @@
 """The wheel holds everything that the project is."""
 
+import os
+import re
 import shutil
 import subprocess
 import sys
@@ -18,3 +20,23 @@ def test_the_wheel_has_every_file_of_stages(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-c", build], cwd=tmp_path, capture_output=True, check=True)
     (wheel,) = tmp_path.glob("*.whl")
     assert set(tracked.stdout.split()) <= set(zipfile.ZipFile(wheel).namelist())
+
+
+def test_every_command_of_the_readme_is_found_in_a_fresh_shell(tmp_path: Path) -> None:
+    """Each block by itself, since a reader types one of them: as it stands, or with the activation in it."""
+    (tmp_path / ".venv").symlink_to(sys.prefix)
+    fresh = {"PATH": os.defpath, "HOME": str(tmp_path)}
+    blocks = re.findall(r"(?:^    .*\n)+", (ROOT / "README.md").read_text(), re.MULTILINE)
+    found = []
+    for block in blocks:
+        lines = [line.split("#")[0].strip() for line in block.splitlines()]
+        words = [re.split(r"&&|\|", line)[0].split()[0] for line in lines if line]
+        programs = [word for word in words if word in {"dvc", "inpaint", "python", "mlflow"} or "/bin/" in word]
+        script = [f"command -v {word} >/dev/null || echo {word}" for word in programs]
+        script = ["source .venv/bin/activate", *script] if "source .venv/bin/activate" in lines else script
+        done = subprocess.run(
+            ["bash", "-c", "\n".join(script)], cwd=tmp_path, env=fresh, capture_output=True, text=True, check=True
+        )
+        assert done.stdout == "", block
+        found += programs
+    assert {"inpaint", "dvc", ".venv/bin/dvc"} <= set(found)

@@ -335,13 +335,13 @@ def test_a_server_killed_half_way_is_caught_up_with_when_it_is_back(
 
 
 def test_a_model_that_is_not_scored_is_named(tree: Path) -> None:
-    with pytest.raises(ParamsError, match=r"`models\.unet` has no row in `methods`.*add `unet: \{filled_by: "):
+    with pytest.raises(ParamsError, match=r"`models\.unet` has no row"):
         hold(Path("data"), ["pconv", "unet"], METHODS, PARAMS)
 
 
 def test_an_unfinished_training_is_named(tree: Path) -> None:
     write_record(Path("data/training/pconv"), status="running")
-    with pytest.raises(InputError, match="training in data/training/pconv is not finished; run dvc repro"):
+    with pytest.raises(InputError, match="data/training/pconv is not finished"):
         held()
 
 

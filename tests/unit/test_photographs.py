@@ -125,10 +125,10 @@ def test_only_what_is_asked_of_is_decoded(project: Path) -> None:
 def test_a_photograph_that_cannot_be_read_any_more_is_named(project: Path) -> None:
     content = Path("photos/b.png").read_bytes()
     Path("photos/b.png").write_bytes(content[:-40])
-    with pytest.raises(InputError, match=r"photos/b.png has changed: .*restore it, or run dvc repro"):
+    with pytest.raises(InputError, match="photos/b.png has changed"):
         main()
     Path("photos/b.png").unlink()
-    with pytest.raises(InputError, match=r"b.png, a test photograph of data/prepared, is no longer in photos"):
+    with pytest.raises(InputError, match="b.png, a test photograph .*no longer"):
         main()
     assert not Path("data/photographs").exists()
 

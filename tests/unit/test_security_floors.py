@@ -8,13 +8,7 @@ from packaging.version import Version
 from tests.clone import ROOT
 
 # Below them: code from a checkpoint or a model (torch, MLflow), from a picture (Pillow), or a server that hangs.
-FLOORS = {
-    "torch": "2.10",
-    "mlflow": "3.11",
-    "pillow": "12.3",
-    "starlette": "1.3.1",
-    "python-multipart": "0.0.27",
-}
+FLOORS = {"torch": "2.10", "mlflow": "3.11", "pillow": "12.3", "starlette": "1.3.1", "python-multipart": "0.0.27"}
 
 
 def locked(lock: str) -> dict[str, Version]:

@@ -8,13 +8,13 @@ from playwright.sync_api import Browser, Locator, Page, expect
 
 from stages.report.__main__ import main
 from tests.browser import unreadable
-from tests.evaluated import METHODS, PHOTOGRAPH, evaluate_all, make_project
+from tests.factories import METHODS, PHOTOGRAPH, evaluate_all, make_evaluation_project
 
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("project")
-    make_project(folder)
+    make_evaluation_project(folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         evaluate_all(patch)

@@ -1,9 +1,6 @@
 """The augment stage: what it writes, the same bytes for any number of workers, and how it follows its sources."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +11,6 @@ import yaml
 from stages.augment import __main__ as augment
 from stages.imaging.shards import Tiles, close_folder, entries, write_tiles
 from stages.runtime.errors import ParamsError
-from tests.clone import ROOT
 
 SIZE = 32
 
@@ -114,15 +110,12 @@ def test_the_page_shows_originals_beside_their_copies(project):
     assert "<img" not in Path("data/augmented/data_report.html").read_text()
 
 
-@pytest.mark.slow
-def test_the_command_writes_the_same_with_two_workers_and_says_what(project):
+def test_two_workers_write_the_same(project, monkeypatch, capsys):
     augment.main()
     alone = written()
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "INPAINT_WORKERS": "2"}
-    command = [sys.executable, "-m", "stages.augment"]
-    done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment)
-    assert done.returncode == 0, done.stderr
-    assert "augment: 14 altered tiles in data/augmented, 2 of every training tile" in done.stdout
+    monkeypatch.setenv("INPAINT_WORKERS", "2")
+    augment.main()
+    assert "augment: 14 altered tiles in data/augmented, 2 of every training tile" in capsys.readouterr().out
     assert written() == alone
 
 

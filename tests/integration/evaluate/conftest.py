@@ -3,13 +3,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.evaluated import make_project
+from tests.factories import make_evaluation_project
 
 
 @pytest.fixture(scope="session")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("project")
-    make_project(folder)
+    make_evaluation_project(folder)
     return folder
 
 

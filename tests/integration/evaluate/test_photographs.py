@@ -19,7 +19,7 @@ from stages.inpainting import classical, inpainter
 from stages.inpainting.cropping import Settings
 from stages.inpainting.inpainter import About
 from stages.runtime.errors import InputError
-from tests.evaluated import PARAMS
+from tests.factories import EVALUATION
 
 
 def scores_of(key: str) -> pd.DataFrame:
@@ -120,12 +120,12 @@ def test_a_package_is_never_missing_to_a_model_or_a_folder(monkeypatch: pytest.M
 
 
 def test_without_the_photographs_they_are_not_needed(project: Path) -> None:
-    Path("params.yaml").write_text(PARAMS.replace("photographs: true", "photographs: false"))
+    Path("params.yaml").write_text(EVALUATION.replace("photographs: true", "photographs: false"))
     shutil.rmtree("data/photographs")
     main("mean")
     assert len(scores_of("mean")) == 0
-    Path("params.yaml").write_text(PARAMS)
-    with pytest.raises(InputError, match=r"photographs\.csv is missing; run dvc repro photographs"):
+    Path("params.yaml").write_text(EVALUATION)
+    with pytest.raises(InputError, match=r"photographs\.csv is missing"):
         main("mean")
 
 

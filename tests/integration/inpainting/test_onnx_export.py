@@ -19,6 +19,7 @@ from stages.pconv.network import PConvUNet
 from stages.pix2pix.network import Generator
 from stages.runtime.errors import InputError
 from stages.training.harmonic import HarmonicResidual
+from tests.clone import ROOT
 
 LEVELS = 2
 FACTS = {"key": "tiny", "tile_size": 32}
@@ -37,16 +38,21 @@ def network(family: str) -> nn.Module:
     return around(PConvUNet(4, LEVELS, partial=family == "pconv"), 0.0)
 
 
+@pytest.fixture(scope="module")
+def pconv(tmp_path_factory) -> tuple[nn.Module, Path, exported.Saved]:
+    return written("pconv", tmp_path_factory.mktemp("model"))
+
+
 @pytest.fixture(scope="module", params=["pconv", "unet", "pix2pix"])
-def made(request, tmp_path_factory) -> tuple[nn.Module, Path]:
-    path = tmp_path_factory.mktemp("model") / "model.onnx"
-    whole = network(request.param)
-    write(whole, path)
-    return whole, path
+def made(request, pconv, tmp_path_factory) -> tuple[nn.Module, Path]:
+    return (pconv if request.param == "pconv" else written(request.param, tmp_path_factory.mktemp("model")))[:2]
 
 
-def write(whole: nn.Module, path: Path) -> None:
-    onnx_export.export(whole, exported.save(whole, path.with_suffix(".pt2"), LEVELS, FACTS), path)
+def written(family: str, folder: Path) -> tuple[nn.Module, Path, exported.Saved]:
+    whole, path = network(family), folder / "model.onnx"
+    saved = exported.save(whole, path.with_suffix(".pt2"), LEVELS, FACTS)
+    onnx_export.export(whole, saved, path)
+    return whole, path, saved
 
 
 @pytest.mark.parametrize(("n", "h", "w"), [(1, 16, 24), (3, 48, 16), (2, 64, 96)])
@@ -75,28 +81,28 @@ def test_it_names_its_sizes_and_carries_its_facts(made: tuple[nn.Module, Path]) 
     assert answered.name == "filled"
 
 
-def test_the_same_network_gives_the_same_bytes_in_another_process_and_folder(tmp_path: Path) -> None:
-    write(network("pconv"), tmp_path / "here.onnx")
-    root = Path(onnx_export.__file__).parents[2]
+def test_the_same_network_gives_the_same_bytes_in_another_process_and_folder(
+    pconv: tuple[nn.Module, Path, exported.Saved], tmp_path: Path
+) -> None:
     for folder in ("stages", "tests/integration/inpainting"):
-        shutil.copytree(root / folder, tmp_path / folder)
+        shutil.copytree(ROOT / folder, tmp_path / folder)
+    shutil.copy(ROOT / "tests/clone.py", tmp_path / "tests")
     code = (
-        "import pathlib, tests.integration.inpainting.test_onnx_export as test\n"
-        "test.write(test.network('pconv'), pathlib.Path('there.onnx'))"
+        "import pathlib, tests.integration.inpainting.test_onnx_export as test; test.written('pconv', pathlib.Path())"
     )
     other = "1" if os.environ.get("PYTHONHASHSEED") == "0" else "0"
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, env={**os.environ, "PYTHONHASHSEED": other})
-    for suffix in (".onnx", ".pt2"):
-        here, there = (tmp_path / f"{name}{suffix}" for name in ("here", "there"))
-        assert here.read_bytes() == there.read_bytes()
+    for name in ("model.onnx", "model.pt2"):
+        assert pconv[1].with_name(name).read_bytes() == (tmp_path / name).read_bytes()
 
 
-def test_a_model_that_answers_otherwise_is_not_written(tmp_path: Path) -> None:
-    whole = PConvUNet(4, LEVELS).eval()
-    saved = exported.save(whole, tmp_path / "model.pt2", LEVELS, FACTS)
+def test_a_model_that_answers_otherwise_is_not_written(
+    pconv: tuple[nn.Module, Path, exported.Saved], tmp_path: Path
+) -> None:
+    whole, _, saved = pconv
     other = copy.deepcopy(whole)  # the saved program shares its weights with the first
     with torch.no_grad():
-        other.decoder[-1].conv.weight.add_(0.1)
+        other.inner.decoder[-1].conv.weight.add_(0.1)
     with pytest.raises(InputError, match="the ONNX model differs from the network by"):
         onnx_export.export(other, saved, tmp_path / "model.onnx")
-    assert [path.name for path in tmp_path.iterdir()] == ["model.pt2"]
+    assert not any(tmp_path.iterdir())

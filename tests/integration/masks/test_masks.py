@@ -1,8 +1,5 @@
 """The masks stage: balanced mask sets, the same bytes for any number of workers, mistakes in params said."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -119,10 +116,11 @@ def test_splits_and_seeds_differ():
     assert not np.array_equal(bank_and_table("train")[0], train)
 
 
-def test_bytes_do_not_depend_on_the_number_of_workers(project, monkeypatch):
+def test_bytes_do_not_depend_on_the_number_of_workers(project, monkeypatch, capsys):
     write_params(train=450)
     masks.main()
     alone = {path.name: path.read_bytes() for path in (project / "data/masks").iterdir()}
+    assert "masks: 450 train, 12 val, 36 test holes of 24 x 24 pixels in data/masks" in capsys.readouterr().out
     monkeypatch.setenv("INPAINT_WORKERS", "3")
     masks.main()
     assert {path.name: path.read_bytes() for path in (project / "data/masks").iterdir()} == alone
@@ -142,9 +140,7 @@ def test_the_challenge_serves_where_its_ratio_lies():
 
 def test_the_challenge_alone_cannot_fill_the_test_mask_set():
     write_params(kinds=NONE | {"challenge": 1.0})
-    with pytest.raises(
-        ParamsError, match=r"no kind with a share .* ratio in \(0\.01, 0\.1\] that does not touch the border"
-    ):
+    with pytest.raises(ParamsError, match=r"\(0\.01, 0\.1\] that does not touch"):
         masks.main()
     assert not Path("data/masks").exists()
 
@@ -193,7 +189,7 @@ def test_the_page_shows_every_kind_and_the_cells(made):
 
 def test_a_missing_folder_of_pictures_is_said():
     write_params(kinds=NONE | {"files": 1.0})
-    with pytest.raises(InputError, match="needs mask pictures from pictures, but there are none"):
+    with pytest.raises(InputError, match="there are none"):
         masks.main()
 
 
@@ -214,12 +210,3 @@ def test_mistakes_in_params_are_said(changed, message):
     write_params(**changed)
     with pytest.raises(ParamsError, match=message):
         masks.main()
-
-
-def test_the_command_writes_the_banks_and_says_so(project):
-    environment = os.environ | {"PYTHONPATH": str(Path(masks.__file__).parents[2])}
-    command = [sys.executable, "-m", "stages.masks"]
-    done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment)
-    assert done.returncode == 0, done.stderr
-    assert "masks: 30 train, 12 val, 36 test holes of 24 x 24 pixels in data/masks" in done.stdout
-    assert len(MaskSet(project / "data/masks/test.npy")) == 36

@@ -1,6 +1,7 @@
 """Workers and runs that are killed on the way, on this machine and on a cluster: the same bytes, little done twice."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import pytest
 
 from stages.prepare.__main__ import main
 from tests.clone import ROOT
-from tests.photographs import contents, write_params, write_photos
+from tests.factories import contents, write_params, write_photos
 
 pytestmark = pytest.mark.slow
 
@@ -21,25 +22,34 @@ PHOTOS = 160
 COMMAND = [sys.executable, "-m", "stages.prepare"]
 
 
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory) -> tuple[Path, dict[str, bytes]]:
+    """Photographs with params, and what one process makes of them that nobody disturbs."""
+    root = tmp_path_factory.mktemp("undisturbed")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        patch.setenv("INPAINT_WORKERS", "1")
+        patch.setenv("DVC_ROOT", str(root))
+        write_params(max_tiles_per_photo=40, short_sides=[40, 200, 300], tile_size=40)
+        write_photos("photos", range(PHOTOS))
+        main()
+        return root, contents()
+
+
 @pytest.fixture
-def project(tmp_path, monkeypatch) -> Path:
+def project(undisturbed, tmp_path, monkeypatch) -> Path:
+    shutil.copy(undisturbed[0] / "params.yaml", tmp_path)
+    shutil.copytree(undisturbed[0] / "photos", tmp_path / "photos")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    write_params(max_tiles_per_photo=40, short_sides=[40, 200, 300], tile_size=40)
-    write_photos("photos", range(PHOTOS))
     return tmp_path
 
 
 @pytest.fixture
-def alone(project, monkeypatch) -> dict[str, bytes]:
-    """What one process writes that nobody disturbs, remembered elsewhere."""
-    monkeypatch.setenv("INPAINT_WORKERS", "1")
-    monkeypatch.setenv("DVC_ROOT", str(project / "elsewhere"))
-    main()
-    monkeypatch.setenv("DVC_ROOT", str(project))
-    return contents()
+def alone(undisturbed) -> dict[str, bytes]:
+    return undisturbed[1]
 
 
 def start(**environment: str) -> subprocess.Popen[str]:

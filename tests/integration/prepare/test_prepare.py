@@ -22,7 +22,7 @@ from stages.imaging.splits import SPLITS, split_of
 from stages.prepare.__main__ import main
 from stages.runtime.errors import InputError
 from tests.clone import ROOT
-from tests.photographs import contents, photo, write_params
+from tests.factories import contents, photo, write_params
 
 
 @pytest.fixture

@@ -20,8 +20,8 @@ from stages.prepare.__main__ import main
 from stages.runtime.errors import InputError
 from tests import bad_files
 from tests.clone import ROOT
+from tests.factories import contents, photo, write_params, write_photos
 from tests.integration.prepare.test_prepare import summary
-from tests.photographs import contents, photo, write_params, write_photos
 
 NOBODY = 65534
 SETTINGS = {"tile_size": 16, "short_sides": [20, 40], "max_reject_share": 0.9, "near_duplicate_bits": 0}
@@ -139,7 +139,7 @@ def test_what_may_not_be_read_is_refused_and_the_rest_goes_on(folder):
     assert details["closed folder"] == "PermissionError: Permission denied"
     with without_privilege(folder.parent):
         folder.chmod(0)
-        with pytest.raises(InputError, match=r"photos cannot be searched \(PermissionError: .*; change its"):
+        with pytest.raises(InputError, match="photos cannot be searched"):
             main()
         folder.chmod(0o700)
 

@@ -3,12 +3,9 @@
 import json
 import os
 import sys
-import threading
-from collections.abc import Iterator
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import jsonschema_rs
 import pytest
@@ -27,7 +24,7 @@ from stages.tracking import aliases, store, versions
 from stages.tracking.versions import Version
 from tests.clone import ROOT, params_with
 from tests.small import Small, away_from_users
-from tests.tracked import Seen, register_versions, write_database
+from tests.tracked import Listener, Seen, register_versions, write_database
 from tests.unit.retrain.test_gate import present, scores
 
 pytestmark = pytest.mark.usefixtures(away_from_users.__name__)
@@ -199,27 +196,10 @@ def test_a_branch_is_pushed_for_a_pull_request(project: Judged) -> None:
     assert "dvc.lock" in project.git("show", "--format=", "--name-only", "retrain", place=origin)
 
 
-class Listener(BaseHTTPRequestHandler):
-    """Keeps what it is sent."""
-
-    heard: ClassVar[list[Any]] = []
-
-    def do_POST(self) -> None:
-        self.heard.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-        self.send_response(200)
-        self.end_headers()
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
 @pytest.fixture
-def address(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def address(monkeypatch: pytest.MonkeyPatch, listening: str) -> str:
     monkeypatch.setattr(guard, "_end_with_dvc", lambda: None)  # the tests' own process keeps its signals
-    with HTTPServer(("127.0.0.1", 0), Listener) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/a-secret"
-        server.shutdown()
+    return f"{listening}/a-secret"
 
 
 def result_of(options: Options) -> dict[str, Any]:
@@ -237,30 +217,27 @@ def test_programs_read_what_came_of_it_and_hear_of_it(
     result = result_of(options)
     assert result["outcome"] == "promoted"
     assert result["commit"] == project.git("rev-parse", "HEAD")
+    reason = result["models"]["pconv"]["reason"]
     assert (result["models"]["pconv"]["version"], result["models"]["pconv"]["champion"]) == ("2", "1")
-    assert Listener.heard.pop() == result | {"text": f"Retraining: promoted\npconv, version 2: {result_reason(result)}"}
+    assert Listener.heard.pop()[1] == result | {"text": f"Retraining: promoted\npconv, version 2: {reason}"}
     assert "| pconv | 2 | promoted |" in (project.root / result["paths"]["report"]).read_text()
     assert retraining.run(options) == 0
     assert result_of(options)["outcome"] == "nothing new"
     (project.root / "params.yaml").write_text("models: {}")
     assert retraining.run(options) == 2
     assert "params.yaml" in result_of(options)["error"]
-    assert Listener.heard.pop()["outcome"] == "failed"
+    assert Listener.heard.pop()[1]["outcome"] == "failed"
     with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit):
         patch.setattr(retraining, "retrain", lambda *_: sys.exit(143))  # as on SIGTERM
         project.git("checkout", "params.yaml")
         retraining.run(options)
     assert "interrupted" in result_of(options)["error"]
-    assert Listener.heard.pop()["outcome"] == "failed"
+    assert Listener.heard.pop()[1]["outcome"] == "failed"
     with guard.stage_lock("retrain"):
         assert retraining.run(options) == 0
     assert result_of(options)["outcome"] == "busy"
     assert Listener.heard == []
     assert "a-secret" not in capfd.readouterr().out
-
-
-def result_reason(result: dict[str, Any]) -> str:
-    return str(result["models"]["pconv"]["reason"])
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:9/a-secret", "file:///etc/a-secret", "nowhere/a-secret"])

@@ -91,7 +91,7 @@ def test_nothing_is_mended_while_a_stage_is_at_work(project: Path) -> None:
         while "train@pconv" not in guard.running_stages():
             assert stage.poll() is None
             time.sleep(0.02)
-        with pytest.raises(BusyError, match=rf"train@pconv \(process {stage.pid}\) is running in this folder"):
+        with pytest.raises(BusyError, match=f"process {stage.pid}"):
             doctor.repair(Path())
         stage.kill()
     assert doctor.repair(Path()) == []

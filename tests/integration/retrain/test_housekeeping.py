@@ -344,7 +344,7 @@ def test_without_days_it_only_looks_and_days_are_asked_for(project: Project) -> 
     assert said.splitlines() == ["MLflow: 1 versions", "MLflow: 1 runs"]
     with pytest.raises(InputError, match="--older-than how many days"):
         tidy("--yes")
-    with pytest.raises(InputError, match="has no version of .*, so nobody knows what is needed"):
+    with pytest.raises(InputError, match="has no version"):
         tidy("--older-than", str(DAYS), "--yes")  # nothing holds the only version: another registry, perhaps
     assert (numbers(), len(project.there())) == ([number], 1)
 

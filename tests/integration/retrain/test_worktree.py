@@ -176,9 +176,7 @@ def test_what_a_killed_call_had_started_keeps_the_next_one_waiting(
         assert call.stderr.readline() == b"at work\n"
         call.kill()
         call.wait()
-        with pytest.raises(
-            BusyError, match=rf"process {call.pid} was killed, but its child processes are still running"
-        ):
+        with pytest.raises(BusyError, match=f"process {call.pid} was killed"):
             guard.stage_lock("retrain").__enter__()
         call.stdin.close()  # which ends it
         monkeypatch.setattr(guard, "_ORPHAN_TIMEOUT_S", 60)

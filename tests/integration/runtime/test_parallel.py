@@ -66,18 +66,18 @@ def test_a_worker_that_dies_is_replaced(monkeypatch: pytest.MonkeyPatch, tmp_pat
 
 def test_an_item_that_kills_whoever_takes_it_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("INPAINT_WORKERS", "2")
-    with pytest.raises(InputError, match=r"numbers: 3 times in a row a worker died before item \d+ of 30 was done"):
+    with pytest.raises(InputError, match="numbers: 3 times in a row"):
         list(map_ordered(die, range(30), "numbers"))
 
 
 def test_an_unknown_backend_or_a_scheduler_that_is_away_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("INPAINT_BACKEND", "spark")
-    with pytest.raises(InputError, match="INPAINT_BACKEND should be one of loky, dask, but is 'spark'"):
+    with pytest.raises(InputError, match="INPAINT_BACKEND .*'spark'"):
         list(map_ordered(square, range(3), "squares"))
     monkeypatch.setenv("INPAINT_BACKEND", "dask")
     monkeypatch.setenv("INPAINT_SCHEDULER", "tcp://127.0.0.1:1")
     monkeypatch.setattr(parallel, "_TIMEOUT_S", 1)
-    with pytest.raises(InputError, match="no Dask scheduler answers at INPAINT_SCHEDULER tcp://127.0.0.1:1"):
+    with pytest.raises(InputError, match="INPAINT_SCHEDULER tcp://127.0.0.1:1"):
         list(map_ordered(square, range(3), "squares"))
 
 
@@ -102,5 +102,5 @@ def test_workers_with_other_code_are_refused(monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.mark.usefixtures("on_dask")
 def test_an_item_that_kills_workers_of_dask_is_given_up() -> None:
-    with pytest.raises(InputError, match="numbers: 3 times in a row a worker died before number"):
+    with pytest.raises(InputError, match="numbers: 3 times in a row"):
         list(map_ordered(die, range(30), "numbers", "number"))

@@ -1,12 +1,14 @@
 """Numbers of processes are given again, names never."""
 
+import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from stages.runtime import processes
+from stages.runtime import dvc_locks, processes
 from tests.clone import ROOT
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="containers and zombies are Linux's")
@@ -21,16 +23,6 @@ def test_a_name_lives_as_long_as_its_process() -> None:
         process.kill()
     assert processes.lives(name) is False
     assert processes.named(process.pid) == ""
-
-
-def test_who_was_given_the_number_of_a_dead_one_is_another() -> None:
-    whose, _, started = processes.named(os.getpid()).rpartition(".")
-    assert processes.lives(f"{whose}.{int(started) - 1}") is False
-
-
-@pytest.mark.parametrize("name", ["", "another-machine-4026531836.1.17000", "1700", "host 12 1700000000"])
-def test_of_processes_elsewhere_nothing_is_known(name: str) -> None:
-    assert processes.lives(name) is None
 
 
 @LINUX
@@ -61,3 +53,22 @@ def test_a_container_is_another_place_though_it_has_the_same_name() -> None:
         assert (node, number) == (os.uname().nodename, "1")
         assert processes.lives(name) is None
         container.kill()
+
+
+def test_another_program_with_the_number_of_a_dead_dvc_is_told_from_dvc(tmp_path: Path) -> None:
+    (tmp_path / ".dvc/tmp").mkdir(parents=True)
+    lock = tmp_path / dvc_locks.RWLOCK
+
+    def entry(pid: int) -> str:
+        return json.dumps({"write": {"data/prepared": {"pid": pid, "cmd": "dvc repro"}}, "read": {}})
+
+    with subprocess.Popen(["sleep", "60"]) as stranger:
+        lock.write_text(entry(stranger.pid))
+        assert f"names process {stranger.pid}, which is not DVC" in dvc_locks.clear(tmp_path)
+        stranger.kill()
+    assert not lock.exists()
+    with subprocess.Popen([sys.executable, "-c", "input()", "dvc"], stdin=subprocess.PIPE) as at_work:
+        lock.write_text(entry(at_work.pid))
+        assert dvc_locks.clear(tmp_path) == ""
+        at_work.kill()
+    assert lock.exists()

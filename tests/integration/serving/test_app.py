@@ -2,64 +2,36 @@
 
 import json
 import re
-import socket
 from base64 import b64decode, b64encode
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
 from io import BytesIO
 
 import numpy as np
-import psutil
 import pytest
-import requests
-import uvicorn
-from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from PIL import Image
 
 from stages.inpainting.cropping import Settings
 from stages.inpainting.inpainter import load
-from stages.serving import app as module
-from stages.serving import request_guard
 from stages.serving.app import create_app
-from stages.serving.limits import Limits
 from stages.serving.model_manager import ModelManager
 from stages.serving.request_guard import Access
 from tests.clone import ROOT
-from tests.tracked import wait_for
-
-H, W = 120, 180
-HOSTS = ["testserver"]
-LIMITS = Limits(max_bytes=300_000, max_megapixels=0.5, timeout_s=10, queue=1)
-
-
-def png(array: np.ndarray, **options: object) -> bytes:
-    Image.fromarray(array).save(content := BytesIO(), "PNG", **options)
-    return content.getvalue()
-
-
-def pixels(content: bytes) -> np.ndarray:
-    return np.asarray(Image.open(BytesIO(content)))
-
-
-NOISE = np.random.default_rng(0).integers(0, 256, (H, W, 3), np.uint8)
-ROWS, COLUMNS = np.mgrid[0:H, 0:W]
-PHOTO = np.stack([COLUMNS, 2 * ROWS, ROWS + COLUMNS], axis=2).astype(np.uint8)
-MISSING = np.zeros((H, W), bool)
-MISSING[40:60, 70:110] = True
-HOLE = png(np.where(MISSING, 255, 0).astype(np.uint8))
-
-
-@pytest.fixture(scope="module")
-def client() -> Iterator[TestClient]:
-    with server(LIMITS, "telea", "biharmonic") as client:
-        yield client
-
-
-def ask(client: TestClient, image: bytes = png(PHOTO), hole: bytes | None = HOLE, **form: object):
-    files = {"image": ("photo.png", image)} | ({"hole": ("hole.png", hole)} if hole else {})
-    return client.post("/v1/inpaint", files=files, data=form)
+from tests.integration.serving.asking import (
+    COLUMNS,
+    HOLE,
+    HOSTS,
+    LIMITS,
+    MISSING,
+    NOISE,
+    PHOTO,
+    ROWS,
+    H,
+    W,
+    ask,
+    pixels,
+    png,
+    server,
+)
 
 
 def test_the_answer_is_the_pixels_that_the_inpainter_gives(client: TestClient) -> None:
@@ -261,216 +233,6 @@ def test_its_documentation_asks_nobody_else(client: TestClient) -> None:
     assert all(path.startswith("/") and client.get(path).status_code == 200 for path in asked)
     assert "/openapi.json" in shown
     assert "://" not in shown
-
-
-def test_strangers_are_kept_out(client: TestClient) -> None:
-    assert client.get("/healthz", headers={"Host": "evil.example"}).status_code == 400
-    foreign = client.post("/v1/inpaint", headers={"Origin": "https://evil.example"})
-    assert (foreign.status_code, foreign.json()["error"]) == (403, "foreign_origin")
-    other_port = {"Origin": "http://testserver:8000"}
-    assert client.get("/healthz", headers=other_port).status_code == 403
-    own = client.get("/healthz", headers=other_port | {"Host": "testserver:8000"})
-    assert own.status_code == 200
-    assert "access-control-allow-origin" not in own.headers
-
-
-def test_every_answer_says_what_a_browser_may_do_with_it(client: TestClient) -> None:
-    for path in ("/", "/docs", "/v1/model", "/nowhere", "/v1/examples/coffee.png"):
-        headers = client.get(path).headers
-        assert "frame-ancestors 'none'" in headers["content-security-policy"]
-        assert headers["x-content-type-options"] == "nosniff"
-
-
-def chunks(size: int) -> Iterator[bytes]:
-    for _ in range(size // 50_000):
-        yield b"x" * 50_000
-
-
-def test_a_body_of_unsaid_length_is_counted_as_it_comes(client: TestClient) -> None:
-    headers = {"Content-Type": "multipart/form-data; boundary=b"}
-    head = b'--b\r\nContent-Disposition: form-data; name="image"; filename="x"\r\n\r\n'
-
-    def body() -> Iterator[bytes]:
-        yield head
-        yield from chunks(1_000_000)
-
-    answer = client.post("/v1/inpaint", content=body(), headers=headers)
-    assert (answer.status_code, answer.json()["error"]) == (413, "too_large")
-
-
-@contextmanager
-def server(limits: Limits, *models: str, access: Access = Access(HOSTS), root_path: str = "") -> Iterator[TestClient]:  # noqa: B008
-    served = ModelManager([*models] or ["telea"], None, 60, limits)
-    served.load_first()
-    with TestClient(create_app(served, limits, access), raise_server_exceptions=False, root_path=root_path) as client:
-        wait_for(lambda: len(served.names()) == (len(models) or 1), 30)
-        yield client
-
-
-def process(client: TestClient) -> psutil.Process:
-    """The process that decodes and fills."""
-    return psutil.Process(client.app.state.served.worker()._process.pid)
-
-
-def test_who_comes_to_a_full_queue_is_told_so_before_a_body_is_read() -> None:
-    with ThreadPoolExecutor(2) as pool, server(Limits(queue=1, timeout_s=60)) as client:
-        filler = process(client)
-        filler.suspend()
-        waiting = [pool.submit(ask, client) for _ in range(2)]
-        wait_for(lambda: client.app.state.queue.places.borrowed_tokens == 2, 10)
-        refused = ask(client, b"no picture, of which nobody looks")
-        filler.resume()
-        assert (refused.status_code, refused.json()["error"]) == (503, "busy")
-        assert refused.headers["retry-after"] == "1"
-        assert [each.result(30).status_code for each in waiting] == [200, 200]
-
-
-def test_what_takes_too_long_is_ended_and_the_server_goes_on() -> None:
-    with server(Limits(timeout_s=1.5)) as client:
-        filler = process(client)
-        filler.suspend()
-        late = ask(client)
-        assert (late.status_code, late.json()["error"]) == (503, "too_slow")
-        assert late.headers["retry-after"] == "5"
-        assert not filler.is_running()
-        wait_for(lambda: client.app.state.served.worker() is not None, 30)
-        assert ask(client).status_code == 200
-
-
-def test_a_process_that_is_killed_costs_one_request() -> None:
-    with ThreadPoolExecutor(1) as pool, server(Limits(timeout_s=60)) as client:
-        filler = process(client)
-        filler.suspend()
-        answer = pool.submit(ask, client)
-        wait_for(lambda: client.app.state.queue.places.borrowed_tokens == 1, 10)
-        filler.kill()
-        said = answer.result(30)
-        assert (said.status_code, said.json()["error"]) == (500, "failed")
-        assert "SIGKILL" in said.json()["detail"]
-        assert ask(client).status_code == 200
-
-
-def test_a_request_that_meets_a_process_just_replaced_is_answered_by_the_next() -> None:
-    with server(Limits(timeout_s=60)) as client:
-        served = client.app.state.served
-        old = served.worker()
-        served._take({})
-        workers = iter([old, served.worker()])
-        client.app.state.queue._worker = lambda: next(workers)
-        assert ask(client).status_code == 200
-        assert next(workers, None) is None
-
-
-@pytest.mark.parametrize("megabytes", [350, 600])  # too few for the equation, and for its factors
-def test_a_fill_that_takes_more_memory_than_there_is_costs_one_request(megabytes: int) -> None:
-    """A biharmonic fill solves an equation with one unknown a missing pixel; SciPy's solver crashes without memory."""
-    photo = np.zeros((1000, 1000, 3), np.uint8)
-    hole = np.zeros((1000, 1000), np.uint8)
-    hole[::2] = 255
-    limits = Limits(memory_bytes=megabytes * 1_000_000, timeout_s=60)
-    with server(limits, "biharmonic") as client:
-        answer = ask(client, png(photo), png(hole), max_side=limits.most_side)
-        assert (answer.status_code, answer.json()["error"]) in {(413, "too_much_memory"), (500, "failed")}
-        assert "memory" in answer.json()["detail"]
-        wait_for(lambda: client.app.state.served.worker() is not None, 30)
-        assert ask(client).status_code == 200
-
-
-def test_all_pictures_of_a_request_are_counted_before_one_is_decoded(client: TestClient) -> None:
-    whole = png(np.zeros((700, 700, 3), np.uint8))
-    files = [("image", whole), *[("patches", whole)] * 3]
-    answer = client.post("/v1/inpaint", files=files, data={"patches_at": "0,0 0,0 0,0"})
-    assert (answer.status_code, answer.json()["error"]) == (413, "too_many_pixels")
-    assert "2.0 megapixels in all pictures, more than the 1.5 allowed" in answer.json()["detail"]
-
-
-def test_who_has_gone_is_not_worked_for() -> None:
-    """The page's Cancel closes its connection."""
-    with server(Limits(timeout_s=60)) as client:
-        client.app.state.served._stopped.set()  # nothing is started anew: the process that is killed is seen
-        filler = process(client)
-        filler.suspend()
-        body = client.build_request("POST", "/v1/inpaint", files={"image": png(PHOTO), "hole": HOLE})
-        messages = [{"type": "http.request", "body": body.read()}, {"type": "http.disconnect"}]
-        headers = [(name.lower(), value) for name, value in body.headers.raw]
-        scope = {"type": "http", "method": "POST", "path": "/v1/inpaint", "query_string": b"", "headers": headers}
-
-        async def receive() -> dict[str, object]:
-            return messages.pop(0)
-
-        async def send(message: dict[str, object]) -> None:
-            pass
-
-        client.portal.call(client.app, scope, receive, send)
-        assert not filler.is_running()
-        assert client.app.state.queue.places.borrowed_tokens == 0
-
-
-def test_a_connection_on_which_nothing_comes_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "IDLE_S", 0.1)
-    with socket.create_server(("127.0.0.1", 0)) as listening, ThreadPoolExecutor(1) as pool:
-        running = uvicorn.Server(uvicorn.Config(FastAPI(), http=module.IdleClosingProtocol, log_level="error"))
-        done = pool.submit(running.run, [listening])
-        with socket.create_connection(listening.getsockname(), timeout=20) as silent:
-            assert silent.recv(1) == b""
-        with socket.create_connection(listening.getsockname(), timeout=20) as half:
-            half.sendall(b"GET / HTTP/1.1\r\nHost: a")
-            assert half.recv(1) == b""
-        running.should_exit = True
-        done.result(20)
-
-
-def test_bodies_that_stop_take_no_places_and_are_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(request_guard, "_STALL_S", 2)
-    head = b"POST /v1/inpaint/json HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n"
-    served = ModelManager(["telea"], None, 60, LIMITS)
-    served.load_first()
-    app = create_app(served, LIMITS, Access(["*"]))
-    with socket.create_server(("127.0.0.1", 0)) as listening, ThreadPoolExecutor(1) as pool, ExitStack() as opened:
-        running = uvicorn.Server(uvicorn.Config(app, log_level="error"))
-        opened.callback(setattr, running, "should_exit", True)
-        pool.submit(running.run, [listening])
-        address = listening.getsockname()
-        stopped = [opened.enter_context(socket.create_connection(address, timeout=20)) for _ in range(4)]
-        for each in stopped:
-            each.sendall(head)
-        answer = requests.post(
-            f"http://127.0.0.1:{address[1]}/v1/inpaint", files={"image": png(PHOTO), "hole": HOLE}, timeout=20
-        )
-        assert answer.status_code == 200
-        assert all(b"408" in each.recv(100).splitlines()[0] for each in stopped)
-
-
-def test_with_a_key_only_who_has_it_is_answered() -> None:
-    with server(LIMITS, access=Access(HOSTS, key="secret")) as client:
-        for path in ("/v1/model", "/metrics", "/v1/nothing"):
-            assert client.get(path).json()["error"] == "wrong_key"
-        assert (ask(client).status_code, client.post("/v1/inpaint/json", json={}).status_code) == (401, 401)
-        assert [client.get(path).status_code for path in ("/", "/healthz", "/readyz", "/v1/examples")] == [200] * 4
-        assert client.get("/v1/model", headers={"X-API-Key": "secre"}).status_code == 401
-        client.headers["Authorization"] = "Bearer secret"
-        assert (ask(client).status_code, client.get("/metrics").status_code) == (200, 200)
-
-
-def test_pages_of_named_origins_may_ask() -> None:
-    page = {"Origin": "https://paint.example"}
-    with server(LIMITS, access=Access(HOSTS, key="secret", origins=["https://paint.example"])) as client:
-        asked = page | {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization"}
-        assert client.options("/v1/inpaint", headers=asked).headers["access-control-allow-origin"] == page["Origin"]
-        refused = client.get("/v1/model", headers=page)
-        assert (refused.status_code, refused.headers["access-control-allow-origin"]) == (401, page["Origin"])
-        assert client.get("/healthz", headers={"Origin": "https://evil.example"}).status_code == 403
-
-
-def test_behind_a_proxy_that_has_put_it_elsewhere() -> None:
-    with server(LIMITS, access=Access(HOSTS, key="secret"), root_path="/inpaint") as client:
-        assert client.get("/inpaint/healthz").status_code == 200
-        assert client.get("/inpaint/v1/model").status_code == 401
-        shown = client.get("/inpaint/docs").text
-        assert '"/inpaint/openapi.json"' in shown.replace("'", '"')
-        for path in re.findall(r"""(?:src|href)=["'](/inpaint/[^"']+)""", shown):
-            # As it arrives with and without a proxy that takes the prefix away.
-            assert [client.get(root + path).status_code for root in ("", "/inpaint")] == [200, 200]
 
 
 def test_prometheus_reads_what_the_server_has_done() -> None:

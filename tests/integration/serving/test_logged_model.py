@@ -19,18 +19,17 @@ from stages.inpainting import exported, onnx_model
 from stages.inpainting.composite import composite
 from stages.inpainting.cropping import Settings
 from stages.inpainting.inpainter import load
-from stages.publish.__main__ import CROPPING, publish
-from stages.publish.pipeline_outputs import PublishParams, hold
+from stages.publish.__main__ import CROPPING
 from stages.tracking import store, versions
 from stages.tracking.served_check import check
-from tests.tracked import Seen, write_database, write_dropping, write_model, write_outputs
+from tests.factories import write_dropping, write_model
+from tests.tracked import Seen, publish_outputs, write_database
 
 with store.reached():  # MLflow warns at its own import
     from stages.serving import logged_model
     from stages.serving.logged_model import LoggedModel
 
 H, W = 48, 64
-PARAMS = PublishParams(experiment="photographs", model_name="inpaint", strict=False)
 
 
 class Context:
@@ -181,12 +180,11 @@ def test_a_picture_of_too_many_pixels_is_refused_before_it_is_decoded(model: Log
 def registered(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tree whose model is the champion of its registry."""
     tree = tmp_path_factory.mktemp("registered")
-    write_outputs(tree)
     write_database(tree)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DVC_ROOT", str(tree))
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        publish(hold(tree / "data", ["pconv"], ["mean", "pconv"], PARAMS), registering=True)
+        publish_outputs(tree, 0)
     return tree
 
 

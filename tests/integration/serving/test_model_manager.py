@@ -1,6 +1,5 @@
 """Aliases that move under a running server: the new version takes over, a bad one is refused, no answer is lost."""
 
-import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from io import BytesIO
@@ -11,8 +10,6 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from stages.publish.__main__ import publish
-from stages.publish.pipeline_outputs import PublishParams, hold
 from stages.runtime import project
 from stages.runtime.errors import InputError
 from stages.serving.cli import app
@@ -22,10 +19,9 @@ from stages.serving.model_manager import ModelManager
 from stages.serving.models import open_inpainter
 from stages.serving.worker import Source, Worker, WorkerRetiredError
 from stages.tracking import aliases, versions
-from tests.tracked import wait_for, write_database, write_outputs
+from tests.tracked import publish_outputs, wait_for, write_database
 
 MODEL = "models:/inpaint-pconv@champion"
-PARAMS = PublishParams(experiment="photographs", model_name="inpaint", strict=False)
 
 
 @pytest.fixture(scope="module")
@@ -37,9 +33,7 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setenv("DVC_ROOT", str(tree))
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         for seed in (0, 1):
-            shutil.rmtree(tree / "data", ignore_errors=True)
-            write_outputs(tree, seed)
-            publish(hold(tree / "data", ["pconv"], ["mean", "pconv"], PARAMS), registering=True)
+            publish_outputs(tree, seed)
         yield tree
 
 
@@ -93,7 +87,7 @@ def test_a_model_is_listed_from_the_start_and_asked_for_by_what_is_listed(tmp_pa
     listed = [(each.get("name"), each["source"], each["loaded"]) for each in served.describe()]
     names = [("mean", "mean"), ("telea", "telea"), ("inpaint-pconv", MODEL), (None, "data/no.onnx")]
     assert listed == [(*each, each[0] == "mean") for each in [*names, (None, "nothing.onnx")]]
-    with pytest.raises(LookupError, match="'telea' is not loaded yet; there are: mean; still being loaded: telea, "):
+    with pytest.raises(LookupError, match="'telea' is not loaded yet"):
         served.pick("telea")
     with served.kept_up_to_date():
         wait_for(lambda: all(each["loaded"] or each["refused"] for each in served.describe()), 30)
@@ -123,7 +117,7 @@ def test_a_version_is_named_by_alias_or_number(registry: Path) -> None:
     assert open_inpainter("models:/inpaint-pconv/2", "cpu").about.version == "2"
     aliases.promote("inpaint-pconv", "2", "test")
     assert versions.resolve("models:/inpaint-pconv@champion").number == "2"
-    with pytest.raises(InputError, match="models:/nothing@champion is not registered at .*; there are: inpaint-pconv"):
+    with pytest.raises(InputError, match="nothing@champion is not registered"):
         versions.resolve("models:/nothing@champion")
     with pytest.raises(InputError, match='no registered model is called "it\'s"'):
         versions.resolve("models:/it's@champion")

@@ -17,8 +17,8 @@ from stages.serving.registered import DEFAULT_MODEL
 from stages.tracking import aliases, versions
 from stages.training import weights
 from tests.clone import ROOT
+from tests.factories import UNET
 from tests.integration.serving.test_model_manager import MODEL, registry
-from tests.project import UNET
 
 __all__ = ["registry"]  # a fixture
 

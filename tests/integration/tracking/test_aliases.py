@@ -66,7 +66,7 @@ def test_a_champion_of_mlflows_pages_is_written_down_and_a_rollback_leaves_it() 
 def test_a_veto_is_lifted_by_a_person_and_by_nothing_else() -> None:
     aliases.promote(NAME, "2", "better")
     aliases.rollback(NAME, "grey skies")
-    with pytest.raises(InputError, match=r"version 2 of inpaint-pconv is under a veto \(.*grey skies\)"):
+    with pytest.raises(InputError, match="version 2 .*veto .*grey skies"):
         aliases.promote(NAME, "2", "by hand")
     assert named()["champion"] == "1"
     assert aliases.lift_veto(NAME, "2").endswith("grey skies")

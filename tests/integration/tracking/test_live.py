@@ -4,6 +4,7 @@ import contextlib
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -15,20 +16,10 @@ import pytest
 
 from stages.runtime import processes
 from stages.tracking import live, runs, store
-from tests.clone import ROOT, name_of_dead
-from tests.tracked import PARAMS, STARTED_MS, Seen, free_port, wait_for, write_database, write_record
+from tests.clone import name_of_dead
+from tests.tracked import STARTED_MS, Seen, free_port, wait_for, write_record
 
 EXPERIMENT = "photographs"
-
-
-@pytest.fixture
-def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    write_database(tmp_path)
-    (tmp_path / "params.yaml").write_text(PARAMS)
-    return tmp_path
 
 
 def statuses() -> list[str]:
@@ -126,13 +117,15 @@ def test_a_running_training_is_seen_killed_resumed_and_finished(tree: Path) -> N
 def test_beside_a_dead_server_a_training_can_end_its_follower_at_once(
     tree: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{free_port()}")
     write_record(tree / "record", status="running")
-    with training(tree / "record") as (_, follower):
-        time.sleep(12)  # long enough to import MLflow and to be refused
-        assert follower.status() != psutil.STATUS_ZOMBIE
-        follower.terminate()
-        wait_for(lambda: follower.status() == psutil.STATUS_ZOMBIE, 20)  # a retry would take 30
+    with socket.create_server(("127.0.0.1", 0)) as dying:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{dying.getsockname()[1]}")
+        with training(tree / "record") as (_, follower):
+            dying.accept()[0].close()  # asked once, it is gone
+            dying.close()
+            assert follower.status() != psutil.STATUS_ZOMBIE
+            follower.terminate()
+            wait_for(lambda: follower.status() == psutil.STATUS_ZOMBIE, 20)  # a retry would take 30
 
 
 # What makes a run other than a training's, and is killed while it does.

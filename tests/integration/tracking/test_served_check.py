@@ -18,7 +18,7 @@ from PIL import Image
 from stages.runtime.errors import InputError
 from stages.tracking import served_check, store, versions
 from stages.tracking.served_check import check
-from tests.tracked import write_model
+from tests.factories import write_model
 
 with store.reached():  # MLflow warns at its own import
     from mlflow.pyfunc.scoring_server.client import ScoringServerClient

@@ -10,15 +10,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from stages.publish.__main__ import publish
-from stages.publish.pipeline_outputs import PublishParams, hold
 from stages.runtime import files
 from stages.runtime.errors import TrackingError
 from stages.runtime.files import sha256
 from stages.tracking import store, versions
 from tests.clone import ROOT
 from tests.integration.prepare.test_states import without_privilege
-from tests.tracked import wait_for, write_database, write_outputs
+from tests.tracked import publish_outputs, wait_for, write_database
 
 CONNECT = "from stages.tracking import store\nwith store.reached():\n    store.connect()"
 
@@ -74,15 +72,6 @@ def test_a_project_that_is_read_only_can_be_read(tmp_path: Path, monkeypatch: py
     tmp_path.chmod(0o700)
 
 
-def register(tree: Path, patch: pytest.MonkeyPatch, seed: int) -> None:
-    """Train and publish, as it were, in a project."""
-    patch.setenv("DVC_ROOT", str(tree))
-    shutil.rmtree(tree / "data", ignore_errors=True)
-    write_outputs(tree, seed)
-    params = PublishParams(experiment="photographs", model_name="inpaint", strict=True)
-    publish(hold(tree / "data", ["pconv"], ["mean", "pconv"], params), registering=True)
-
-
 def artifacts(tree: Path) -> set[str]:
     return {str(path.relative_to(tree)) for path in (tree / "mlartifacts").rglob("*")}
 
@@ -93,7 +82,8 @@ def first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (first := tmp_path / "first").mkdir()
     write_database(first)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    register(first, monkeypatch, 0)
+    monkeypatch.setenv("DVC_ROOT", str(first))
+    publish_outputs(first, 0)
     return first
 
 
@@ -106,7 +96,8 @@ def test_a_project_that_was_moved_or_copied_has_its_models_and_publishes_beside_
     before = artifacts(first)
     if is_moved:
         shutil.rmtree(first)
-    register(second, monkeypatch, 1)
+    monkeypatch.setenv("DVC_ROOT", str(second))
+    publish_outputs(second, 1)
     with versions.fetched(versions.resolve("models:/inpaint-pconv/1")) as folder:
         assert (folder / "model.pt2").is_file()
     assert artifacts(second) > before
@@ -135,5 +126,5 @@ def test_a_copied_project_that_is_read_only_has_its_models_and_refuses_changes(
 
 def test_artifacts_that_are_gone_are_missed(first: Path) -> None:
     (first / "mlartifacts").rename(first / "elsewhere")
-    with pytest.raises(TrackingError, match="MLflow's artifacts should be in .*; restore the folder, or delete"):
+    with pytest.raises(TrackingError, match="MLflow's artifacts should be in"):
         versions.registered()

@@ -18,8 +18,8 @@ from stages.runtime.files import sha256
 from stages.training import loop, record
 from stages.training.dataset import TrainingBatches
 from stages.training.module import InpaintingModule
+from tests.factories import tiny_params
 from tests.integration.training.test_trainer import KINDS, fit, project, unexported  # noqa: F401 - pytest finds fixtures by name
-from tests.project import tiny_params
 
 pytestmark = pytest.mark.usefixtures("project", "unexported")
 
@@ -120,10 +120,7 @@ def test_too_little_gpu_memory_says_what_to_lower(monkeypatch: pytest.MonkeyPatc
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9.00 GiB.\nmore")
 
     monkeypatch.setattr(PConvUNet, "forward", forward)
-    with pytest.raises(
-        InpaintError,
-        match="4 pictures of 16 x 16 pixels at step 1; set INPAINT_ACCUMULATE=2 or more",
-    ):
+    with pytest.raises(InpaintError, match="INPAINT_ACCUMULATE=2"):
         fit("pconv")
 
 
@@ -157,7 +154,7 @@ def test_micro_batches_give_the_gradient_of_the_whole_batch(monkeypatch: pytest.
 
 def test_a_batch_that_cannot_be_divided_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("INPAINT_ACCUMULATE", "3")
-    with pytest.raises(InpaintError, match=r"INPAINT_ACCUMULATE is 3, which does not divide `train.pconv.batch_size`"):
+    with pytest.raises(InpaintError, match="INPAINT_ACCUMULATE is 3"):
         fit("pconv")
 
 

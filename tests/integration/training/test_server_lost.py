@@ -16,8 +16,8 @@ import pytest
 from stages.runtime.errors import TrackingError
 from stages.tracking import runs
 from tests.clone import ROOT, living
+from tests.factories import make_training_project, tiny_params
 from tests.postgres import Postgres
-from tests.project import make_project, tiny_params
 from tests.tracked import Seen, Server, wait_for
 
 pytestmark = pytest.mark.slow
@@ -28,7 +28,7 @@ AWAY_S = 600
 def project(folder: Path, steps: int) -> None:
     params = tiny_params() | {"publish": {"experiment": "photographs", "model_name": "inpaint", "strict": False}}
     params["train"]["pconv"] |= {"steps": steps, "validate_every": 200, "checkpoint_every_s": 60}
-    make_project(folder, params)
+    make_training_project(folder, params)
 
 
 def start_training(folder: Path, uri: str, monkeypatch: pytest.MonkeyPatch) -> subprocess.Popen[bytes]:

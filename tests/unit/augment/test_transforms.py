@@ -126,10 +126,7 @@ def test_only_what_was_applied_is_said():
         ({"name": "Affine", "rotat": 5}, r"Affine, has no argument rotat; it has scale, translate_percent"),
         ({"name": "RandomResizedCrop", "size": [9, 9]}, "RandomResizedCrop, has no argument size; it has scale"),
         ({"name": "HorizontalFlip", "p": 2.0}, "HorizontalFlip, does not accept"),
-        (
-            {"name": "ImageCompression", "quality_range": [60, 300]},
-            "ImageCompression, does not accept .*quality_range",
-        ),
+        ({"name": "ImageCompression", "quality_range": [60, 300]}, "ImageCompression, does not accept .*quality_range"),
         ({"name": "GaussNoise", "std_range": "much"}, "GaussNoise, does not accept .*std_range"),
         ({"name": "Rotate", "limit": [30, 30], "crop_border": True}, "Rotate, changes the size of tiles from 32"),
     ],

@@ -1,13 +1,8 @@
-import importlib.util
-
 import cv2
 import numpy as np
 import pytest
-import torch
-from torchvision.models import alexnet
 
-from stages.evaluate.perceptual import Distance, Fid, Lpips
-from stages.runtime.errors import InputError
+from stages.evaluate.perceptual import Distance
 
 H, W = 64, 96
 
@@ -59,34 +54,3 @@ def test_a_small_hole_filled_badly_is_as_far_as_a_large_one(pictures):
     targets, holes = pictures
     far = Distance("cpu")(spoilt(targets, holes, 0.2), targets, holes)
     assert max(far) < 2 * min(far)  # while the holes differ tenfold in size
-
-
-def test_lpips_says_where_its_weights_belong(tmp_path, monkeypatch):
-    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
-    monkeypatch.setattr("torch.hub.download_url_to_file", _no_network)
-    with pytest.raises(InputError, match=rf"`evaluate.lpips` needs weights.*alexnet.*{tmp_path}/checkpoints"):
-        Lpips("cpu")
-
-
-def test_lpips_runs_where_weights_are(tmp_path, monkeypatch, pictures):
-    (tmp_path / "checkpoints").mkdir()
-    torch.manual_seed(0)
-    torch.save(alexnet(weights=None).state_dict(), tmp_path / "checkpoints/alexnet-owt-7be5be79.pth")
-    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
-    targets, holes = pictures
-    measure = Lpips("cpu")
-    assert measure(targets, targets, holes) == [0] * 5
-    little, much = (measure(spoilt(targets, holes, noise), targets, holes) for noise in (0.02, 0.3))
-    assert all(a < b for a, b in zip(little, much, strict=True))
-
-
-def test_fid_says_what_it_lacks(tmp_path, monkeypatch):
-    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
-    monkeypatch.setattr("torch.hub.download_url_to_file", _no_network)
-    wanted = "`evaluate.fid` needs" if importlib.util.find_spec("torch_fidelity") else "torch-fidelity: pip install"
-    with pytest.raises(InputError, match=wanted):
-        Fid("cpu")
-
-
-def _no_network(*_: object, **__: object) -> None:
-    raise OSError("no network")

@@ -78,7 +78,7 @@ def vgg_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_papers_classifier_comes_from_a_file_with_the_right_hash(vgg_file: Path, monkeypatch) -> None:
-    with pytest.raises(InputError, match="should have a SHA-256 that begins with 397923af, but has"):
+    with pytest.raises(InputError, match="SHA-256"):
         features.load("vgg16")
     monkeypatch.setattr(features, "_VGG_SHA256", sha256(vgg_file)[:8])
     vgg16 = features.load("vgg16")
@@ -100,5 +100,5 @@ def test_a_missing_classifier_is_said_with_what_to_do(monkeypatch: pytest.Monkey
 
 
 def test_another_name_is_an_error() -> None:
-    with pytest.raises(ValueError, match="features should be one of efficientnet_lite0, efficientnet_lite1, vgg16"):
+    with pytest.raises(ValueError, match="vgg16"):
         features.load("resnet")

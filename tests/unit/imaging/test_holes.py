@@ -99,5 +99,5 @@ def test_a_cut_off_bank_is_said(tmp_path):
 )
 def test_what_is_no_bank_is_said(array, tmp_path):
     np.save(tmp_path / "other.npy", array)
-    with pytest.raises(InputError, match=r"should contain packed holes, uint8 \(N, S, ceil\(S / 8\)\), but contains"):
+    with pytest.raises(InputError, match="packed holes"):
         MaskSet(tmp_path / "other.npy")

@@ -8,11 +8,11 @@ import pytest
 from PIL import Image, ImageEnhance
 
 from stages.imaging.near import near_duplicates, perceptual_hash
-from tests import photographs
+from tests import factories
 
 
 def photo(seed: int) -> Image.Image:
-    return Image.fromarray(photographs.photo(seed, 96, 144))
+    return Image.fromarray(factories.photo(seed, 96, 144))
 
 
 def hashed(picture: Image.Image, turned: bool = False) -> np.ndarray:

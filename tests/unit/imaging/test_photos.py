@@ -1,6 +1,7 @@
 """A photo comes back as it was but for its holes: size, profile, transparency, one channel, upright."""
 
 from io import BytesIO
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ from PIL import ExifTags, Image, ImageCms
 
 from stages.imaging.images import BadImageError
 from stages.imaging.photos import encode, lost, read_photo, target
-from tests.bad_files import deep_rgb, flipped, png
+from tests.bad_files import REFUSED, deep_rgb, flipped, png
 
 H, W = 48, 64
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
@@ -92,11 +93,14 @@ def test_camera_and_place_are_private_unless_asked_for(source: str, kind: str) -
     assert again.iptc in (IPTC, b"")
 
 
-@pytest.mark.parametrize("mode", ["P", "L", "1", "RGBA", "RGB", "CMYK", "YCbCr"])
-@pytest.mark.parametrize("compression", ["raw", "tiff_lzw", "jpeg"])
+@pytest.mark.parametrize(
+    ("mode", "compression"),
+    [
+        *product(["P", "L", "1", "RGBA", "RGB", "CMYK", "YCbCr"], ["raw", "tiff_lzw"]),
+        *product(["L", "RGB", "CMYK"], ["jpeg"]),
+    ],
+)
 def test_a_tiff_of_any_layout_keeps_its_camera_and_its_pixels(mode: str, compression: str) -> None:
-    if compression == "jpeg" and mode not in ("L", "RGB", "CMYK"):
-        pytest.skip("no such file")
     picture = Image.fromarray(pixels()).convert(mode)
     photo = read_photo(file_of(picture, "TIFF", exif=camera(6, nested=False).tobytes(), compression=compression), 1)
     kept = read_photo(encode(photo, "TIFF", keep_exif=True), 1)
@@ -206,15 +210,9 @@ def test_of_several_frames_the_first_is_taken_and_that_is_said() -> None:
     assert photo.notes == ("only the first of several frames is used",)
 
 
-@pytest.mark.parametrize(
-    ("content", "code"),
-    [
-        (b"no picture", "not_an_image"),
-        (file_of(Image.fromarray(pixels()), "JPEG")[:-300], "truncated"),
-        (file_of(Image.new("1", (2000, 1000))), "too_many_pixels"),
-    ],
-)
-def test_what_cannot_be_used_is_refused_from_memory_and_from_a_file(tmp_path: Path, content: bytes, code: str) -> None:
+@pytest.mark.parametrize("name", ["text.jpg", "half.jpg", "too many pixels.png"])
+def test_what_cannot_be_used_is_refused_from_memory_and_from_a_file(tmp_path: Path, name: str) -> None:
+    content, code = REFUSED[name]()
     (tmp_path / "photo.jpg").write_bytes(content)
     with pytest.raises(BadImageError, match=code):
         read_photo(content, 1)

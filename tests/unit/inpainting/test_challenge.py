@@ -43,7 +43,7 @@ def test_a_missing_and_an_empty_file_are_errors(tmp_path: Path) -> None:
 
 
 def test_a_box_that_leaves_the_picture_is_named() -> None:
-    with pytest.raises(InputError, match=r"a.jpg: box 2 starts at row 80, column 126.*160 rows and 200 columns"):
+    with pytest.raises(InputError, match="a.jpg: box 2 starts at row 80, column 126"):
         hole_of(((0, 0), (80, 126)), (H, W), "a.jpg")
     assert hole_of(BOXES, (H, W)).sum() == 2 * BOX_PX**2
 

@@ -1,19 +1,12 @@
 """Copied texture: grass stays grass, plain colour stays plain, and everything else stays what it was."""
 
 import sys
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-import patchmatch
 import pytest
 
 from stages.inpainting.cropping import Filler, Settings, detail, inpaint, membrane
-from stages.publish.__main__ import CROPPING
-from stages.tracking import store
 from tests.unit.inpainting.test_cropping import holes
-
-with store.reached():  # MLflow warns at its own import
-    from stages.serving.logged_model import _package
 
 
 def smooth(image: np.ndarray, missing: np.ndarray) -> np.ndarray:
@@ -60,24 +53,6 @@ def test_a_shade_gets_no_texture_and_no_seams() -> None:
     textured, report = inpaint(sky, missing, FILLER, Settings())
     assert report["detail"]
     assert np.abs(textured.astype(int) - sky).max() <= 4
-
-
-def test_the_same_picture_gets_the_same_texture_whoever_else_fills() -> None:
-    """In other threads, by other copies of the package, as MLflow loads them, with other seeds before."""
-    picture, missing = grass(200, 200), holes((60, 60, 140, 140), h=200, w=200)
-    copies = [_package(str(CROPPING)), _package(f"{CROPPING}/.")]
-
-    def fill(number: int) -> np.ndarray:
-        here = copies[number % 2]
-        others = inpaint(grass(120, 120), holes((40, 40, 80, 80), h=120, w=120), FILLER, Settings())
-        assert others[1]["detail"]
-        return here.inpaint(picture, missing, here.Filler(smooth, side=256, reach=20), here.Settings())[0]
-
-    wanted = fill(0)
-    patchmatch.set_random_seed(7)
-    with ThreadPoolExecutor(4) as pool:
-        for answer in pool.map(fill, range(8)):
-            assert np.array_equal(answer, wanted)
 
 
 @pytest.mark.parametrize("feather", [0, 4])

@@ -145,10 +145,7 @@ def test_where_nobody_knows_what_the_champion_has_seen_that_is_said() -> None:
         ({"vetoed": "2026-01-01: grey skies"}, "under a veto: 2026-01-01: grey skies"),
         ({"slowdown": 1.6}, "a prediction takes 1.60 times as long"),
         ({"unfinite": ("noise, all missing",)}, "not finite for: noise, all missing"),
-        (
-            {"unfit": ("flat, disc of 40",)},
-            "some fills are worse than harmonic inpainting: flat, disc of 40",
-        ),
+        ({"unfit": ("flat, disc of 40",)}, "flat, disc of 40"),
     ],
 )
 def test_what_speaks_against_a_better_candidate(known: dict[str, Any], said: str) -> None:
@@ -176,14 +173,8 @@ def photographs(perceptual: float = 1.0, hole_psnr: float = 18.0, spread: float 
 @pytest.mark.parametrize(
     ("candidate", "said"),
     [
-        (
-            photographs(perceptual=1.03),
-            "on photographs perceptual distance changes by +0.0300 (+0.0300 to +0.0300), surely",
-        ),
-        (
-            photographs(hole_psnr=17.5),
-            "on photographs hole PSNR changes by -0.50 dB (-0.50 to -0.50), surely a loss of more",
-        ),
+        (photographs(perceptual=1.03), "on photographs perceptual distance changes by +0.0300"),
+        (photographs(hole_psnr=17.5), "on photographs hole PSNR changes by -0.50 dB"),
         (photographs().assign(sha256="1"), "version 3, the champion, was scored on other photographs"),
     ],
 )

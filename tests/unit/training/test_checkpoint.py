@@ -10,7 +10,7 @@ import torch
 from stages.pconv.module import PConvModule, PConvSettings
 from stages.runtime.errors import InputError
 from stages.training import checkpoint
-from tests.project import UNET
+from tests.factories import UNET
 
 
 class Payload:
@@ -47,7 +47,7 @@ def test_weights_are_never_restored_in_part(whose: str) -> None:
 def test_a_state_of_another_training_is_refused(tmp_path: Path) -> None:
     (tmp_path / "one").mkdir()
     checkpoint.write_state(tmp_path / "one" / checkpoint.FILE, {"training": "other", "step": 3})
-    with pytest.raises(InputError, match=r"is the checkpoint of another training, other; delete it"):
+    with pytest.raises(InputError, match="another training, other"):
         checkpoint.load(tmp_path / "one")
 
 

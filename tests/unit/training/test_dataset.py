@@ -8,12 +8,12 @@ import torch
 
 from stages.imaging.holes import pack
 from stages.training.dataset import TrainingBatches, ValidationBatches, to_float
-from tests.project import make_project
+from tests.factories import make_training_project
 
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    return make_project(tmp_path) / "data"
+    return make_training_project(tmp_path) / "data"
 
 
 def batches(data: Path, seed: int = 1, size: int = 4) -> TrainingBatches:
@@ -38,7 +38,7 @@ def test_every_tile_comes_once_in_an_epoch_in_an_order_that_changes(data: Path) 
 
 
 def test_holes_come_in_all_eight_ways(tmp_path: Path) -> None:
-    data = make_project(tmp_path) / "data"
+    data = make_training_project(tmp_path) / "data"
     hole = np.zeros((16, 16), np.uint8)
     hole[2:5, 1] = hole[2, 1:3] = 1
     np.save(data / "masks/train.npy", pack(hole[None]))

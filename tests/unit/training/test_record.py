@@ -9,7 +9,8 @@ from stages.training.record import RecordWriter
 
 
 @pytest.mark.parametrize("cut", ["75,3.1,0.", "1", "75,3.1,0.5,0.001,12.25,0.125"])
-def test_a_line_that_a_full_disk_cut_costs_no_other(tmp_path: Path, cut: str) -> None:
+def test_a_line_that_a_full_disk_cut_costs_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cut: str) -> None:
+    monkeypatch.setattr("stages.runtime.project.commit", lambda: ("", False))
     record = RecordWriter(tmp_path, {"key": "pconv"})
     for step in (25, 50):
         record.add("history", {"step": step, "seconds": float(step), "loss": 0.5})

@@ -8,7 +8,7 @@ import torch
 from stages.pconv.module import PConvModule, PConvSettings
 from stages.training import loop
 from stages.training.dataset import Batch, ValidationBatches
-from tests.project import UNET
+from tests.factories import UNET
 
 
 @pytest.fixture(scope="module")

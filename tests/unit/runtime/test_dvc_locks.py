@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -49,19 +47,6 @@ def test_who_is_at_work_is_said_and_that_nobody_knows_too(tmp_path: Path, lock: 
     lock.write_text("{")
     with pytest.raises(InputError, match="truncated.*; inpaint doctor --fix deletes it"):
         dvc_locks.at_work(tmp_path)
-
-
-def test_another_program_with_the_number_of_a_dead_dvc_is_told_from_dvc(tmp_path: Path, lock: Path) -> None:
-    with subprocess.Popen(["sleep", "60"]) as stranger:
-        lock.write_text(entry(stranger.pid))
-        assert f"names process {stranger.pid}, which is not DVC" in dvc_locks.clear(tmp_path)
-        stranger.kill()
-    assert not lock.exists()
-    with subprocess.Popen([sys.executable, "-c", "input()", "dvc"], stdin=subprocess.PIPE) as at_work:
-        lock.write_text(entry(at_work.pid))
-        assert dvc_locks.clear(tmp_path) == ""
-        at_work.kill()
-    assert lock.exists()
 
 
 def test_a_stage_is_orphaned_when_all_that_are_named_are_dead(tmp_path: Path, lock: Path) -> None:

@@ -1,9 +1,6 @@
 """README and docs name what there is: files, commands, modules, settings."""
 
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
 from itertools import pairwise
@@ -60,26 +57,6 @@ def test_modules_and_files_are_there(page: Path) -> None:
     assert not [module for module in modules if find_spec(module.rstrip(".")) is None]
     paths = re.findall(r"`((?:stages|tests|profiles|schedules)/[\w/.]+)`", text)
     assert not [path for path in paths if not (ROOT / path).exists() and "NAME" not in path]
-
-
-def test_every_command_of_the_readme_is_found_in_a_fresh_shell(tmp_path: Path) -> None:
-    """Each block by itself, since a reader types one of them: as it stands, or with the activation in it."""
-    (tmp_path / ".venv").symlink_to(sys.prefix)
-    fresh = {"PATH": os.defpath, "HOME": str(tmp_path)}
-    blocks = re.findall(r"(?:^    .*\n)+", (ROOT / "README.md").read_text(), re.MULTILINE)
-    found = []
-    for block in blocks:
-        lines = [line.split("#")[0].strip() for line in block.splitlines()]
-        words = [re.split(r"&&|\|", line)[0].split()[0] for line in lines if line]
-        programs = [word for word in words if word in {"dvc", "inpaint", "python", "mlflow"} or "/bin/" in word]
-        script = [f"command -v {word} >/dev/null || echo {word}" for word in programs]
-        script = ["source .venv/bin/activate", *script] if "source .venv/bin/activate" in lines else script
-        done = subprocess.run(
-            ["bash", "-c", "\n".join(script)], cwd=tmp_path, env=fresh, capture_output=True, text=True, check=True
-        )
-        assert done.stdout == "", block
-        found += programs
-    assert {"inpaint", "dvc", ".venv/bin/dvc"} <= set(found)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -1,0 +1,14 @@
+"""Unit tests start no process."""
+
+import subprocess
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*words: object, **_: object) -> None:
+        raise AssertionError(f"a unit test should start no process, but starts {words[1:]}")
+
+    monkeypatch.setenv("INPAINT_WORKERS", "1")
+    monkeypatch.setattr(subprocess.Popen, "__init__", refuse)
