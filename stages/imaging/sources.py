@@ -67,7 +67,7 @@ class SourcesParams(Settings):
     split_folders: bool
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Source:
     """A file that should be a photo.
 

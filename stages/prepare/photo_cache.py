@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.imaging.sources import Source, check_listed
-from stages.prepare.photos import Photo, Reject, as_found, hash_files, take
+from stages.prepare.photos import Facts, Photo, Reject, as_found, facts_of, hash_files, take
 from stages.prepare.tiling import TilingConfig
 from stages.runtime import project
 from stages.runtime.errors import InputError
@@ -68,7 +68,7 @@ class PhotoCache:
 
     def __init__(self, folder: Path, tiling: TilingConfig) -> None:
         self.shards, self._chunks, self._tiling = folder / "shards", folder / "chunks", tiling
-        self._records: dict[str, str] = {}  # as text: a tenth of the memory
+        self._known_facts: dict[str, Facts] = {}
         self._versions: dict[str, str] = {}  # hash of a file in remote storage, by address and version
         self._tiles: dict[str, Piece] = {}
         self._repeats: list[Path] = []  # chunks of files that were decoded again, whose records stand elsewhere
@@ -82,12 +82,12 @@ class PhotoCache:
         records: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
         tiles, start = path.with_suffix(".npy"), 0
         has_tiles = tiles.exists()
-        if all(record["sha256"] in self._records and not self._is_news(record["version"]) for record in records):
+        if all(record["sha256"] in self._known_facts and not self._is_news(record["version"]) for record in records):
             self._repeats.append(path)
         for record in records:
             count = record.get("num_tiles", 0)
             if record["sha256"]:
-                self._records[record["sha256"]] = json.dumps(record, ensure_ascii=False)
+                self._known_facts[record["sha256"]] = facts_of(record)
                 if record["version"]:
                     self._versions[record["version"]] = record["sha256"]
                 if has_tiles:
@@ -111,19 +111,19 @@ class PhotoCache:
         new = [number for number, verdict in enumerate(verdicts) if verdict is None]
         for number, record in zip(new, self._take([sources[number] for number in new]), strict=True):
             _check_listed(sources[number], record["sha256"])
-            verdicts[number] = as_found(sources[number], record)
+            verdicts[number] = as_found(sources[number], self._known_facts.get(record["sha256"]) or facts_of(record))
         return (
             [verdict for verdict in verdicts if isinstance(verdict, Photo)],
             [verdict for verdict in verdicts if isinstance(verdict, Reject)],
         )
 
     def _known(self, sources: Sequence[Source]) -> Iterator[Photo | Reject | None]:
-        if not self._records:
+        if not self._known_facts:
             yield from [None] * len(sources)
             return
         for source, sha256 in zip(sources, self._hashes(sources), strict=True):
             _check_listed(source, sha256)
-            yield as_found(source, json.loads(self._records[sha256])) if sha256 in self._records else None
+            yield as_found(source, self._known_facts[sha256]) if sha256 in self._known_facts else None
 
     def _hashes(self, sources: Sequence[Source]) -> Iterator[str]:
         """Yield the hash of each file; of one in remote storage from its version, "" if that is unknown."""

@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import sys
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -137,13 +138,21 @@ def _hash_pixels(photo: Decoded) -> str:
     return digest.hexdigest()
 
 
-def as_found(source: Source, record: dict[str, Any]) -> Photo | Reject:
-    """Make a `Photo` or `Reject` from a record."""
+def as_found(source: Source, facts: "Facts") -> Photo | Reject:
+    """Make a `Photo` or `Reject` of a file with these facts."""
+    return Photo(source, *facts) if len(facts) > 2 else Reject(source.name, *facts)
+
+
+Facts = tuple[Any, ...]
+"""What a record says of a file's content: reason and detail of a `Reject`, or all but `source` of a `Photo`."""
+
+
+def facts_of(record: dict[str, Any]) -> Facts:
+    """Return what a record says of the content, in little memory, since all photos are held at once."""
     if "reason" in record:
-        return Reject(source.name, record["reason"], record["detail"])
-    facts = record | {"hashes": tuple(record["hashes"]), "shape": tuple(record["shape"])}
-    del facts["version"]
-    return Photo(source, **facts)
+        return sys.intern(record["reason"]), record["detail"]
+    few = (sys.intern(record["kind"]), sys.intern(record["changes"]), record["num_tiles"])
+    return record["sha256"], record["pixels_sha256"], tuple(record["hashes"]), tuple(record["shape"]), *few
 
 
 def hash_files(sources: Sequence[Source]) -> list[str]:

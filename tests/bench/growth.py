@@ -1,10 +1,11 @@
 """Measure how time and memory of the stages grow with the number of tiles, on generated tiles of 24 x 24 pixels.
 
-python -m tests.bench.growth                      # a table for docs/scaling.md; half an hour
-python -m tests.bench.growth train masks --tiles 100_000 1_000_000 10_000_000
+python -m tests.bench.growth                      # a table for docs/scaling.md; minutes
+python -m tests.bench.growth train masks --tiles 100_000 10_000_000
 
-Memory is the largest sum, over a stage and its worker processes, of what is theirs alone: pages of mapped files can be
-dropped at any time.
+What depends on one tile alone (drawing a hole, altering a tile) is left out: what remains is the stage's own work, in
+one process. Seconds and memory are counted from when the packages are imported; memory is what belongs to the process
+alone, since pages of mapped files can be dropped at any time.
 """
 
 import argparse
@@ -12,12 +13,10 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import psutil
 import yaml
 
 from stages.imaging.holes import pack
@@ -25,76 +24,71 @@ from stages.imaging.shards import write_tiles
 from tests.clone import ROOT, params_with
 
 SIDE, A_SHARD = 24, 680  # pixels; tiles in a shard, as many as of 128 x 128 pixels
-POLL_S = 0.05
-TRAIN = """
-from stages.training.dataset import TrainingBatches
-batches = TrainingBatches(["data/prepared/train"], "data/masks/train.npy", 8, 0)
-for step in (*range(1000), *range(10**6, 10**6 + 1000)):
-    batches[step]
-"""
-PREPARE = """
-import sys
-import numpy as np
-from pathlib import Path
-from stages.imaging.sources import Source
-from stages.prepare.manifest import write_manifest
-from stages.prepare.photos import Photo
-from stages.prepare.selection import select
-from stages.prepare.sharding import assign_shards
-from stages.prepare.tiling import TilingConfig
-from stages.imaging.near import Hashes
+MEASURED = """
+import threading, time
+import numpy as np, psutil
+{setup}
+process, most, done = psutil.Process(), 0, threading.Event()
+def private():
+    memory = process.memory_info()
+    return memory.rss - memory.shared
+def watch():
+    global most
+    while not done.wait(0.02):
+        most = max(most, private())
+at_first, watching, start = private(), threading.Thread(target=watch), time.perf_counter()
+watching.start()
+{work}
+seconds = time.perf_counter() - start
+done.set()
+watching.join()
+print(f"{{seconds:.1f}} s, {{max(0, most - at_first) / 1e6:.0f}} MB")
 """
 WORK = {
-    "train": [sys.executable, "-c", TRAIN],
-    "augment": [sys.executable, "-m", "stages.augment"],
-    "masks": [sys.executable, "-m", "stages.masks"],
-    "evaluate": [sys.executable, "-m", "stages.evaluate", "biharmonic"],
+    "train, 2,000 batches": (
+        "from stages.training.dataset import TrainingBatches",
+        "batches = TrainingBatches(['data/prepared/train'], 'data/holes.npy', 8, 0)\n"
+        "for step in (*range(1000), *range(10**7, 10**7 + 1000)):\n"
+        "    batches[step]",
+    ),
+    "masks": (
+        "from stages.masks import __main__ as stage, data_report\n"
+        f"hole = np.eye({SIDE}, dtype=np.uint8)\n"
+        "facts = {'kind': 'boxes', 'ratio': 0.1, 'bucket': 0, 'border': False}\n"
+        "stage._draw_row = lambda recipe, split, row: (hole, {'row': row, **facts, 'seed': row})",
+        "stage.main()",
+    ),
+    "augment": (
+        "from stages.augment import __main__ as stage\n"
+        'drawn = \'[{"name": "HorizontalFlip"}, {"name": "Affine", "rotate": 3.14159265, "shear": 1.5}]\'\n'
+        "stage.alter = lambda compose, tile, seed: (tile, drawn)",
+        "stage.main()",
+    ),
 }
 
 
 def make(folder: Path, tiles: int) -> None:
-    """Write params and inputs of the stages: `tiles` training tiles, and as many holes and pairs as belong to them."""
+    """Write params, training tiles, and a few holes."""
     rng = np.random.default_rng(0)
 
     def drawn() -> Iterator[np.ndarray]:
-        for _ in range(0, tiles, A_SHARD):
-            yield from rng.integers(0, 256, (A_SHARD, SIDE, SIDE, 3), np.uint8)
+        for start in range(0, tiles, A_SHARD):
+            yield from rng.integers(0, 256, (min(A_SHARD, tiles - start), SIDE, SIDE, 3), np.uint8)
 
-    shares = {"strokes": 0, "blobs": 0, "boxes": 1, "challenge": 0, "everyday": 0, "files": 0}
-    params = params_with({"tile_size": SIDE, "masks": {"train": tiles, "kinds": shares}})
-    params["augment"]["transforms"] = [{"name": "HorizontalFlip", "p": 0.5}]
-    (folder / "params.yaml").write_text(yaml.safe_dump(params))
+    (folder / "params.yaml").write_text(yaml.safe_dump(params_with({"tile_size": SIDE, "masks": {"train": tiles}})))
     write_tiles(folder / "data/prepared/train", drawn(), A_SHARD * SIDE**2 * 3)
-    (folder / "data/masks").mkdir()
-    holes = np.zeros((1000, SIDE, SIDE), np.uint8)
-    holes[:, 4:12, 3:9] = 1
-    np.save(folder / "data/masks/train.npy", pack(holes))
+    np.save(folder / "data/holes.npy", pack(np.eye(SIDE, dtype=np.uint8)[None].repeat(1000, 0)))
 
 
-def run(command: list[str], folder: Path) -> tuple[float, float]:
-    """Return seconds and the largest memory in MB of a command and its workers."""
-    own = {"PYTHONPATH": os.environ.get("INPAINT_CODE", str(ROOT)), "DVC_ROOT": str(folder), "INPAINT_WORKERS": "2"}
-    start, most = time.perf_counter(), 0.0
-    with subprocess.Popen(
-        command, cwd=folder, env=os.environ | own, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-    ) as stage:
-        while stage.poll() is None:
-            most = max(most, _private(stage.pid))
-            time.sleep(POLL_S)
-        if stage.returncode:
-            sys.exit(f"{command}: exit {stage.returncode}: {stage.stderr.read().decode()[-2000:]}")
-    return time.perf_counter() - start, most / 1e6
-
-
-def _private(pid: int) -> float:
-    total = 0
-    try:
-        for process in [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]:
-            memory = process.memory_info()
-            total += memory.rss - memory.shared
-    except psutil.Error:
-        pass
-    return float(total)
+def run(stage: str, folder: Path) -> str:
+    """Return seconds and memory of a stage, by the code in INPAINT_CODE, or this one."""
+    setup, work = WORK[stage]
+    own = {"PYTHONPATH": os.environ.get("INPAINT_CODE", str(ROOT)), "DVC_ROOT": str(folder), "INPAINT_WORKERS": "1"}
+    command = [sys.executable, "-c", MEASURED.format(setup=setup, work=work)]
+    done = subprocess.run(command, cwd=folder, env=os.environ | own, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"{stage}: exit {done.returncode}: {done.stderr[-2000:]}")
+    return done.stdout.splitlines()[-1]
 
 
 def main() -> None:
@@ -103,15 +97,15 @@ def main() -> None:
     parser.add_argument("stages", nargs="*", default=list(WORK))
     parser.add_argument("--tiles", nargs="+", type=int, default=[10**5, 10**6])
     asked = parser.parse_args()
-    print("| stage | " + " | ".join(f"{tiles:,} tiles" for tiles in asked.tiles) + " |")
-    found: dict[str, list[str]] = {stage: [] for stage in asked.stages}
+    stages = [stage for stage in WORK if any(stage.startswith(name) for name in asked.stages)]
+    found: dict[str, list[str]] = {stage: [] for stage in stages}
     for tiles in asked.tiles:
         with tempfile.TemporaryDirectory() as folder:
             make(Path(folder), tiles)
-            for stage in asked.stages:
-                seconds, memory = run(WORK[stage], Path(folder))
-                found[stage].append(f"{seconds:.0f} s, {memory:.0f} MB")
-                print(stage, tiles, found[stage][-1], file=sys.stderr, flush=True)
+            for stage, cells in found.items():
+                cells.append(run(stage, Path(folder)))
+                print(f"{tiles:,} tiles: {stage}: {cells[-1]}", file=sys.stderr, flush=True)
+    print("| stage | " + " | ".join(f"{tiles:,} tiles" for tiles in asked.tiles) + " |")
     for stage, cells in found.items():
         print(f"| {stage} | " + " | ".join(cells) + " |")
 
