@@ -128,4 +128,4 @@ def _explained(address: str, missing: bool = False) -> Iterator[None]:
 
 
 def _said(error: BaseException) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())
+    return " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")

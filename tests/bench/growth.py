@@ -4,7 +4,7 @@ python -m tests.bench.growth                      # a table for docs/scaling.md;
 python -m tests.bench.growth train masks --tiles 100_000 10_000_000
 
 What depends on one tile alone (drawing a hole, altering a tile) is left out: what remains is the stage's own work, in
-one process. Seconds and memory are counted from when the packages are imported; memory is what belongs to the process
+one process. Processor time and memory are counted from when packages are imported; memory is what the process has
 alone, since pages of mapped files can be dropped at any time.
 """
 
@@ -36,10 +36,10 @@ def watch():
     global most
     while not done.wait(0.02):
         most = max(most, private())
-at_first, watching, start = private(), threading.Thread(target=watch), time.perf_counter()
+at_first, watching, start = private(), threading.Thread(target=watch), time.process_time()
 watching.start()
 {work}
-seconds = time.perf_counter() - start
+seconds = time.process_time() - start
 done.set()
 watching.join()
 print(f"{{seconds:.1f}} s, {{max(0, most - at_first) / 1e6:.0f}} MB")
@@ -81,7 +81,7 @@ def make(folder: Path, tiles: int) -> None:
 
 
 def run(stage: str, folder: Path) -> str:
-    """Return seconds and memory of a stage, by the code in INPAINT_CODE, or this one."""
+    """Return processor seconds and memory of a stage, by the code in INPAINT_CODE, or this one."""
     setup, work = WORK[stage]
     own = {"PYTHONPATH": os.environ.get("INPAINT_CODE", str(ROOT)), "DVC_ROOT": str(folder), "INPAINT_WORKERS": "1"}
     command = [sys.executable, "-c", MEASURED.format(setup=setup, work=work)]
