@@ -8,6 +8,7 @@
 # make traps   whether the tests notice the mistakes that public code makes
 # make soak    an hour of retraining with kills and bad photographs
 # make cluster what map-like stages need to run on many machines
+# make s3      the driver of a DVC remote, or of photographs, in S3; also gs, azure, ssh
 # make ui      MLflow's pages on this machine
 # make lock    requirements*.lock anew from pyproject.toml
 
@@ -25,7 +26,7 @@ export DVC_NO_ANALYTICS := 1
 # Where this is set, as in many containers, every stage compiles torch and its like anew, which takes longer than its work.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: install repro unit test check bench speedrun traps soak cluster ui lock clean
+.PHONY: install repro unit test check bench speedrun traps soak cluster s3 gs azure ssh ui lock clean
 
 install: $(VENV)/.run
 
@@ -88,13 +89,13 @@ $(VENV)/.test: requirements-test.lock $(VENV)/.run
 	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet --require-hashes -r $<
 	@touch $@
 
-# What machines need to work on the stages together: docs/scaling.md.
-cluster: $(VENV)/.run
-	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet --require-hashes -r requirements-cluster.lock
+# What only some need, beside the locked packages: docs/scaling.md.
+cluster s3 gs azure ssh: $(VENV)/.run
+	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet --no-build-isolation -c requirements-extras.lock --editable '.[$@]'
 
 lock:
 	uv pip compile pyproject.toml --extra pipeline --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet -o requirements.lock
-	uv pip compile pyproject.toml --extra pipeline --extra cluster -c requirements.lock --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet -o requirements-cluster.lock
+	uv pip compile pyproject.toml --extra pipeline --extra cluster --extra s3 --extra gs --extra azure --extra ssh -c requirements.lock --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet -o requirements-extras.lock
 	uv pip compile pyproject.toml --extra pipeline --extra cluster --extra test -c requirements.lock --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet -o requirements-test.lock
 
 clean:

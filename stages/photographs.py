@@ -33,7 +33,7 @@ from pydantic import ConfigDict, Field
 from stages.imaging.drawing.everyday import EVERYDAY_KINDS, draw_everyday
 from stages.imaging.holes import hole_ratio
 from stages.imaging.images import BadImageError, decode_image, open_picture, save_png
-from stages.imaging.sources import SourcesParams, find_sources
+from stages.imaging.sources import Source, SourcesParams, find_sources
 from stages.runtime import files, guard
 from stages.runtime.errors import InputError
 from stages.runtime.log import log
@@ -146,10 +146,9 @@ def scaled(pixels: Pixels, max_side: int) -> Pixels:
 
 
 class PhotographJob(NamedTuple):
-    """A photograph with its questions: file, name in the manifest, hash, questions."""
+    """A photograph with its questions: file, hash, questions."""
 
-    path: Path
-    source: str
+    source: Source
     photo: str
     questions: list[Question]
 
@@ -180,7 +179,7 @@ def make(config: OutputConfig, job: PhotographJob) -> list[dict[str, Any]]:
         Image.fromarray(255 * hole).save(encoded := BytesIO(), "PNG")
         with files.atomic_write(config.folder / "holes" / f"{question.name}.png") as file:
             file.write(encoded.getbuffer())
-        facts = {"id": question.name, "photo": job.photo, "source": job.source, "kind": question.kind}
+        facts = {"id": question.name, "photo": job.photo, "source": job.source.name, "kind": question.kind}
         digest = hashlib.sha256(target.tobytes() + hole.tobytes()).hexdigest()[:_DIGITS]
         rows.append({**facts, "ratio": hole_ratio(hole), "sha256": digest})
     return rows
@@ -189,13 +188,13 @@ def make(config: OutputConfig, job: PhotographJob) -> list[dict[str, Any]]:
 def _read(job: PhotographJob, max_megapixels: float) -> Pixels:
     again = "it was a test photograph when data/prepared was made; restore it, or run dvc repro"
     try:
-        with open_picture(job.path) as file:
+        with open_picture(job.source.fetch()) as file:
             content = file.read()
         if hashlib.sha256(content).hexdigest() != job.photo:
-            raise InputError(f"{job.path} has changed: {again}")
+            raise InputError(f"{job.source.path} has changed: {again}")
         return decode_image(BytesIO(content), max_megapixels)
     except BadImageError as bad:
-        raise InputError(f"{job.path} cannot be read any more: {bad.detail} ({bad.code}); {again}") from None
+        raise InputError(f"{job.source.path} cannot be read any more: {bad.detail} ({bad.code}); {again}") from None
 
 
 def large_enough(tiles: pd.DataFrame) -> pd.DataFrame:
@@ -222,14 +221,13 @@ def main() -> None:
     seed, params = read_seed(), read("photographs", PhotographsParams)
     sources = read("prepare", _Sources)
     source_of = large_enough(pd.read_parquet("data/prepared/manifest.parquet"))["source"]
-    path_of = {source.name: source.path for source in find_sources(sources)}
+    file_of = {source.name: source for source in find_sources(sources)}
     questions = choose(list(source_of.index), params.count, seed)
     asked: dict[str, list[Question]] = {}
     for question in questions:
         asked.setdefault(question.photo, []).append(question)
     jobs = [
-        PhotographJob(_path(path_of, source_of[photo], sources.photos), source_of[photo], photo, about)
-        for photo, about in asked.items()
+        PhotographJob(_file(file_of, source_of[photo], sources.photos), photo, about) for photo, about in asked.items()
     ]
     with files.fresh_folder(OUT) as folder:
         for part in ("images", "holes"):
@@ -243,10 +241,10 @@ def main() -> None:
     log(f"{OUT}: {len(questions)} holes in {len(asked)} photographs")
 
 
-def _path(path_of: dict[str, Path], source: str, photos: str) -> Path:
-    if source not in path_of:
+def _file(file_of: dict[str, Source], source: str, photos: str) -> Source:
+    if source not in file_of:
         raise InputError(f"{source}, a test photograph of data/prepared, is no longer in {photos}; run dvc repro")
-    return path_of[source]
+    return file_of[source]
 
 
 if __name__ == "__main__":

@@ -63,19 +63,25 @@ class ShardJob:
     target: Path
 
 
-def alter_shard(transforms: Sequence[Mapping[str, Any]], seed: int, job: ShardJob) -> tuple[dict[str, Any], list[str]]:
-    """Alter the tiles of a shard and write them.
+@dataclass(frozen=True)
+class AlteredShard:
+    """A shard that was made: its entry in the index, for each tile its transforms as JSON, and how often each came."""
 
-    Returns:
-        the new shard's entry in the index, and for each tile its transforms as JSON.
-    """
+    entry: dict[str, Any]
+    drawn: list[str]
+    applied: Counter[str]
+
+
+def alter_shard(transforms: Sequence[Mapping[str, Any]], seed: int, job: ShardJob) -> AlteredShard:
+    """Alter the tiles of a shard and write them."""
     cv2.setNumThreads(1)  # the processes share the cores already
     tiles = np.load(job.source, mmap_mode="r", allow_pickle=False)
     compose = build(transforms, tiles.shape[1])
     done = [alter(compose, np.asarray(tile), seed_of(tile, job.copy, seed)) for tile in tiles]
     write_array(job.target, np.stack([altered for altered, _ in done]))
     entry = {"file": job.target.name, "tiles": len(tiles), "sha256": sha256(job.target)}
-    return entry, [drawn for _, drawn in done]
+    drawn = [transforms_drawn for _, transforms_drawn in done]
+    return AlteredShard(entry, drawn, Counter(each["name"] for text in drawn for each in json.loads(text)))
 
 
 def seed_of(tile: Pixels, copy: int, seed: int) -> int:
@@ -99,11 +105,11 @@ def main() -> None:
         applied: Counter[str] = Counter()
         first, num_sources = 0, len(Tiles([SOURCE]))
         with atomic_write(folder / "manifest.parquet") as file, pq.ParquetWriter(file, SCHEMA) as manifest:
-            for entry, drawn in map_ordered(partial(alter_shard, params.transforms, seed), jobs, "augment", "shard"):
-                manifest.write_table(_table(drawn, first, num_sources))
-                applied.update(each["name"] for text in drawn for each in json.loads(text))
-                closing.append(entry)
-                first += len(drawn)
+            for shard in map_ordered(partial(alter_shard, params.transforms, seed), jobs, "augment", "shard"):
+                manifest.write_table(_table(shard.drawn, first, num_sources))
+                applied += shard.applied
+                closing.append(shard.entry)
+                first += len(shard.drawn)
         total = close_folder(folder / "train", closing)
         seconds = time.perf_counter() - started
         write_text(folder / "data_report.html", data_report(Path(SOURCE), folder, params.copies, applied))

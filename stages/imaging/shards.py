@@ -74,29 +74,29 @@ def _batches(tiles: Iterable[Pixels], shard_bytes: int) -> Iterator[Pixels]:
 
 
 class Tiles:
-    """The tiles of one or more folders as one sequence.
+    """The tiles of one or more folders as one sequence; a shard is opened when a tile of it is asked for.
 
     Args:
         folders: folders with an index, in order.
 
     Raises:
-        InputError: a folder, its index or a shard is missing, a shard does not match the index, the tiles differ in
-            size, or there are none.
+        InputError: a folder or its index is missing, or there are no tiles. Here for the first shard of each folder, in
+            `gather` for the others: a shard is missing or does not match the index, or the tiles differ in size.
     """
 
     def __init__(self, folders: Sequence[str | Path]) -> None:
-        self._files = [(Path(folder), entry) for folder in folders for entry in _read_index(Path(folder))["shards"]]
-        if not self._files:
+        self._folders = [Path(folder) for folder in folders]
+        held = [(folder, entry) for folder in self._folders for entry in _read_index(folder)["shards"]]
+        if not held:
             raise InputError(f"no tiles in {', '.join(map(str, folders))}; the stage that writes them found no photos")
+        self._files = [(folder, str(entry["file"])) for folder, entry in held]
+        self.shard_sizes = np.array([entry["tiles"] for _, entry in held])
+        self._ends = np.cumsum(self.shard_sizes)
         self._open: dict[int, Pixels] = {}  # by number, least recently used first
-        shapes = [self._shard(number).shape for number in range(len(self._files))]
-        sizes = {shape[1:] for shape in shapes}
-        if len(sizes) > 1:
-            raise InputError(
-                f"{', '.join(map(str, folders))} contain tiles of different sizes: {sorted(sizes)}; run dvc repro"
-            )
-        (self._shape,) = sizes
-        self._ends = np.cumsum([shape[0] for shape in shapes])
+        self._shape = self._open_shard(0).shape[1:]
+        for number in range(1, len(held)):
+            if held[number][0] != held[number - 1][0]:
+                self._shard(number)
 
     def __len__(self) -> int:
         """Return the number of tiles."""
@@ -128,8 +128,23 @@ class Tiles:
         if shard is None:
             if len(self._open) == MOST_OPEN:
                 self._open.pop(next(iter(self._open)))
-            shard = _open_shard(*self._files[number])
+            shard = self._open_shard(number)
+            if shard.shape[1:] != self._shape:
+                sizes = sorted({self._shape, shard.shape[1:]})
+                where = ", ".join(map(str, self._folders))
+                raise InputError(f"{where} contain tiles of different sizes: {sizes}; run dvc repro")
         self._open[number] = shard
+        return shard
+
+    def _open_shard(self, number: int) -> Pixels:
+        folder, name = self._files[number]
+        path, tiles = inside(folder, name), self.shard_sizes[number]
+        try:
+            shard: Pixels = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (FileNotFoundError, EOFError, ValueError) as error:
+            raise InputError(f"{path} is missing or damaged ({error}); run dvc repro or dvc checkout") from None
+        if len(shard) != tiles:
+            raise InputError(f"{path} contains {len(shard)} tiles, but the index says {tiles}; run dvc repro")
         return shard
 
     def release(self) -> None:
@@ -160,14 +175,3 @@ def _read_index(folder: Path) -> dict[str, Any]:
     except ValueError as error:
         raise InputError(f"{folder / _INDEX} is damaged ({error}); run dvc repro or dvc checkout") from None
     return index
-
-
-def _open_shard(folder: Path, entry: dict[str, Any]) -> Pixels:
-    path = inside(folder, entry["file"])
-    try:
-        shard: Pixels = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (FileNotFoundError, EOFError, ValueError) as error:
-        raise InputError(f"{path} is missing or damaged ({error}); run dvc repro or dvc checkout") from None
-    if len(shard) != entry["tiles"]:
-        raise InputError(f"{path} contains {len(shard)} tiles, but the index says {entry['tiles']}; run dvc repro")
-    return shard

@@ -3,11 +3,13 @@
 A list is a table (CSV, JSON lines or Parquet) with one photo per row. `prepare.columns` names its columns; all but
 `file` are optional:
 
-    file       relative to the installed package or, if `package` is empty, to the list
+    file       relative to the folder, the installed package or, if both are empty, the list
     package    that has the file
+    folder     that has the file: an address such as s3://bucket/photos
     split      train, val (or validation, valid) or test; if empty, the content decides
     group      the person or scene in the photo; photos of one group are in the same split
     sha256     that the file must match
+    version    from the storage at that address; a file whose version is known is not read again
 """
 
 import os
@@ -15,16 +17,19 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
-from pathlib import Path
+from io import BytesIO
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pandas as pd
 from pydantic import Field
 
-from stages.imaging.images import printable_name
+from stages.imaging.images import BadImageError, printable_name
 from stages.imaging.splits import SPLITS
-from stages.runtime.errors import InputError, ParamsError
+from stages.runtime import remote
+from stages.runtime.errors import InputError, ParamsError, os_reason
 from stages.runtime.params import Settings
+from stages.runtime.remote import Remote
 
 _LIST_SUFFIXES = (".csv", ".jsonl", ".parquet")
 _TEXTS = (*_LIST_SUFFIXES, ".json", ".md", ".txt")  # that data sets keep beside their photographs
@@ -37,17 +42,19 @@ class Columns(Settings):
 
     file: str = "file"
     package: str = "package"
+    folder: str = "folder"
     split: str = "split"
     group: str = "group"
     sha256: str = "sha256"
+    version: str = "version"
 
 
 class SourcesParams(Settings):
     """The settings in `prepare` that say where the photographs are.
 
     Attributes:
-        photos: a folder, searched recursively, or a list. Links to files are followed, links to folders are not.
-            Hidden files and those of file managers are ignored.
+        photos: a folder, searched recursively, or a list; on this machine or at an address (`stages.runtime.remote`).
+            Links to files are followed, links to folders are not. Hidden files and those of file managers are ignored.
         table: a list in that folder, which then names the photographs; "" for none.
         columns: of the list.
         split_folders: whether top-level folders with the names of splits are the splits; tables and texts, by suffix,
@@ -60,12 +67,12 @@ class SourcesParams(Settings):
     split_folders: bool
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Source:
     """A file that should be a photo.
 
     Attributes:
-        path: absolute, since worker processes may have another working directory.
+        path: absolute, since worker processes may have another working directory; or in remote storage.
         name: in the manifest: relative to the folder or list, or package/file.
         split: from the list or folder; "" if the group or the content decides.
         group: from the list; "" if it has none.
@@ -73,12 +80,31 @@ class Source:
         problem: why a folder could not be searched; "" for files.
     """
 
-    path: Path
+    path: Path | Remote
     name: str
     split: str = ""
     group: str = ""
     sha256: str = ""
     problem: str = ""
+
+    @property
+    def version(self) -> str:
+        """Address and version of a file in remote storage, which stand for its content; "" if unknown."""
+        return f"{self.path} {self.path.version}" if isinstance(self.path, Remote) and self.path.version else ""
+
+    def fetch(self) -> Path | bytes:
+        """Return what `open_picture` opens: the path, or the content of a file in remote storage.
+
+        Raises:
+            BadImageError: this one file cannot be read.
+            InputError: the storage does not answer.
+        """
+        if isinstance(self.path, Path):
+            return self.path
+        try:
+            return self.path.read()
+        except OSError as error:
+            raise BadImageError("unreadable", os_reason(error), str(self.path)) from None
 
     @property
     def batch(self) -> str:
@@ -92,6 +118,11 @@ def is_list(params: SourcesParams) -> bool:
     return bool(params.table) or photos.is_file() or (photos.suffix in _LIST_SUFFIXES and not photos.is_dir())
 
 
+def is_folder(params: SourcesParams) -> bool:
+    """Return whether a folder of this machine has the photographs, so that others can be put into it."""
+    return not (is_list(params) or remote.is_address(params.photos))
+
+
 def find_sources(params: SourcesParams) -> list[Source]:
     """List the files of a folder or of a list in a fixed order.
 
@@ -99,19 +130,18 @@ def find_sources(params: SourcesParams) -> list[Source]:
         ParamsError: `photos` or the table does not exist, or no top-level folder has the name of a split.
         InputError: the folder is empty, or the list cannot be read, names missing files or splits a group.
     """
-    photos = Path(params.photos)
-    if not (photos.is_dir() or photos.is_file()):
-        raise ParamsError(
-            f"`prepare.photos` in params.yaml is {params.photos!r}, which does not exist; "
-            "set it to a folder of photographs, or to a list such as data/embedded.csv"
-        )
-    listing = photos / params.table
-    if params.table and not listing.is_file():
-        raise ParamsError(f"`prepare.table` in params.yaml is {params.table!r}, but {listing} is no file; correct it")
-    found = _read_list(listing, params.columns) if is_list(params) else _search(photos)
+    photos = params.photos
+    if remote.is_address(photos):
+        listing: Path | Remote = Remote(photos, params.table) if params.table else remote.split(photos)
+    else:
+        listing = _local_list(Path(photos), params.table)
+    if is_list(params):
+        found = _read_list(listing, params.columns)
+    else:
+        found = _search(listing) if isinstance(listing, Path) else search_remote(photos)
     if params.split_folders:
-        if not listing.is_file():
-            found = [source for source in found if source.path.suffix.lower() not in _TEXTS]
+        if not is_list(params):
+            found = [source for source in found if PurePosixPath(source.name).suffix.lower() not in _TEXTS]
         found = [replace(source, split=source.split or _SPLITS.get(source.batch.lower(), "")) for source in found]
         if not any(source.split for source in found):
             raise ParamsError(
@@ -119,7 +149,20 @@ def find_sources(params: SourcesParams) -> list[Source]:
                 f"{', '.join(filter(None, _SPLITS))}; create them, or set it to false"
             )
     _check_groups(found)
-    return [replace(source, path=source.path.absolute()) for source in found]
+    return found
+
+
+def _local_list(photos: Path, table: str) -> Path:
+    """Return the path of the list, or of the folder, on this machine."""
+    if not photos.exists():
+        raise ParamsError(
+            f"`prepare.photos` in params.yaml is {str(photos)!r}, which does not exist; "
+            "set it to a folder of photographs, or to a list such as data/embedded.csv"
+        )
+    listing = photos / table
+    if table and not listing.is_file():
+        raise ParamsError(f"`prepare.table` in params.yaml is {table!r}, but {listing} is no file; correct it")
+    return listing
 
 
 def _check_groups(sources: list[Source]) -> None:
@@ -144,7 +187,19 @@ def _search(folder: Path) -> list[Source]:
             f"{folder} is empty; put photographs there, or set `prepare.photos` in params.yaml to another folder"
         )
     named = [(path, printable_name(path.relative_to(folder))) for path in paths]
-    return [Source(path, name, problem=problems.get(path, "")) for path, name in named]
+    return [Source(path.absolute(), name, problem=problems.get(path, "")) for path, name in named]
+
+
+def search_remote(address: str) -> list[Source]:
+    """List the files at an address that may be photographs; errors as for `find_sources`."""
+    found = [Source(file, file.name) for file in remote.find(address) if not _is_hidden(file.name.split("/"))]
+    if not found:
+        raise InputError(f"{address} is empty; put photographs there, or set `prepare.photos` to another address")
+    return found
+
+
+def _is_hidden(parts: list[str]) -> bool:
+    return any(part.startswith(".") for part in parts) or parts[-1] in _SYSTEM_FILES
 
 
 def _walk(folder: Path, note: Callable[[OSError], None]) -> Iterator[Path]:
@@ -155,9 +210,11 @@ def _walk(folder: Path, note: Callable[[OSError], None]) -> Iterator[Path]:
         yield from (Path(parent, name) for name in links + photos)
 
 
-def _read_list(path: Path, columns: Columns) -> list[Source]:
+def _read_list(path: Path | Remote, columns: Columns) -> list[Source]:
     try:
         table = _read_table(path)
+    except OSError as error:  # at an address
+        raise InputError(f"{path} cannot be read: {os_reason(error)}; correct `prepare.photos`") from None
     except (ValueError, pd.errors.ParserWarning) as error:
         raise InputError(f"{path} is neither a folder nor a list of photographs: {error}") from None
     called, has = columns.model_dump(), ", ".join(map(str, table.columns))
@@ -169,35 +226,47 @@ def _read_list(path: Path, columns: Columns) -> list[Source]:
     if rows.empty:
         raise InputError(f"{path} lists no photographs; add a line for each")
     if len(twice := rows[rows.duplicated(["package", "file"])]):
-        said = f"{path}, line {twice.index[0]}: {twice['file'].iloc[0]} has another split, group or hash above"
+        said = f"{path}, line {twice.index[0]}: {twice['file'].iloc[0]} has another folder, split, group or hash above"
         raise InputError(f"{said}; keep one of them")
     return [_listed(path, row) for row in rows.itertuples()]
 
 
-def _read_table(path: Path) -> pd.DataFrame:
+def _read_table(path: Path | Remote) -> pd.DataFrame:
     """Read a table; its index has the line numbers of text editors and spreadsheets."""
-    if path.suffix == ".parquet":
-        table, first = pd.read_parquet(path), 1
-    elif path.suffix == ".jsonl":
-        table, first = pd.read_json(path, lines=True, dtype=False), 1
+    file, suffix = (path, path.suffix) if isinstance(path, Path) else (BytesIO(path.read()), Path(path.name).suffix)
+    if suffix == ".parquet":
+        table, first = pd.read_parquet(file), 1
+    elif suffix == ".jsonl":
+        table, first = pd.read_json(file, lines=True, dtype=False), 1
     else:  # spreadsheets write a byte order mark
         with warnings.catch_warnings(action="error", category=pd.errors.ParserWarning):  # more fields than columns
-            table = pd.read_csv(path, dtype=str, encoding="utf-8-sig", index_col=False, skip_blank_lines=False)
+            table = pd.read_csv(file, dtype=str, encoding="utf-8-sig", index_col=False, skip_blank_lines=False)
         first = 2
     return table.set_axis(range(first, first + len(table)))
 
 
-def _listed(listing: Path, row: Any) -> Source:
+def _listed(listing: Path | Remote, row: Any) -> Source:
     where = f"{listing}, line {row.Index}"
     if row.split.lower() not in _SPLITS:
         wanted = ", ".join(filter(None, _SPLITS))
         raise InputError(f"{where} ({row.file}): the split should be one of {wanted}, but is {row.split!r}")
-    folder = _package_folder(row.package, where) if row.package else listing.parent
+    name = f"{row.package}/{row.file}" if row.package else row.file
+    return Source(_place(listing, row, where), name, _SPLITS[row.split.lower()], row.group, row.sha256)
+
+
+def _place(listing: Path | Remote, row: Any, where: str) -> Path | Remote:
+    if remote.is_address(row.folder):
+        return Remote(row.folder.rstrip("/"), row.file, row.version)
+    if row.package:
+        folder = _package_folder(row.package, where)
+    elif isinstance(listing, Remote):
+        return Remote(listing.folder, row.file, row.version)
+    else:
+        folder = listing.parent / row.folder
     if not (folder / row.file).exists():
         hint = f"install the locked version of {row.package}" if row.package else f"paths are relative to {folder}"
         raise InputError(f"{where}: {folder / row.file} does not exist; {hint}")
-    name = f"{row.package}/{row.file}" if row.package else row.file
-    return Source(folder / row.file, name, _SPLITS[row.split.lower()], row.group, row.sha256)
+    return Path(folder / row.file).absolute()
 
 
 def _package_folder(package: str, where: str) -> Path:

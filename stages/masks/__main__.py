@@ -16,21 +16,23 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, Literal, Self
 
 import cv2
 import numpy as np
-import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 from pydantic import Field, field_validator, model_validator
 
 from stages.imaging.drawing.boxes import challenge_ratio
-from stages.imaging.drawing.mask_folder import MaskFolder, load_given
+from stages.imaging.drawing.mask_folder import MaskFolder, keep_given, kept_given, load_given
 from stages.imaging.drawing.mask_spec import MaskSpec, draw_hole
 from stages.imaging.holes import BUCKETS, Pixels, bucket_of, hole_ratio, pack, touches_border
 from stages.masks.data_report import data_report
 from stages.runtime import guard
 from stages.runtime.errors import ParamsError
-from stages.runtime.files import fresh_folder, write_array, write_parquet, write_text
+from stages.runtime.files import atomic_write, fresh_folder, remove_folder, write_text
 from stages.runtime.log import log
 from stages.runtime.parallel import map_ordered
 from stages.runtime.params import Settings, read, read_seed, read_tile_size
@@ -39,7 +41,12 @@ OUT = "data/masks"
 CELLS = [(bucket, border) for bucket in range(len(BUCKETS)) for border in (False, True)]
 
 _SMALLEST_TILE = 24  # in smaller tiles few ratios are possible without touching the border
+_SCHEMA = pa.schema(
+    [("row", pa.int64()), ("kind", pa.string()), ("ratio", pa.float64()), ("bucket", pa.int64()),
+     ("border", pa.bool_()), ("seed", pa.int64())]
+)  # fmt: skip
 _CHUNK = 200  # holes, which take some tenths of a second
+_GROUP = 2**16  # rows of the table that are written together
 _LARGEST_EVERYDAY = 0.2  # ratio: few are larger
 _GOLDEN = (5**0.5 - 1) / 2  # its multiples fill (0, 1) evenly, for any number of them
 
@@ -100,49 +107,61 @@ class Recipe:
         size: side of a hole in pixels.
         ratio_range: for train and val: more than the first, at most the second.
         shares: relative frequency of each kind.
-        given: the holes of the folder, if `files` has a share.
+        given: the holes of the folder, as `keep_given` kept them, if `files` has a share: workers read what they need.
     """
 
     seed: int
     size: int
     ratio_range: tuple[float, float]
     shares: dict[str, float]
-    given: MaskFolder | None
+    given: Path | None
 
 
-def draw_mask_set(recipe: Recipe, split: str, count: int) -> tuple[Pixels, pd.DataFrame]:
-    """Draw the holes of a split; each depends on its row only, so a larger mask set starts with the smaller one.
+def write_mask_set(recipe: Recipe, split: str, count: int, folder: Path) -> None:
+    """Write the holes of a split; each depends on its row only, so a larger mask set starts with the smaller one.
 
     Args:
         recipe: settings.
         split: train, val or test.
         count: number of holes.
-
-    Returns:
-        the packed holes, uint8 (count, size, ceil(size / 8)), and a table with a row per hole.
+        folder: for the packed holes, uint8 (count, size, ceil(size / 8)), and the table with a row per hole.
 
     Raises:
         ParamsError: no kind with a share can meet a spec.
     """
     ranges = [range(start, min(start + _CHUNK, count)) for start in range(0, count, _CHUNK)]
-    drawn = list(map_ordered(partial(_draw_rows, recipe, split), ranges, f"masks {split}", unit="chunk"))
-    table = pd.DataFrame([row for _, rows in drawn for row in rows])
-    return np.concatenate([packed for packed, _ in drawn]), table
+    shape = (count, recipe.size, -(-recipe.size // 8))
+    with (
+        atomic_write(folder / f"{split}.npy") as file,
+        atomic_write(folder / f"{split}.parquet") as table,
+        pq.ParquetWriter(table, _SCHEMA) as writer,
+    ):
+        np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+        waiting: list[pa.Table] = []
+        for packed, rows in map_ordered(partial(_draw_rows, recipe, split), ranges, f"masks {split}", unit="chunk"):
+            file.write(packed.data)
+            waiting.append(rows)
+            if len(waiting) * _CHUNK >= _GROUP:
+                writer.write_table(pa.concat_tables(waiting).combine_chunks())
+                waiting = []
+        if waiting:
+            writer.write_table(pa.concat_tables(waiting).combine_chunks())
 
 
-def _draw_rows(recipe: Recipe, split: str, rows: Iterable[int]) -> tuple[Pixels, list[dict[str, Any]]]:
+def _draw_rows(recipe: Recipe, split: str, rows: Iterable[int]) -> tuple[Pixels, pa.Table]:
     cv2.setNumThreads(1)  # the processes share the cores already
     drawn = [_draw_row(recipe, split, row) for row in rows]
-    return pack(np.stack([hole for hole, _ in drawn])), [record for _, record in drawn]
+    return pack(np.stack([hole for hole, _ in drawn])), pa.Table.from_pylist([one for _, one in drawn], _SCHEMA)
 
 
 def _draw_row(recipe: Recipe, split: str, row: int) -> tuple[Pixels, dict[str, Any]]:
     seed = int(np.random.SeedSequence([recipe.seed, *b"masks", *split.encode(), row]).generate_state(1)[0])
     rng = np.random.default_rng(seed)
     wanted = spec_of(split, row, recipe.ratio_range)
-    kind = _pick_kind(recipe, wanted, rng)
-    if kind == "files" and recipe.given:
-        hole = recipe.given.draw(wanted, split == "train", rng)
+    given = kept_given(recipe.given) if recipe.given else None
+    kind = _pick_kind(recipe, given, wanted, rng)
+    if kind == "files" and given:
+        hole = given.draw(wanted, split == "train", rng)
     else:
         hole = draw_hole(kind, (recipe.size, recipe.size), wanted, rng)
     ratio = hole_ratio(hole)
@@ -165,8 +184,9 @@ def spec_of(split: str, row: int, ratio_range: tuple[float, float]) -> MaskSpec:
     return MaskSpec(low, high, ratio=low + (high - low) * ((lap + 1) * _GOLDEN % 1), border=border)
 
 
-def _pick_kind(recipe: Recipe, wanted: MaskSpec, rng: np.random.Generator) -> str:
-    able = {kind: share for kind, share in recipe.shares.items() if share > 0 and _can_serve(kind, recipe, wanted)}
+def _pick_kind(recipe: Recipe, given: MaskFolder | None, wanted: MaskSpec, rng: np.random.Generator) -> str:
+    shares = recipe.shares.items()
+    able = {kind: share for kind, share in shares if share > 0 and _can_serve(kind, recipe.size, given, wanted)}
     if not able:
         raise ParamsError(
             f"no kind with a share in `masks.kinds` can make a hole with a ratio in ({wanted.low:g}, {wanted.high:g}] "
@@ -177,13 +197,13 @@ def _pick_kind(recipe: Recipe, wanted: MaskSpec, rng: np.random.Generator) -> st
     return list(able)[int(np.searchsorted(limits / limits[-1], rng.random(), side="right"))]
 
 
-def _can_serve(kind: str, recipe: Recipe, wanted: MaskSpec) -> bool:
+def _can_serve(kind: str, size: int, given: MaskFolder | None, wanted: MaskSpec) -> bool:
     if kind == "challenge":
-        return wanted.low < challenge_ratio((recipe.size, recipe.size)) <= wanted.high
+        return wanted.low < challenge_ratio((size, size)) <= wanted.high
     if kind == "everyday":
         return wanted.low < _LARGEST_EVERYDAY
     if kind == "files":
-        return recipe.given is not None and len(recipe.given.rows_for(wanted)) > 0
+        return given is not None and len(given.rows_for(wanted)) > 0
     return True
 
 
@@ -193,14 +213,14 @@ def main() -> None:
     if size < _SMALLEST_TILE:
         raise ParamsError(f"params.yaml: `tile_size` is {size}, but holes need at least {_SMALLEST_TILE} pixels")
     given = _load_given(params, size) if params.kinds.files else None
-    recipe = Recipe(seed, size, params.ratio_range, params.kinds.model_dump(), given)
     counts = {"train": params.train, "val": params.val, "test": params.test_per_cell * len(CELLS)}
     started = time.perf_counter()
     with fresh_folder(OUT) as folder:
+        kept = keep_given(given, folder.absolute() / "given") if given else None
+        recipe = Recipe(seed, size, params.ratio_range, params.kinds.model_dump(), kept)
         for split, count in counts.items():
-            packed, table = draw_mask_set(recipe, split, count)
-            write_array(folder / f"{split}.npy", packed)
-            write_parquet(folder / f"{split}.parquet", table)
+            write_mask_set(recipe, split, count, folder)
+        remove_folder(folder / "given")
         seconds = time.perf_counter() - started
         write_text(folder / "data_report.html", data_report(folder, given, params.files_hole_is))
     speed = sum(counts.values()) / seconds

@@ -38,9 +38,10 @@ def data_report(folder: Path, given: MaskFolder | None, hole_is: str) -> str:
         hole_is: the colour that means "missing" there.
     """
     training = MaskSet(folder / "train.npy")
-    tables = {split: pd.read_parquet(folder / f"{split}.parquet") for split in _SPLITS}
-    kinds = sorted(set(tables["train"]["kind"]))
-    shown = {kind: tables["train"].query("kind == @kind").sort_values("ratio")["row"].to_numpy() for kind in kinds}
+    tables = {split: _read(folder / f"{split}.parquet") for split in _SPLITS}
+    kind_of, ratio_of = tables["train"]["kind"], tables["train"]["ratio"]
+    kinds = sorted(set(kind_of.cat.categories))
+    shown = {kind: ratio_of[kind_of == kind].sort_values().index.to_numpy() for kind in kinds}
     numbers = ", ".join(f"{len(table):,} {split}" for split, table in tables.items())
     warning = given.polarity_warning("black" if hole_is == "black" else "white") if given else ""
     lead = f"{numbers} holes of {training.size} x {training.size} pixels."
@@ -55,6 +56,11 @@ def data_report(folder: Path, given: MaskFolder | None, hole_is: str) -> str:
             ],
         )
     )
+
+
+def _read(path: Path) -> pd.DataFrame:
+    columns = ["kind", "ratio", "bucket", "border"]
+    return pd.read_parquet(path, "pyarrow", columns, read_dictionary=["kind"])
 
 
 def _sheet(mask_set: MaskSet, kind: str, rows: npt.NDArray[np.int64]) -> Picture:

@@ -125,7 +125,7 @@ def _pairs(selection: Selection) -> list[list[Picture]]:
 
 def _picture(photo: Photo, where: str, more: str) -> Picture | None:
     try:
-        with open_picture(photo.source.path) as file:
+        with open_picture(photo.source.fetch()) as file:
             decoded = decode(file, photo.shape[0] * photo.shape[1] / 1e6 + 1, _PAIR_PX)
     except BadImageError:  # it disappeared in the meantime; show the rest
         return None

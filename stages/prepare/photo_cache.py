@@ -6,9 +6,10 @@
     chunks/<name>.npy     their tiles, until a run succeeds
     shards/<name>.npy     hard links to the shards of the last run, which take no room of their own
 
-A file with a record is hashed and not decoded. It is decoded again only if its shard changes because other photographs
-came or went. The fingerprint stands for settings, code and libraries; other fingerprints are deleted. The cache only
-saves time: with it or without, `prepare` writes the same bytes.
+A file with a record is hashed and not decoded; in remote storage its address and version stand for the hash. It is
+decoded again only if its shard changes because other photographs came or went. The fingerprint stands for settings,
+code and libraries; other fingerprints are deleted. The cache only saves time: with it or without, `prepare` writes the
+same bytes.
 """
 
 import fcntl
@@ -19,11 +20,12 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from stages.imaging.sources import Source, check_listed
-from stages.prepare.photos import Photo, Reject, as_found, hash_files, take
+from stages.prepare.photos import Facts, Photo, Reject, as_found, facts_of, hash_files, take
 from stages.prepare.tiling import TilingConfig
 from stages.runtime import project
 from stages.runtime.errors import InputError
@@ -66,7 +68,8 @@ class PhotoCache:
 
     def __init__(self, folder: Path, tiling: TilingConfig) -> None:
         self.shards, self._chunks, self._tiling = folder / "shards", folder / "chunks", tiling
-        self._records: dict[str, str] = {}  # as text: a tenth of the memory
+        self._known_facts: dict[str, Facts] = {}
+        self._versions: dict[str, str] = {}  # hash of a file in remote storage, by address and version
         self._tiles: dict[str, Piece] = {}
         self._repeats: list[Path] = []  # chunks of files that were decoded again, whose records stand elsewhere
         for needed in (self.shards, self._chunks):
@@ -79,16 +82,21 @@ class PhotoCache:
         records: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
         tiles, start = path.with_suffix(".npy"), 0
         has_tiles = tiles.exists()
-        if all(record["sha256"] in self._records for record in records):
+        if all(record["sha256"] in self._known_facts and not self._is_news(record["version"]) for record in records):
             self._repeats.append(path)
         for record in records:
             count = record.get("num_tiles", 0)
             if record["sha256"]:
-                self._records[record["sha256"]] = json.dumps(record, ensure_ascii=False)
+                self._known_facts[record["sha256"]] = facts_of(record)
+                if record["version"]:
+                    self._versions[record["version"]] = record["sha256"]
                 if has_tiles:
                     self._tiles[record["sha256"]] = (tiles, start, count)
             start += count
         return records
+
+    def _is_news(self, version: str) -> bool:
+        return version != "" and version not in self._versions
 
     def look_at(self, sources: Sequence[Source]) -> tuple[list[Photo], list[Reject]]:
         """Find out what each file is; known files are not decoded.
@@ -103,21 +111,27 @@ class PhotoCache:
         new = [number for number, verdict in enumerate(verdicts) if verdict is None]
         for number, record in zip(new, self._take([sources[number] for number in new]), strict=True):
             _check_listed(sources[number], record["sha256"])
-            verdicts[number] = as_found(sources[number], record)
+            verdicts[number] = as_found(sources[number], self._known_facts.get(record["sha256"]) or facts_of(record))
         return (
             [verdict for verdict in verdicts if isinstance(verdict, Photo)],
             [verdict for verdict in verdicts if isinstance(verdict, Reject)],
         )
 
     def _known(self, sources: Sequence[Source]) -> Iterator[Photo | Reject | None]:
-        if not self._records:
+        if not self._known_facts:
             yield from [None] * len(sources)
             return
-        chunks = [sources[start : start + _HASHED_AT_ONCE] for start in range(0, len(sources), _HASHED_AT_ONCE)]
-        for chunk, hashes in zip(chunks, map_ordered(hash_files, chunks, "prepare: known files"), strict=True):
-            for source, sha256 in zip(chunk, hashes, strict=True):
-                _check_listed(source, sha256)
-                yield as_found(source, json.loads(self._records[sha256])) if sha256 in self._records else None
+        for source, sha256 in zip(sources, self._hashes(sources), strict=True):
+            _check_listed(source, sha256)
+            yield as_found(source, self._known_facts[sha256]) if sha256 in self._known_facts else None
+
+    def _hashes(self, sources: Sequence[Source]) -> Iterator[str]:
+        """Yield the hash of each file; of one in remote storage from its version, "" if that is unknown."""
+        local = [source for source in sources if isinstance(source.path, Path)]
+        chunks = [local[start : start + _HASHED_AT_ONCE] for start in range(0, len(local), _HASHED_AT_ONCE)]
+        hashed = chain.from_iterable(map_ordered(hash_files, chunks, "prepare: known files"))
+        for source in sources:
+            yield next(hashed) if isinstance(source.path, Path) else self._versions.get(source.version, "")
 
     def _take(self, sources: Sequence[Source]) -> Iterator[dict[str, Any]]:
         """Decode files in chunks; a killed run loses only the chunks that workers had not finished."""

@@ -2,9 +2,13 @@
 
 import errno
 import hashlib
-from collections.abc import Sequence
+import sys
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +18,7 @@ from stages.imaging.near import perceptual_hash
 from stages.imaging.sources import Source
 from stages.prepare.tiling import Tiles, TilingConfig, choose_tiles, cut
 
+_READ_AHEAD = 4  # files fetched from remote storage while others are decoded
 _TRANSIENT = ("changed", "not_a_file", "unreadable")  # problems of the file system, not of the content
 
 
@@ -61,14 +66,27 @@ def take(sources: Sequence[Source], cutting: TilingConfig) -> tuple[Pixels, list
     Returns:
         all tiles, uint8 (n, tile_size, tile_size, 3), and a record per file for `as_found`.
     """
-    taken = [_take(source, cutting) for source in sources]
+    taken = [_take(source, content, cutting) for source, content in zip(sources, _fetched(sources), strict=True)]
     none = np.empty((0, cutting.tile_size, cutting.tile_size, 3), np.uint8)
-    return np.concatenate([none, *(tiles for tiles, _ in taken)]), [record for _, record in taken]
+    records = [record | {"version": source.version} for source, (_, record) in zip(sources, taken, strict=True)]
+    return np.concatenate([none, *(tiles for tiles, _ in taken)]), records
 
 
-def _take(source: Source, cutting: TilingConfig) -> tuple[Pixels, dict[str, Any]]:
+def _fetched(sources: Sequence[Source]) -> Iterator["Future[Path | bytes]"]:
+    pool, waiting = ThreadPoolExecutor(_READ_AHEAD), deque[Future[Path | bytes]]()
+    try:
+        for source in sources:
+            waiting.append(pool.submit(source.fetch))
+            if len(waiting) > _READ_AHEAD:
+                yield waiting.popleft()
+        yield from waiting
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _take(source: Source, content: "Future[Path | bytes]", cutting: TilingConfig) -> tuple[Pixels, dict[str, Any]]:
     none = np.empty((0, cutting.tile_size, cutting.tile_size, 3), np.uint8)
-    sha256, photo = _read(source, cutting)
+    sha256, photo = _read(source, content, cutting)
     if isinstance(photo, BadImageError):
         return none, {"sha256": sha256, "reason": photo.code, "detail": photo.detail}
     h, w = photo.shape
@@ -88,14 +106,16 @@ def _take(source: Source, cutting: TilingConfig) -> tuple[Pixels, dict[str, Any]
     return cut(photo.pixels, photo.shape, tiles, cutting.tile_size), record
 
 
-def _read(source: Source, cutting: TilingConfig) -> tuple[str, Decoded | BadImageError]:
+def _read(
+    source: Source, content: "Future[Path | bytes]", cutting: TilingConfig
+) -> tuple[str, Decoded | BadImageError]:
     """Hash and decode a file that is opened once, so that both see the same content; retry after an I/O error."""
     if source.problem:
         return "", BadImageError("unreadable", source.problem)
     refused = BadImageError("unreadable", "")
     for _ in range(2):
         try:
-            with open_picture(source.path) as file:
+            with open_picture(content.result()) as file:
                 sha256 = hashlib.file_digest(file, "sha256").hexdigest()
                 file.seek(0)
                 decoded = decode(file, cutting.max_megapixels, max(cutting.short_sides))
@@ -118,12 +138,21 @@ def _hash_pixels(photo: Decoded) -> str:
     return digest.hexdigest()
 
 
-def as_found(source: Source, record: dict[str, Any]) -> Photo | Reject:
-    """Make a `Photo` or `Reject` from a record."""
+def as_found(source: Source, facts: "Facts") -> Photo | Reject:
+    """Make a `Photo` or `Reject` of a file with these facts."""
+    return Photo(source, *facts) if len(facts) > 2 else Reject(source.name, *facts)
+
+
+Facts = tuple[Any, ...]
+"""What a record says of a file's content: reason and detail of a `Reject`, or all but `source` of a `Photo`."""
+
+
+def facts_of(record: dict[str, Any]) -> Facts:
+    """Return what a record says of the content, in little memory, since all photos are held at once."""
     if "reason" in record:
-        return Reject(source.name, record["reason"], record["detail"])
-    facts = record | {"hashes": tuple(record["hashes"]), "shape": tuple(record["shape"])}
-    return Photo(source, **facts)
+        return sys.intern(record["reason"]), record["detail"]
+    few = (sys.intern(record["kind"]), sys.intern(record["changes"]), record["num_tiles"])
+    return record["sha256"], record["pixels_sha256"], tuple(record["hashes"]), tuple(record["shape"]), *few
 
 
 def hash_files(sources: Sequence[Source]) -> list[str]:
@@ -132,6 +161,6 @@ def hash_files(sources: Sequence[Source]) -> list[str]:
 
 
 def _hash_file(source: Source) -> str:
-    with suppress(BadImageError), open_picture(source.path) as file:
+    with suppress(BadImageError), open_picture(source.fetch()) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
     return ""

@@ -13,6 +13,7 @@ from stages.imaging.near import Hashes, near_duplicates
 from stages.imaging.splits import SPLITS, leaks_across_splits, split_of
 from stages.prepare.photos import Photo, Reject
 from stages.runtime.errors import InputError
+from stages.runtime.remote import Remote
 
 _UNLIKELY = 0.05  # the chance of an empty split at which a folder counts as large enough
 
@@ -109,7 +110,7 @@ def _split_hash(photo: Photo) -> str:
     return hashlib.sha256(group.encode()).hexdigest() if group else photo.sha256
 
 
-def _drop_duplicates(photos: Sequence[Photo], wished: Mapping[Path, str]) -> tuple[list[Photo], list[Reject]]:
+def _drop_duplicates(photos: Sequence[Photo], wished: Mapping[Path | Remote, str]) -> tuple[list[Photo], list[Reject]]:
     best: dict[str, Photo] = {}
     for photo in photos:
         kept = best.setdefault(photo.pixels_sha256, photo)
@@ -123,7 +124,7 @@ def _drop_duplicates(photos: Sequence[Photo], wished: Mapping[Path, str]) -> tup
 
 
 def _drop_seen(
-    photos: Sequence[Photo], wished: Mapping[Path, str], seen: Hashes, bits: int
+    photos: Sequence[Photo], wished: Mapping[Path | Remote, str], seen: Hashes, bits: int
 ) -> tuple[list[Photo], list[Reject]]:
     """Take out of val and test what base weights were trained on: scores on it would say nothing."""
     hashes = np.array([photo.hashes for photo in photos], np.uint64).reshape(len(photos), -1, 2)

@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import ConfigDict
 
-from stages.imaging.sources import SourcesParams, is_list
+from stages.imaging.sources import SourcesParams, is_folder
 from stages.retrain.drift import Shift
 from stages.retrain.settings import RetrainParams
 from stages.retrain.worktree import STATE
@@ -94,8 +94,8 @@ class Call:
 
     @property
     def takes_photographs(self) -> bool:
-        """Whether photographs can be added: to a folder, not to a list."""
-        return not is_list(self.sources)
+        """Whether photographs can be added: to a folder of this machine, not to a list or an address."""
+        return is_folder(self.sources)
 
     @property
     def folder(self) -> Path:

@@ -57,7 +57,11 @@ def retrain(call: Call, options: Options) -> str:
 
 def _find_new(call: Call) -> list[Path]:
     """Return the photographs of the inbox that this call should take in."""
-    waiting = inbox.waiting(Path(call.params.inbox)) if call.takes_photographs else []
+    waiting = inbox.waiting(Path(call.params.inbox))
+    if waiting and not call.takes_photographs:
+        where = f"`prepare.photos` is {call.sources.photos}, no folder of this machine; put them there yourself"
+        log(f"retrain: {len(waiting)} new photographs stay in {call.params.inbox}, since {where}")
+        return []
     if call.resumes and waiting:
         log(f"retrain: {len(waiting)} new photographs wait until the call that was cut off is completed")
         return []
@@ -124,7 +128,9 @@ def _is_unlike(call: Call, new: list[Path]) -> bool:
 
 def _known_photographs(call: Call) -> list[Path]:
     with suppress(InpaintError):  # there are none yet, or the stage `prepare` says what is wrong
-        return [source.path for source in find_sources(call.sources) if not source.problem]
+        return [
+            source.path for source in find_sources(call.sources) if isinstance(source.path, Path) and not source.problem
+        ]
     return []
 
 

@@ -8,7 +8,7 @@ python -m stages.runtime.preflight
 import sys
 from pathlib import Path
 
-from stages.runtime import dvc_locks, guard
+from stages.runtime import dvc_locks, guard, remote
 from stages.runtime.errors import ParamsError
 from stages.runtime.log import log
 from stages.runtime.params import read
@@ -24,8 +24,10 @@ def main() -> None:
     if problem := dvc_locks.clear(Path()):
         log(f"{problem}: deleted, since no stage is running")
     for key, advice in PATHS.items():
-        path = Path(read(key, str))
-        if not path.exists():
+        path = read(key, str)
+        if remote.is_address(path):
+            remote.check(path)
+        elif not Path(path).exists():
             raise ParamsError(f"params.yaml: `{key}` is {path}, which does not exist; {advice}")
 
 

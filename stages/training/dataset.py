@@ -21,8 +21,10 @@ from stages.imaging.shards import Tiles
 from stages.runtime.files import atomic_write
 
 Pixels = npt.NDArray[np.uint8]
+Ints = npt.NDArray[np.integer[Any]]
 
 _ORDER, _HOLES = 0, 1  # streams of random numbers
+_WINDOW = 2**16  # tiles that are shuffled together; 3 GB of 128 x 128 pixels
 _SHOWN = 32  # pictures on the sheet of a saved batch
 _HOLES_LOOKED_AT, _DEEPEST = 1000, 95  # how many, and the percentile of their depths that counts
 
@@ -45,6 +47,9 @@ def to_float(batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
 class TrainingBatches(Dataset[Batch]):
     """The batch of every step: tiles in a new order in every epoch, each with a random hole.
 
+    Up to 65,536 tiles are shuffled as a whole. Of more, shards are shuffled first, then the tiles within each window of
+    about so many: memory grows with the number of shards alone, and the disk reads a few shards at a time.
+
     Args:
         tiles: folders of shards.
         mask_set: file of holes of the tiles' size, which are randomly flipped and rotated.
@@ -56,16 +61,14 @@ class TrainingBatches(Dataset[Batch]):
         self._tiles = Tiles(tiles)
         self._mask_set = MaskSet(mask_set)
         _check_sizes(self._tiles, self._mask_set)
-        self._batch_size = batch_size
-        self._seed = seed
+        self._batch_size, self._seed = batch_size, seed
         self._part = slice(None)
-        self._epoch = -1
-        self._order: npt.NDArray[np.integer[Any]] = np.empty(0, np.int64)
+        self._order = _Order(self._tiles.shard_sizes, seed)
 
     def __getitem__(self, step: int) -> Batch:
         """Return the batch of a step, counted from 0, without end."""
         first = step * self._batch_size
-        indices = np.array([self._tile_at(first + offset) for offset in range(self._batch_size)])[self._part]
+        indices = np.array([self._order.tile_at(first + offset) for offset in range(self._batch_size)])[self._part]
         rng = np.random.default_rng([self._seed, _HOLES, step])
         holes = rng.integers(len(self._mask_set), size=self._batch_size)[self._part]
         ways = rng.integers(8, size=self._batch_size)[self._part]
@@ -89,12 +92,48 @@ class TrainingBatches(Dataset[Batch]):
         """Side of the pictures in pixels."""
         return self._tiles.size
 
-    def _tile_at(self, position: int) -> int:
-        epoch, place = divmod(position, len(self._tiles))
+
+class _Order:
+    """The order of the tiles in every epoch; holds one window of it.
+
+    Args:
+        shard_sizes: tiles in each shard.
+        seed: of the order.
+    """
+
+    def __init__(self, shard_sizes: Ints, seed: int) -> None:
+        self._sizes, self._starts = shard_sizes, np.cumsum(shard_sizes) - shard_sizes
+        self._num_tiles = int(shard_sizes.sum())
+        self._seed = [seed, _ORDER]
+        self._epoch = self._window = -1
+
+    def tile_at(self, position: int) -> int:
+        """Return the tile at a position, counted from 0 over all epochs."""
+        epoch, place = divmod(position, self._num_tiles)
         if epoch != self._epoch:
-            self._epoch = epoch
-            self._order = np.random.default_rng([self._seed, _ORDER, epoch]).permutation(len(self._tiles))
-        return int(self._order[place])
+            self._begin_epoch(epoch)
+        window = int(np.searchsorted(self._window_ends, place, side="right"))
+        if window != self._window:
+            self._begin_window(window)
+        return int(self._tiles[place - self._window_ends[window]])  # negative: counted from the window's end
+
+    def _begin_epoch(self, epoch: int) -> None:
+        self._shards = np.arange(len(self._sizes))
+        if self._num_tiles > _WINDOW:
+            np.random.default_rng([*self._seed, epoch]).shuffle(self._shards)
+        ends = np.cumsum(self._sizes[self._shards])
+        of_window = (ends - self._sizes[self._shards]) // _WINDOW if self._num_tiles > _WINDOW else np.zeros_like(ends)
+        self._last_shards = np.flatnonzero(np.diff(of_window, append=-1))
+        self._window_ends: Ints = ends[self._last_shards]
+        self._epoch, self._window = epoch, -1
+
+    def _begin_window(self, window: int) -> None:
+        shards = self._shards[: self._last_shards[window] + 1]
+        shards = shards[self._last_shards[window - 1] + 1 :] if window else shards
+        held = [np.arange(self._starts[shard], self._starts[shard] + self._sizes[shard]) for shard in shards]
+        seed = [*self._seed, self._epoch, *([window] if len(self._window_ends) > 1 else [])]
+        self._tiles: Ints = np.random.default_rng(seed).permutation(np.concatenate(held))
+        self._window = window
 
 
 class ValidationBatches(Dataset[Batch]):

@@ -115,18 +115,14 @@ def test_the_cronjob_never_runs_twice_at_once_and_fails_when_it_should(tmp_path:
 
 @pytest.mark.parametrize(
     ("remote", "driver"),
-    [("s3://a/b", "dvc[s3]"), ("azure://a", "dvc[azure]"), ("ssh://a", "dvc[ssh]"), ("/srv/dvc", "")],
+    [("s3://a/b", "s3"), ("azure://a", "azure"), ("ssh://a", "ssh"), ("/srv/dvc", "")],
 )
 def test_the_workflow_installs_the_driver_of_its_remote(tmp_path: Path, remote: str, driver: str) -> None:
     (step,) = [one for one in read_yaml("github.yml")["jobs"]["retrain"]["steps"] if one.get("name") == "Install"]
-    for name in ("uv", "dvc"):
-        program = tmp_path / ".venv/bin" / name
-        program.parent.mkdir(parents=True, exist_ok=True)
-        program.write_text('#!/bin/sh\nif [ "$1" = --version ]; then echo 3.67.1; else echo "$@"; fi\n')
-        program.chmod(0o755)
-    script, given = step["run"].replace("make ", ": "), {"DVC_REMOTE": remote, "PATH": "/usr/bin:/bin"}
+    script, given = f"make() {{ echo $*; }}; {step['run']}", {"DVC_REMOTE": remote, "PATH": "/usr/bin:/bin"}
     said = subprocess.run(["bash", "-ec", script], cwd=tmp_path, env=given, capture_output=True, text=True, check=True)
-    assert said.stdout.strip() == (f"pip install {driver}==3.67.1" if driver else "")
+    assert said.stdout.split() == [".venv/.run", *filter(None, [driver])]
+    assert not driver or f"\n{driver} = [" in (ROOT / "pyproject.toml").read_text()
 
 
 FAILED, OVERDUE = "RetrainingFailed", "RetrainingOverdue"

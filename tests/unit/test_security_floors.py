@@ -17,7 +17,7 @@ def locked(lock: str) -> dict[str, Version]:
     return {match[1].lower(): Version(match[2]) for match in found if match}
 
 
-@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-test.lock", "requirements-cluster.lock"])
+@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-test.lock", "requirements-extras.lock"])
 @pytest.mark.parametrize("package", FLOORS)
 def test_a_lock_file_names_no_version_with_a_known_hole(lock: str, package: str) -> None:
     versions = locked(lock)

@@ -4,8 +4,10 @@ given, refused = load_given("data/holes", "white", 64)
 hole = given.draw(wanted, crop=True, rng=np.random.default_rng(0))     # uint8 (64, 64), 1 = missing
 """
 
+import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +21,7 @@ from stages.imaging.holes import Pixels, hole_ratio, pack, touches_border
 from stages.imaging.images import MOST_MEGAPIXELS, BadImageError
 from stages.imaging.user_mask import read_hole
 from stages.runtime.errors import InputError
+from stages.runtime.files import write_array
 
 _SUFFIXES = {".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".tif", ".tiff", ".webp"}
 _ANNOTATIONS = ".json"
@@ -96,6 +99,20 @@ def _cropped(hole: Pixels, rng: np.random.Generator) -> Pixels:
 def _resized(hole: Pixels, size: int) -> Pixels:
     """Scale by nearest neighbour: a pixel is either missing or known."""
     return np.asarray(cv2.resize(hole, (size, size), interpolation=cv2.INTER_NEAREST_EXACT), np.uint8)
+
+
+def keep_given(given: MaskFolder, folder: Path) -> Path:
+    """Write the holes for worker processes; return the folder for `kept_given`, named by their hash."""
+    kept = folder / hashlib.sha256(given.packed.data).hexdigest()
+    for name, values in vars(given).items():
+        write_array(kept / f"{name}.npy", values)
+    return kept
+
+
+@cache
+def kept_given(folder: Path) -> MaskFolder:
+    """Return the holes of a folder, memory-mapped."""
+    return MaskFolder(*(np.load(folder / f"{one.name}.npy", mmap_mode="r") for one in fields(MaskFolder)))
 
 
 def load_given(

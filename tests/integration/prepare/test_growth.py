@@ -36,7 +36,7 @@ def decoded(monkeypatch) -> list[str]:
     """The names of the files that are decoded from here on."""
     names: list[str] = []
     taken = photos._take
-    monkeypatch.setattr(photos, "_take", lambda source, cutting: names.append(source.name) or taken(source, cutting))
+    monkeypatch.setattr(photos, "_take", lambda source, *rest: names.append(source.name) or taken(source, *rest))
     return names
 
 

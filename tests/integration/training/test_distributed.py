@@ -26,7 +26,7 @@ from stages.training.dataset import TrainingBatches, to_float
 from stages.training.module import MicroBatch
 from tests.clone import ROOT
 from tests.integration.training.test_trainer import KINDS, fit, project  # noqa: F401 - pytest finds fixtures by name
-from tests.project import make_project, smooth_tile, tiny_params, without_export
+from tests.factories import make_training_project, smooth_tile, tiny_params, without_export
 from tests.tracked import wait_for
 
 FORKSERVER = multiprocessing.get_context("forkserver")
@@ -41,7 +41,7 @@ def set_params(root: Path, key: str, **changes: Any) -> None:
 
 def made(root: Path) -> Path:
     root.mkdir()
-    return make_project(root)
+    return make_training_project(root)
 
 
 def train_as(rank: int, root: Path, key: str, given: dict[str, str]) -> None:

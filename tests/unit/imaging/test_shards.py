@@ -52,6 +52,18 @@ def test_folders_count_as_one_sequence(tmp_path):
     assert both.gather(order[:0]).shape == (0, 4, 6, 3)
 
 
+def test_a_shard_is_opened_when_it_is_needed(tmp_path):
+    write_tiles(tmp_path, tiles(4), TILE_BYTES)
+    (tmp_path / "00002.npy").unlink()
+    np.save(tmp_path / "00003.npy", np.zeros((1, 6, 4, 3), np.uint8))
+    found = Tiles([tmp_path])
+    assert np.array_equal(found.gather(np.array([1, 0])), tiles(4)[[1, 0]])
+    with pytest.raises(InputError, match=r"00002\.npy is missing or damaged"):
+        found.gather(np.array([2]))
+    with pytest.raises(InputError, match="contain tiles of different sizes"):
+        found.gather(np.array([3]))
+
+
 def test_however_many_shards_there_are_few_are_open(tmp_path, monkeypatch):
     monkeypatch.setattr(shards, "MOST_OPEN", 3)
     written = tiles(10)

@@ -128,7 +128,7 @@ def test_folders_called_as_splits_are_the_splits_when_that_is_asked_for(tmp_path
             r"line 2 \(a.jpg\): the split should be one of train, val, test, .* is 'training'",
         ),
         (HEADER + ",a.jpg,train,\n\n,b.jpg,train,\n", "line 4: .*b.jpg does not exist; paths are relative to"),
-        (HEADER + ",a.jpg,train,\n,a.jpg,val,\n", "line 3: a.jpg has another split, group or hash above"),
+        (HEADER + ",a.jpg,train,\n,a.jpg,val,\n", "line 3: a.jpg has another folder, split, group or hash above"),
         (HEADER + "no_such_package,a.jpg,train,\n", "line 2: the package no_such_package is not installed"),
         (HEADER + "skimage,data/none.png,train,\n", "none.png does not exist; install the locked version of skimage"),
         (

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from stages.imaging.holes import pack
+from stages.training import dataset
 from stages.training.dataset import TrainingBatches, ValidationBatches, to_float
 from tests.factories import make_training_project
 
@@ -35,6 +36,27 @@ def test_every_tile_comes_once_in_an_epoch_in_an_order_that_changes(data: Path) 
     for epoch in epochs:
         assert len({tile.numpy().tobytes() for tile in epoch}) == 10
     assert not torch.equal(epochs[0], epochs[1])
+
+
+def test_up_to_a_window_tiles_are_shuffled_as_a_whole() -> None:
+    order = dataset._Order(np.array([3, 4, 3]), 7)
+    for epoch in (0, 1, 0):
+        wanted = np.random.default_rng([7, 0, epoch]).permutation(10)
+        assert [order.tile_at(10 * epoch + place) for place in range(10)] == wanted.tolist()
+
+
+def test_beyond_a_window_shards_are_shuffled_first_and_few_are_read_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dataset, "_WINDOW", 40)
+    sizes = np.array([7, 13, 10] * 40)
+    order, total = dataset._Order(sizes, 7), int(sizes.sum())
+    first, second = ([order.tile_at(place) for place in range(start, start + total)] for start in (0, total))
+    assert sorted(first) == sorted(second) == list(range(total))
+    assert first != second
+    assert [dataset._Order(sizes, 7).tile_at(place) for place in (5, total + 5)] == [first[5], second[5]]
+    shard_of = np.searchsorted(np.cumsum(sizes), first, side="right")
+    assert all(np.ptp(np.flatnonzero(shard_of == shard)) < 40 + 13 for shard in range(len(sizes)))
+    assert np.count_nonzero(np.diff(shard_of)) > 0.6 * total, "the tiles of a shard do not follow each other"
+    assert np.abs(np.diff(shard_of)).max() > len(sizes) / 2, "nor do shards that lie side by side"
 
 
 def test_holes_come_in_all_eight_ways(tmp_path: Path) -> None:
