@@ -31,7 +31,8 @@ class Small:
         shutil.copy2(ROOT / ".dvc/config", root / ".dvc")
         stages = {"copy": {"cmd": COPY, "deps": ["data/raw"], "outs": ["data/made"]}}
         (root / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}))
-        (root / ".gitignore").write_text("/data\n/.retrain\n/.locks\n/mlflow.db*\n/mlartifacts\n__pycache__\n")
+        ignored = "/data/* !/data/starts.yaml /.retrain /.locks /mlflow.db* /mlartifacts __pycache__"
+        (root / ".gitignore").write_text(ignored.replace(" ", "\n"))
         self.commit()
 
     def photograph(self, name: str) -> Path:

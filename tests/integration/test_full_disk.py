@@ -17,7 +17,7 @@ pytestmark = pytest.mark.slow
 
 CHANGES = {
     "prepare": {"photos": "photos", "val_share": 0.3, "test_share": 0.3},
-    "masks": {"train": 4000, "kinds": {"files": 0}},
+    "masks": {"train": 400, "kinds": {"files": 0}},
 }
 
 

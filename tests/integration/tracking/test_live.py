@@ -135,7 +135,7 @@ from stages.retrain import call, report
 from stages.tracking import additions, store
 
 store.log_scores = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
-addition = additions.Addition({"a": 1.0}, [], {}, "report", "")
+addition = additions.Addition({"a": 1.0}, [], [], {}, "report", "")
 """
 
 
