@@ -19,7 +19,7 @@ FROM base
 # The clone that is mounted may be anybody's, and so may the user be: one without a name or a home.
 RUN git config --system --add safe.directory /project && git config --system --add safe.directory '/project/*'
 ENV PATH=/opt/venv/bin:$PATH HOME=/tmp LOGNAME=inpaint DVC_SITE_CACHE_DIR=/project/.dvc/tmp/site \
-    MAKEFLAGS="--old-file=/opt/venv/.run -- VENV=/opt/venv"
+    MAKEFLAGS="-- VENV=/opt/venv NEWER="
 COPY --from=packages /opt/venv /opt/venv
 WORKDIR /project
 COPY . .

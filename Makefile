@@ -17,6 +17,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 TORCH  ?=
 SUFFIX := $(TORCH:%=-%)
+NEWER  := requirements$(SUFFIX).lock pyproject.toml Makefile
 UV     := uv==0.13.9
 PORT   ?= 5000
 MINUTES ?= 5
@@ -81,12 +82,12 @@ ui: $(VENV)/.run
 PATH_FIRST := import os, sys; here = os.path.join(sys.prefix, "bin"); path = os.environ.get("PATH", os.defpath).split(os.pathsep); os.environ["PATH"] = os.pathsep.join(path if here in path else [here, *path])
 
 # Two sets of packages in one environment: what the pipeline runs with, and the test tools on top. The project itself is
-# installed in place, for its command `inpaint`.
-$(VENV)/.run: requirements$(SUFFIX).lock pyproject.toml Makefile
+# installed in place, for its command `inpaint`. Whatever is newer has it installed again; in the image, nothing.
+$(VENV)/.run: $(NEWER)
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 11) <= v < (3, 14) else f"Python 3.11 to 3.13 is needed, but {sys.executable} is {v.major}.{v.minor}; say another one: make PYTHON=python3.12 ...")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "$(UV)"
-	@$(BIN)/uv pip install --quiet --require-hashes -r $<
+	@$(BIN)/uv pip install --quiet --require-hashes -r requirements$(SUFFIX).lock
 	@$(BIN)/uv pip install --quiet --no-deps --no-build-isolation --editable .
 	@printf '%s\n' '$(PATH_FIRST)' > "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/programs_first.pth"
 	@touch $@

@@ -126,6 +126,18 @@ def test_kubernetes_takes_the_files(path: Path) -> None:
         assert {mount["name"] for mount in container["volumeMounts"]} == {one["name"] for one in pod["volumes"]}
 
 
+def test_the_first_pod_of_a_job_runs_the_pipeline_and_the_others_wait(tmp_path: Path) -> None:
+    job, _ = yaml.safe_load_all((SCHEDULES / "kubernetes-train.yaml").read_text())
+    for name in ("make", "python"):
+        (tmp_path / name).write_text(f'#!/bin/sh\necho {name} "$@"\n')
+        (tmp_path / name).chmod(0o755)
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    for index, said in enumerate(["make repro", "python -m stages.train --wait"]):
+        given = {"JOB_COMPLETION_INDEX": str(index), "PATH": f"{tmp_path}:/usr/bin:/bin"}
+        ran = subprocess.run(container["args"], env=given, capture_output=True, text=True, check=True)
+        assert ran.stdout.strip() == said
+
+
 @pytest.mark.parametrize(
     ("remote", "driver"),
     [("s3://a/b", "dvc[s3]"), ("azure://a", "dvc[azure]"), ("ssh://a", "dvc[ssh]"), ("/srv/dvc", "")],
