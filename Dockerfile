@@ -9,9 +9,9 @@ RUN apt-get update && apt-get install --yes --no-install-recommends python3-venv
 WORKDIR /project
 COPY Makefile pyproject.toml README.md requirements*.lock ./
 COPY stages/__init__.py stages/
-ARG TORCH=
+ARG TORCH= EXTRAS=cluster
 RUN --mount=type=cache,target=/root/.cache \
-    UV_COMPILE_BYTECODE=1 UV_LINK_MODE=copy make VENV=/opt/venv cluster \
+    UV_COMPILE_BYTECODE=1 UV_LINK_MODE=copy make VENV=/opt/venv $EXTRAS \
     && /opt/venv/bin/uv pip uninstall --quiet --python /opt/venv pip uv \
     && cp requirements.lock /opt/venv
 
