@@ -11,20 +11,28 @@
 # make s3      the driver of a DVC remote, or of photographs, in S3; also gs, azure, ssh
 # make ui      MLflow's pages on this machine
 # make lock    requirements*.lock anew from pyproject.toml
+# TORCH=cpu    with any of them: torch without CUDA, after `make lock TORCH=cpu`; docs/container.md
 
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+TORCH  ?=
+SUFFIX := $(TORCH:%=-%)
+NEWER  := requirements$(SUFFIX).lock pyproject.toml Makefile
 UV     := uv==0.13.9
 PORT   ?= 5000
 MINUTES ?= 5
 
-export PATH := $(CURDIR)/$(BIN):$(PATH)
+export PATH := $(abspath $(BIN)):$(PATH)
+export VIRTUAL_ENV := $(abspath $(VENV))
 export NO_ALBUMENTATIONS_UPDATE := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 export DVC_NO_ANALYTICS := 1
 # Where this is set, as in many containers, every stage compiles torch and its like anew, which takes longer than its work.
 unexport PYTHONDONTWRITEBYTECODE
+ifneq ($(TORCH),)
+export UV_TORCH_BACKEND := $(TORCH)
+endif
 
 .PHONY: install repro unit test check bench speedrun traps soak cluster s3 gs azure ssh ui lock clean
 
@@ -75,28 +83,30 @@ ui: $(VENV)/.run
 PATH_FIRST := import os, sys; here = os.path.join(sys.prefix, "bin"); path = os.environ.get("PATH", os.defpath).split(os.pathsep); os.environ["PATH"] = os.pathsep.join(path if here in path else [here, *path])
 
 # Two sets of packages in one environment: what the pipeline runs with, and the test tools on top. The project itself is
-# installed in place, for its command `inpaint`.
-$(VENV)/.run: requirements.lock pyproject.toml Makefile
+# installed in place, for its command `inpaint`. Whatever is newer has it installed again; in the image, nothing.
+$(VENV)/.run: $(NEWER)
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 11) <= v < (3, 14) else f"Python 3.11 to 3.13 is needed, but {sys.executable} is {v.major}.{v.minor}; say another one: make PYTHON=python3.12 ...")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "$(UV)"
-	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet --require-hashes -r $<
-	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet --no-deps --no-build-isolation --editable .
+	@$(BIN)/uv pip install --quiet --require-hashes -r requirements$(SUFFIX).lock
+	@$(BIN)/uv pip install --quiet --no-deps --no-build-isolation --editable .
 	@printf '%s\n' '$(PATH_FIRST)' > "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/programs_first.pth"
 	@touch $@
 
-$(VENV)/.test: requirements-test.lock $(VENV)/.run
-	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet --require-hashes -r $<
+$(VENV)/.test: requirements-test$(SUFFIX).lock $(VENV)/.run
+	@$(BIN)/uv pip install --quiet --require-hashes -r $<
 	@touch $@
 
 # What only some need, beside the locked packages: docs/scaling.md.
 cluster s3 gs azure ssh: $(VENV)/.run
-	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet --no-build-isolation -c requirements-extras.lock --editable '.[$@]'
+	@$(BIN)/uv pip install --quiet --no-build-isolation -c requirements-extras$(SUFFIX).lock --editable '.[$@]'
+
+COMPILE := uv pip compile pyproject.toml --extra pipeline --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet
 
 lock:
-	uv pip compile pyproject.toml --extra pipeline --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet -o requirements.lock
-	uv pip compile pyproject.toml --extra pipeline --extra cluster --extra s3 --extra gs --extra azure --extra ssh -c requirements.lock --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet -o requirements-extras.lock
-	uv pip compile pyproject.toml --extra pipeline --extra cluster --extra test -c requirements.lock --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet -o requirements-test.lock
+	$(COMPILE) $(TORCH:%=-c requirements.lock) -o requirements$(SUFFIX).lock
+	$(COMPILE) --extra cluster --extra s3 --extra gs --extra azure --extra ssh -c requirements$(SUFFIX).lock -o requirements-extras$(SUFFIX).lock
+	$(COMPILE) --extra cluster --extra test -c requirements$(SUFFIX).lock -o requirements-test$(SUFFIX).lock
 
 clean:
 	rm -rf $(VENV) .locks .resume .remembered

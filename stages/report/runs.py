@@ -46,7 +46,7 @@ def _times(training: Training) -> dict[str, str]:
     started = datetime.fromtimestamp(record["started_ms"] / 1000, UTC)
     seconds = (record["ended_ms"] - record["started_ms"]) / 1000
     return {
-        "commit": record["commit"][:_DIGEST_DIGITS] + (" and changes" if record["dirty"] else ""),
+        "commit": (record["commit"][:_DIGEST_DIGITS] or "none") + (" and changes" if record["dirty"] else ""),
         "started": f"{started:%Y-%m-%d %H:%M} UTC",
         "took": _duration(seconds),
         "cost": _cost(seconds, record["machine"]),

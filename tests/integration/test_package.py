@@ -40,3 +40,26 @@ def test_every_command_of_the_readme_is_found_in_a_fresh_shell(tmp_path: Path) -
         assert done.stdout == "", block
         found += programs
     assert {"inpaint", "dvc", ".venv/bin/dvc"} <= set(found)
+
+
+def make(*words: str, **given: str) -> str:
+    """Return what make would do."""
+    given = {"PATH": "/usr/bin:/bin"} | given
+    return subprocess.run(
+        ["make", "-n", *words], cwd=ROOT, env=given, capture_output=True, text=True, check=True
+    ).stdout
+
+
+def test_make_in_the_image_installs_nothing(tmp_path: Path) -> None:
+    (flags,) = re.findall(r'MAKEFLAGS="(.*)"', (ROOT / "Dockerfile").read_text())
+    (tmp_path / ".run").touch()
+    os.utime(tmp_path / ".run", (1e9, 1e9))  # older than all that a clone has
+    said = make("repro", MAKEFLAGS=flags.replace("/opt/venv", str(tmp_path)))
+    assert f"{tmp_path}/bin/dvc repro" in said
+    assert "pip install" not in said
+
+
+def test_torch_without_cuda_has_lock_files_of_its_own() -> None:
+    made, by_default = (set(re.findall(r"-o (\S+)", make("lock", *words))) for words in (["TORCH=cpu"], []))
+    assert made == {name.replace(".lock", "-cpu.lock") for name in by_default}
+    assert by_default == {path.name for path in ROOT.glob("requirements*.lock")} - made

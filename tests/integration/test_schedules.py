@@ -3,11 +3,13 @@
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
+import kubernetes_validate
 import pytest
 import yaml
 
@@ -24,14 +26,14 @@ def read_yaml(name: str) -> Any:
 
 
 def run_line(line: str, folder: Path, code: int) -> subprocess.CompletedProcess[str]:
-    """Run a shell line in a project whose `inpaint` ends with a code."""
+    """Run a shell line in a project whose `inpaint` ends with a code, active as in a container."""
     inpaint = folder / ".venv/bin/inpaint"
     inpaint.parent.mkdir(parents=True, exist_ok=True)
     inpaint.write_text(f'#!/bin/sh\necho "called with $*"\nexit {code}\n')
     inpaint.chmod(0o755)
     return subprocess.run(
-        ["sh", "-c", line], cwd=folder, env={"PROJECT": str(folder), "PATH": "/usr/bin:/bin"}, capture_output=True,
-        text=True, check=False,
+        ["sh", "-c", line], cwd=folder, env={"PROJECT": str(folder), "PATH": f"{inpaint.parent}:/usr/bin:/bin"},
+        capture_output=True, text=True, check=False,
     )  # fmt: skip
 
 
@@ -101,16 +103,39 @@ def test_the_cronjob_never_runs_twice_at_once_and_fails_when_it_should(tmp_path:
     assert job["spec"]["concurrencyPolicy"] == "Forbid"
     pod = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]
     assert pod["restartPolicy"] == "Never"
-    shell, flag, line = pod["containers"][0]["command"]
-    assert (shell, flag) == ("/bin/sh", "-c")
-    assert (run_line(line, tmp_path, code).returncode == 0) == (code in GOOD)
-    mounts = {mount["name"] for mount in pod["containers"][0]["volumeMounts"]}
-    assert mounts == {volume["name"] for volume in pod["volumes"]}
+    assert (run_line(shlex.join(pod["containers"][0]["args"]), tmp_path, code).returncode == 0) == (code in GOOD)
     (group,) = read_yaml("kubernetes-alarm.yaml")["spec"]["groups"]
     for rule in group["rules"]:
         assert job["metadata"]["name"] in rule["expr"]
         said = "jobs that always fail start, too, and failed ones are kept"
         assert "(kube_cronjob_status_last_successful_time{cronjob" in rule["expr"], said
+
+
+@pytest.mark.parametrize("path", sorted(SCHEDULES.glob("kubernetes*.yaml")), ids=lambda path: path.name)
+def test_kubernetes_takes_the_files(path: Path) -> None:
+    for resource in yaml.safe_load_all(path.read_text()):
+        if resource["kind"] != "PrometheusRule":  # of an operator; Prometheus itself tries its rules below
+            kubernetes_validate.validate(resource, "1.37", strict=True)
+        spec = resource["spec"].get("jobTemplate", resource)["spec"]
+        if "template" not in spec:
+            continue
+        pod = spec["template"]["spec"]
+        assert pod["securityContext"]["runAsNonRoot"]
+        (container,) = pod["containers"]
+        assert container["securityContext"]["readOnlyRootFilesystem"]
+        assert {mount["name"] for mount in container["volumeMounts"]} == {one["name"] for one in pod["volumes"]}
+
+
+def test_the_first_pod_of_a_job_runs_the_pipeline_and_the_others_wait(tmp_path: Path) -> None:
+    job, _ = yaml.safe_load_all((SCHEDULES / "kubernetes-train.yaml").read_text())
+    for name in ("make", "python"):
+        (tmp_path / name).write_text(f'#!/bin/sh\necho {name} "$@"\n')
+        (tmp_path / name).chmod(0o755)
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    for index, said in enumerate(["make repro", "python -m stages.train --wait"]):
+        given = {"JOB_COMPLETION_INDEX": str(index), "PATH": f"{tmp_path}:/usr/bin:/bin"}
+        ran = subprocess.run(container["args"], env=given, capture_output=True, text=True, check=True)
+        assert ran.stdout.strip() == said
 
 
 @pytest.mark.parametrize(

@@ -315,13 +315,14 @@ def test_runs_stand_side_by_side(tmp_path):
     record = json.loads((tmp_path / "other/record.json").read_text())
     record["params"] |= {"learning_rate": 0.001, "levels": 4}
     record["machine"] |= {"gpu": "fast", "processes": 2}
+    record["commit"] = ""  # git told none
     (tmp_path / "other/record.json").write_text(json.dumps(record))
     parts = compare_runs(read_trainings(tmp_path, ["one", "none", "other"]))
     facts = {fact.name: fact for facts in parts.values() for fact in facts}
     assert facts["took"].values == ["1 min 35 s"] * 2
     assert facts["cost"].values == ["0.05 core hours", "0.05 GPU hours"]  # two of each for 95 s
     assert facts["started"].values[0] == "2023-11-14 22:13 UTC"
-    assert facts["commit"].values[0] == "0123456789ab and changes"
+    assert facts["commit"].values == ["0123456789ab and changes", "none and changes"]
     assert facts["tiles a second"].values[0] == "40"  # 40 steps of 95 tiles in 95 s, whatever the rates between
     assert facts["waiting for data"].values[0] == "1.0 %"
     assert facts["data/prepared/train.digest"].values[0] == "ab" * 6
