@@ -25,8 +25,8 @@ from stages.training import distributed, loop, trainer
 from stages.training.dataset import TrainingBatches, to_float
 from stages.training.module import MicroBatch
 from tests.clone import ROOT
-from tests.integration.training.test_trainer import KINDS, fit, project  # noqa: F401 - pytest finds fixtures by name
 from tests.factories import make_training_project, smooth_tile, tiny_params, without_export
+from tests.integration.training.test_trainer import KINDS, fit, project  # noqa: F401 - pytest finds fixtures by name
 from tests.tracked import wait_for
 
 FORKSERVER = multiprocessing.get_context("forkserver")
