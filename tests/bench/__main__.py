@@ -21,8 +21,10 @@ from stages.imaging.shards import write_tiles
 from stages.pconv.losses import Weights, loss_terms
 from stages.pconv.network import PConvUNet
 from stages.runtime import machine
+from stages.start import provide
 from stages.training import trainer
 from stages.training.dataset import TrainingBatches
+from stages.training.settings import START
 from tests.bench import preparation
 from tests.clone import ROOT
 
@@ -118,6 +120,7 @@ def default_data(folder: Path, params: dict[str, object]) -> None:
     """Write params, and tiles and holes of the default size, into a folder."""
     rng = np.random.default_rng(0)
     (folder / "params.yaml").write_text(yaml.safe_dump(params))
+    provide("none", Path(), folder / START / "unet")
     for split in ("train", "val"):
         write_tiles(folder / "data/prepared" / split, (rng.integers(0, 256, (64, 64, 3), np.uint8) for _ in range(64)))
         (folder / "data/masks").mkdir(exist_ok=True)

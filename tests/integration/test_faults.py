@@ -25,11 +25,12 @@ import stages.evaluate.__main__ as evaluate
 import stages.masks.__main__ as masks
 import stages.prepare.__main__ as prepare
 import stages.report.__main__ as report
-from stages import pair, photographs, train
+from stages import pair, photographs, start, train
 from stages.runtime import files
 from stages.runtime.errors import InpaintError
 from stages.runtime.files import sha256
 from stages.training import trainer
+from stages.training.settings import START
 from tests.clone import ROOT, TINY, params_with
 from tests.factories import without_export, write_photos
 from tests.faults import KILL, Faults
@@ -77,6 +78,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         params = params_with(TINY, CHANGES)
         params["models"] = {"pconv": params["models"]["pconv"]}
         params["methods"] = {"mean": params["methods"]["mean"]}
+        start.provide("none", Path(), START / "pconv")
         for name, seed in (("old", 1), ("new", 2)):
             Path("params.yaml").write_text(yaml.safe_dump(params | {"seed": seed}))
             for stage, outs in STAGES.values():
