@@ -8,6 +8,7 @@ import pytest
 import yaml
 from dvc.repo import Repo
 
+from stages.start import STARTS, write_starts
 from tests.clone import ROOT
 
 COPY = "python -c \"import shutil; shutil.copytree('data/raw', 'data/made')\""
@@ -33,6 +34,7 @@ class Small:
         (root / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}))
         ignored = "/data/* !/data/starts.yaml /.retrain /.locks /mlflow.db* /mlartifacts __pycache__"
         (root / ".gitignore").write_text(ignored.replace(" ", "\n"))
+        write_starts({}, root / STARTS)
         self.commit()
 
     def photograph(self, name: str) -> Path:

@@ -48,11 +48,13 @@ class UserMask:
         missing: bool (H, W), True where pixels are missing.
         source: how it was read, such as "brightness (white is missing)" or "boxes".
         warnings: for the user.
+        taken: which pixels of a mask picture were taken as missing: white, black, opaque or transparent; else "".
     """
 
     missing: Missing
     source: str
     warnings: tuple[str, ...] = ()
+    taken: str = ""
 
 
 def mask_of(photo: Photo, given: Path | bytes | str, hole_is: HoleIs, max_megapixels: float) -> UserMask:
@@ -161,7 +163,7 @@ def read_hole(source: str | Path | bytes, hole_is: HoleIs, max_megapixels: float
     grey = sum(counts[_GREYS[0] + 1 : _GREYS[1]]) / max(1, shade.size) if not by_alpha else 0
     extra = [f"{grey:.0%} of the mask picture is neither black nor white; is it a mask?"]
     damaged = [f"the file is damaged, and part of the mask may be, too: {damage}"] if damage else []
-    return UserMask(given.missing, source, (*given.warnings, *(extra if grey > MOST_GREY else ()), *damaged))
+    return UserMask(given.missing, source, (*given.warnings, *(extra if grey > MOST_GREY else ()), *damaged), said)
 
 
 def _brightness(picture: Image.Image) -> Image.Image:
@@ -176,7 +178,7 @@ def with_warnings(missing: Missing, source: str, taken: str = "") -> UserMask:
     Args:
         missing: bool (H, W), True where pixels are missing.
         source: how it was read.
-        taken: which pixels of a mask picture were taken as missing: white, black, opaque or transparent.
+        taken: as in `UserMask`.
     """
     share = float(missing.mean()) if missing.size else 0.0
     if share == 0:

@@ -162,12 +162,13 @@ def _mask(request: FillRequest, photo: Photo, max_megapixels: float) -> UserMask
         raise InputError("no hole was given: send a picture of it as `hole`, `boxes`, or `alpha`")
     if isinstance(given, (bytes, str)):
         return user_mask.mask_of(photo, given, request.hole_is, max_megapixels)
-    sources = set()
+    sources, taken = set(), set()
     for content, at in given:
         mask = user_mask.read_hole(content, request.hole_is, max_megapixels)
         whole[_place(at, mask.missing.shape, photo, "a hole")] |= mask.missing
         sources.add(mask.source)
-    return user_mask.with_warnings(whole, " and ".join(sorted(sources)))
+        taken.add(mask.taken)
+    return user_mask.with_warnings(whole, " and ".join(sorted(sources)), taken.pop() if len(taken) == 1 else "")
 
 
 def _place(at: tuple[int, int], size: tuple[int, ...], photo: Photo, what: str) -> tuple[slice, slice]:

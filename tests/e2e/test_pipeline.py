@@ -240,7 +240,8 @@ def test_an_experiment_is_compared_in_few_columns_and_makes_no_version(clone: Cl
     assert len(columns) <= 14, columns
     assert not [name for name in columns if name.startswith("data/")]
     moved = json.loads(clone.run("dvc", "metrics", "diff", "HEAD", "slow", "--json").stdout)
-    assert {name for of_file in moved.values() for name in of_file} == {"photo_distance.unet", "photo_psnr_db.unet"}
+    changed_scores = {name for of_file in moved.values() for name in of_file}  # the other may be equal to four digits
+    assert {"photo_psnr_db.unet"} <= changed_scores <= {"photo_distance.unet", "photo_psnr_db.unet"}
     changed = json.loads(clone.run("dvc", "params", "diff", "HEAD", "slow", "--json").stdout)
     assert {name for of_file in changed.values() for name in of_file} == {"train.unet.learning_rate"}
     clone.run("dvc", "plots", "diff", "HEAD", "slow", "-o", str(tmp_path))

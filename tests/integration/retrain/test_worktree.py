@@ -15,6 +15,7 @@ from stages.retrain.rebuild import rebuild
 from stages.retrain.worktree import LOCK, Worktree
 from stages.runtime import guard
 from stages.runtime.errors import BusyError, InputError
+from stages.start import STARTS, write_starts
 from stages.tracking import versions
 from tests.clone import ROOT
 from tests.small import Small, away_from_users
@@ -33,6 +34,7 @@ def version() -> tuple[int, ...]:
 def test_a_commit_is_on_the_disk_before_the_call_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     subprocess.run(["git", "init", "-q", "-b", "main"], cwd=tmp_path, check=True)
     (tmp_path / LOCK).write_text("schema: '2.0'")
+    write_starts({}, tmp_path / STARTS)
     trace = tmp_path / "trace.json"
     monkeypatch.setenv("GIT_TRACE2_EVENT", str(trace))
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", "/dev/null")
