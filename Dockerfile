@@ -10,8 +10,8 @@ WORKDIR /project
 COPY Makefile pyproject.toml README.md requirements*.lock ./
 COPY stages/__init__.py stages/
 ARG TORCH= EXTRAS=cluster
-RUN --mount=type=cache,target=/root/.cache \
-    UV_COMPILE_BYTECODE=1 UV_LINK_MODE=copy make VENV=/opt/venv $EXTRAS \
+RUN --mount=type=cache,target=/var/cache/packages \
+    XDG_CACHE_HOME=/var/cache/packages UV_COMPILE_BYTECODE=1 UV_LINK_MODE=copy make VENV=/opt/venv $EXTRAS \
     && /opt/venv/bin/uv pip uninstall --quiet --python /opt/venv pip uv \
     && cp requirements.lock /opt/venv
 

@@ -10,6 +10,7 @@ unreachable, the next run completes it. Inside `dvc exp run` it registers no mod
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,8 @@ def publish(held: PipelineOutputs, registering: bool) -> list[str]:
 
 def _publish_model(held: PipelineOutputs, key: str, registering: bool) -> list[str]:
     run_id = runs.bring_up_to_date(held.data / "training" / key, held.params.experiment)
-    done = [f"{key}: run logged"] if additions.add_to_run(run_id, held.published(key), _test_scores(held, key)) else []
+    is_new = additions.add_to_run(run_id, held.published(key), partial(_test_scores, held, key))
+    done = [f"{key}: run logged"] if is_new else []
     if registering:
         registration = _registration(held, key, run_id)
         number, alias = registry.register(registration)

@@ -22,8 +22,9 @@ from stages.runtime import project
 from stages.runtime.errors import InpaintError, InputError, TrackingError, without_passwords
 from stages.serving import registered
 from stages.serving.limits import Limits
-from stages.serving.models import REGISTERED, exported
+from stages.serving.models import exported
 from stages.serving.worker import Source, Worker
+from stages.tracking.versions import SCHEME
 
 _RETRY_S = 5.0  # after a process failed to start
 
@@ -183,7 +184,7 @@ class ModelManager:
             self._folders.pop(source).close()
 
     def _source(self, model: str) -> Source:
-        if not model.startswith(REGISTERED):
+        if not model.startswith(SCHEME):
             return Source(model, exported(model))
         versions = registered.versions()
         version = versions.resolve(model)
@@ -198,8 +199,8 @@ def _identity(model: str, about: About | None) -> dict[str, str]:
     """Return name, version and digest; of a model that is not loaded the name, where its specification says it."""
     if about:
         return {"name": about.name, "version": about.version, "digest": about.digest}
-    if model.startswith(REGISTERED):
-        return {"name": re.split("[@/]", model.removeprefix(REGISTERED))[0]}
+    if model.startswith(SCHEME):
+        return {"name": re.split("[@/]", model.removeprefix(SCHEME))[0]}
     return {"name": model} if model in CLASSICAL else {}
 
 
@@ -218,6 +219,6 @@ def _without_root(text: str) -> str:
 
 
 def _version(model: str) -> str:
-    if not model.startswith(REGISTERED):
+    if not model.startswith(SCHEME):
         return ""
     return str(registered.versions().resolve(model).number)

@@ -28,8 +28,8 @@ from stages.runtime.errors import InputError, NotRegisteredError
 from stages.runtime.files import fresh_folder, sha256, temporary_folder, write_json
 from stages.serving import registered
 from stages.tracking import store
+from stages.tracking.versions import SCHEME
 
-REGISTERED = "models:/"
 BASE = Path("data/base/pconv.safetensors")
 _WEIGHTS = ".safetensors"
 _FILES = ("model.pt2", "model.onnx")
@@ -47,7 +47,7 @@ def open_inpainter(model: str, device: str | None = None) -> Inpainter:
         InputError: there is no such model, or it cannot be loaded.
         TrackingError: MLflow cannot be reached.
     """
-    if model.startswith(REGISTERED):
+    if model.startswith(SCHEME):
         try:
             return _open_registered(model, device)
         except NotRegisteredError:

@@ -1,7 +1,7 @@
 """Adds test scores to the runs of trainings, and makes the run that compares all methods."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,13 +37,13 @@ class Addition:
     note: str
 
 
-def add_to_run(run_id: str, published: str, addition: "Addition") -> bool:
+def add_to_run(run_id: str, published: str, gather: "Callable[[], Addition]") -> bool:
     """Log content to a finished run, then set its `PUBLISHED` tag.
 
     Args:
         run_id: of the run.
         published: hash of the run's whole content; a run with this tag is left alone.
-        addition: the content.
+        gather: returns the content; called only if it is missing.
 
     Returns:
         whether anything was logged.
@@ -52,7 +52,7 @@ def add_to_run(run_id: str, published: str, addition: "Addition") -> bool:
         client = store.connect()
         if client.get_run(run_id).data.tags.get(store.PUBLISHED) == published:
             return False
-        _add(client, run_id, addition)
+        _add(client, run_id, gather())
         store.set_with_retry(lambda: client.set_tag(run_id, store.PUBLISHED, published))
         return True
 

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 VERSION, MODEL, RUN = "version", "logged model", "run"
 _OURS = "inpaint."  # prefix of the tags of this project's runs
-_MODELS = "models:/"
 
 
 @dataclass(frozen=True)
@@ -94,7 +93,7 @@ class _Made:
 
     def __init__(self, version: Any) -> None:
         source = str(version.source or "")
-        self.model_id = source.removeprefix(_MODELS) if source.startswith(_MODELS) else ""
+        self.model_id = source.removeprefix(versions.SCHEME) if source.startswith(versions.SCHEME) else ""
         self.run_id = str(version.run_id or "")
 
 

@@ -74,7 +74,7 @@ def _serving(version: Version, patience_s: float) -> Iterator[tuple[Any, IO[byte
         address = store.uri()
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = int(free.getsockname()[1])
-    command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", f"models:/{version.name}/{version.number}"]
+    command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", version.uri]
     environment = os.environ | {
         "MLFLOW_TRACKING_URI": address,
         "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",

@@ -173,7 +173,7 @@ def fetched(version: Version) -> Iterator[Path]:
             from mlflow.artifacts import download_artifacts, list_artifacts
 
             store.connect()
-            files = f"models:/{version.name}/{version.number}/artifacts"
+            files = f"{version.uri}/artifacts"
             found = {Path(each.path).name for each in list_artifacts(files)}
             # Not the whole model: MLflow would add a file to its copy, which is as read-only as the model.
             folder = Path(download_artifacts(files, dst_path=place)) if found else Path(place)
