@@ -21,15 +21,13 @@ import pandas as pd
 from PIL import Image
 from pydantic import Field
 
-from stages.evaluate.evaluation import Measures, Outcome, evaluate
+from stages.evaluate.evaluation import Measures, Outcome, PairTest, Subject, evaluate
 from stages.evaluate.exchange import export_pairs, export_photographs
-from stages.evaluate.filling import choose_filler, lacking
+from stages.evaluate.filling import lacking
 from stages.evaluate.means import by_ratio, summarise
-from stages.evaluate.perceptual import Distance, Fid, Lpips
 from stages.evaluate.photographs import (
     FOLDER,
     PhotographOutcome,
-    choose_restorer,
     evaluate_photographs,
     no_photographs,
     read_questions,
@@ -37,10 +35,12 @@ from stages.evaluate.photographs import (
 )
 from stages.imaging.holes import MaskSet
 from stages.imaging.shards import Tiles
-from stages.runtime import files, guard, machine
+from stages.runtime import files, guard
 from stages.runtime.errors import InputError, ParamsError
 from stages.runtime.log import log
 from stages.runtime.params import Settings, read
+
+TILES, HOLES = Path("data/prepared/test"), Path("data/masks/test.npy")
 
 USAGE = """\
 usage: python -m stages.evaluate KEY                        KEY is one of `methods` in params.yaml
@@ -96,8 +96,8 @@ def score_folder(name: str, folder: str) -> None:
 
 def export(folder: str) -> None:
     """Write the pairs, and the photographs, as pictures."""
-    pairs, tiles, mask_set = _read_pairs()
-    export_pairs(Path(folder), pairs, tiles, mask_set)
+    pairs = _read_pairs()
+    export_pairs(Path(folder), pairs, Tiles([TILES]), MaskSet(HOLES))
     log(f"{folder}: {len(pairs)} pictures in images/, their holes (white) in holes/; answers go by the same names")
     if read("evaluate.photographs", bool):
         questions = read_questions(FOLDER)
@@ -105,19 +105,16 @@ def export(folder: str) -> None:
         log(f"{folder}/photographs: {len(questions)} photographs likewise; answers go into a folder photographs")
 
 
-def _read_pairs() -> tuple[pd.DataFrame, Tiles, MaskSet]:
+def _read_pairs() -> pd.DataFrame:
     try:
-        pairs = pd.read_csv("data/pairs.csv")
+        return pd.read_csv("data/pairs.csv")
     except FileNotFoundError:
         raise InputError("data/pairs.csv is missing; run dvc repro pair") from None
-    return pairs, Tiles(["data/prepared/test"]), MaskSet("data/masks/test.npy")
 
 
 def _evaluate(key: str, filled_by: str) -> None:
-    machine.keep_freed_memory()  # else the perceptual distance waits for pages to be zeroed
-    machine.keep_to_cores()
     params = read("evaluate", EvaluateParams)
-    pairs, tiles, mask_set = _read_pairs()
+    pairs = _read_pairs()
     questions = read_questions(FOLDER) if params.photographs else pd.DataFrame({"id": []})
     if reason := lacking(key, filled_by):
         nothing = Outcome(pairs.iloc[:0], {}, {})
@@ -125,14 +122,16 @@ def _evaluate(key: str, filled_by: str) -> None:
         _write(Path("data/evaluation") / key, nothing, no_photographs(questions), {"missing": reason})
         log(f"{key} is left out: {reason}")
         return
-    filler = choose_filler(key, filled_by, tiles.size)
-    measures = _measures(params)
-    outcome = evaluate(filler, tiles, mask_set, pairs, measures, params.worst)
+    measures = Measures(params.perceptual, params.lpips, params.fid, params.critic)
+    subject = Subject(key, str(Path(filled_by).absolute()), measures)  # absolute, for workers of a cluster
+    local = subject.budget()
+    outcome = evaluate(subject, PairTest(TILES.absolute(), HOLES.absolute(), params.worst), pairs, local)
     summary: dict[str, float | str] = {**summarise(outcome.scores)}
-    if measures.fid is not None:
-        summary["fid"] = measures.fid.value()
-    restorer = choose_restorer(key, filled_by) if params.photographs else None
-    photographs = evaluate_photographs(restorer, questions, measures) if restorer else no_photographs(questions)
+    if outcome.fid is not None:
+        summary["fid"] = outcome.fid
+    photographs = no_photographs(questions)
+    if params.photographs:
+        photographs = evaluate_photographs(subject, questions, local)
     summary |= summarise_photographs(photographs.scores)
     _write(Path("data/evaluation") / key, outcome, photographs, summary)
     speed = f", {summary['ms']:.1f} ms a picture" if "ms" in summary else ""
@@ -140,16 +139,6 @@ def _evaluate(key: str, filled_by: str) -> None:
     if "photo_hole_psnr" in summary:
         scored = f"hole PSNR {summary['photo_hole_psnr']:.2f} dB, sharpness {summary['photo_sharpness']:.2f}"
         log(f"{key}: on photographs {scored}")
-
-
-def _measures(params: EvaluateParams) -> Measures:
-    device = machine.device() if params.perceptual or params.lpips or params.fid else "cpu"
-    per_pair: dict[str, Distance | Lpips] = {}
-    if params.perceptual:
-        per_pair["perceptual"] = Distance(device)
-    if params.lpips:
-        per_pair["lpips"] = Lpips(device)
-    return Measures(per_pair, Fid(device) if params.fid else None, params.critic)
 
 
 def _write(out: Path, outcome: Outcome, photographs: PhotographOutcome, summary: dict[str, float | str]) -> None:

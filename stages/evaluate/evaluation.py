@@ -1,23 +1,33 @@
-"""Evaluation of one method on all pairs."""
+"""Evaluation of one method on all pairs, in chunks by worker processes, which read tiles and holes where they lie."""
 
 import heapq
+import math
+from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import NamedTuple
+from uuid import uuid4
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from stages.evaluate.critic import told_apart
-from stages.evaluate.filling import LOCAL_S, Filler, Questions
+from stages.evaluate.filling import BATCH_SIZE, Filler, Questions, choose_filler, on_gpu
 from stages.evaluate.perceptual import Distance, Fid, Lpips
 from stages.evaluate.scores import Answer, composite, score, to_floats
 from stages.imaging.holes import MaskSet
 from stages.imaging.shards import Tiles
+from stages.runtime import machine
 from stages.runtime.parallel import LocalBudget, map_ordered
 
 CHUNK_BYTES = 64 * 2**20  # of predictions in memory at once
+LOCAL_S = 5.0  # of work before worker processes are started, which takes as long, since they import torch
 
 Pixels = npt.NDArray[np.uint8]
+Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -25,14 +35,66 @@ class Measures:
     """Measures besides the scores of `scores.py`.
 
     Attributes:
-        per_pair: measures by name, called with composites, targets and holes.
-        fid: accumulates all pairs; or None.
+        perceptual: whether to compute the perceptual distance.
+        lpips: whether to compute LPIPS.
+        fid: whether to compute FID, over all pairs.
         critic: number of pairs, from the first, to train and test a critic on.
     """
 
-    per_pair: dict[str, Distance | Lpips] = field(default_factory=dict)
-    fid: Fid | None = None
+    perceptual: bool = True
+    lpips: bool = False
+    fid: bool = False
     critic: int = 0
+
+    def load(self, device: str) -> dict[str, Distance | Lpips]:
+        """Load those of a single pair, by name; they are called with composites, targets and holes."""
+        found: dict[str, Distance | Lpips] = {}
+        if self.perceptual:
+            found["perceptual"] = Distance(device)
+        if self.lpips:
+            found["lpips"] = Lpips(device)
+        return found
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A method under test, as worker processes get it.
+
+    Attributes:
+        key: its name, for messages.
+        filled_by: as for `filling.choose_filler`.
+        measures: what to measure.
+        run: tells evaluations apart, since workers keep open what they have opened for one.
+    """
+
+    key: str
+    filled_by: str
+    measures: Measures
+    run: str = field(default_factory=lambda: uuid4().hex)
+
+    @property
+    def device(self) -> str:
+        """Where to measure: on the GPU if that fills, too, else on the CPUs of the workers."""
+        return machine.device() if on_gpu(self.filled_by) else "cpu"
+
+    def budget(self) -> LocalBudget:
+        """Return how long this process works alone: to the end if a GPU fills, or FID is gathered."""
+        return LocalBudget(math.inf if self.measures.fid or on_gpu(self.filled_by) else LOCAL_S)
+
+
+@dataclass(frozen=True)
+class PairTest:
+    """Where the pictures of the pairs lie.
+
+    Attributes:
+        tiles: folder of the test tiles.
+        holes: file of the test holes, of the tiles' size.
+        num_worst: number of worst composites to keep.
+    """
+
+    tiles: Path
+    holes: Path
+    num_worst: int
 
 
 @dataclass
@@ -43,85 +105,121 @@ class Outcome:
         scores: one row per pair, with `milliseconds` and all scores.
         shown: composites of the pairs in the report by row, uint8 (H, W, 3).
         worst: composites of the pairs with the lowest hole PSNR, like `shown`.
+        fid: the Fréchet Inception distance; None if it was not asked for.
     """
 
     scores: pd.DataFrame
     shown: dict[int, Pixels]
     worst: dict[int, Pixels]
+    fid: float | None = None
 
 
-def evaluate(
-    filler: Filler, tiles: Tiles, mask_set: MaskSet, pairs: pd.DataFrame, measures: Measures, num_worst: int
-) -> Outcome:
+class _Opened(NamedTuple):
+    """What a process needs to fill and score pairs."""
+
+    filler: Filler
+    tiles: Tiles
+    mask_set: MaskSet
+    per_pair: dict[str, Distance | Lpips]
+    fid: Fid | None
+
+
+class _Scored(NamedTuple):
+    """Scores of a chunk, by row of the pairs; composites that are shown or judged; (hole PSNR, row, composite)."""
+
+    scores: pd.DataFrame
+    composites: dict[int, Pixels]
+    worst: list[tuple[float, int, Pixels]]
+
+
+def evaluate(subject: Subject, test: PairTest, pairs: pd.DataFrame, local: LocalBudget) -> Outcome:
     """Fill and score every pair.
 
     Args:
-        filler: the method; it gets pictures with holes set to 0.
-        tiles: test tiles.
-        mask_set: test holes of the tiles' size.
+        subject: the method; it gets pictures with holes set to 0.
+        test: tiles and holes.
         pairs: data/pairs.csv, numbered from 0.
-        measures: further measures.
-        num_worst: number of worst composites to keep.
+        local: from `Subject.budget`.
     """
     by_tile = pairs.sort_values("tile_row", kind="stable")  # so that what depends on the target alone is shared
-    rows: list[dict[str, float]] = []
-    shown: dict[int, Pixels] = {}
-    worst: list[tuple[float, int, Pixels]] = []  # a heap, the best of them first
-    local = LocalBudget(LOCAL_S)
+    opened = _open(subject, test)
+    step = max(1, min(BATCH_SIZE, CHUNK_BYTES // (4 * 3 * opened.tiles.size**2)))
+    chunks = [by_tile.iloc[start : start + step] for start in range(0, len(pairs), step)]
+    tables: list[pd.DataFrame] = []
     composites: dict[int, Pixels] = {}
-    step = max(1, CHUNK_BYTES // (4 * 3 * tiles.size**2))
-    for start in range(0, len(pairs), step):
-        chunk = by_tile.iloc[start : start + step]
-        targets, holes = tiles.gather(chunk["tile_row"].to_numpy()), mask_set.gather(chunk["hole_row"].to_numpy())
-        images = targets * (1 - holes[..., None])
-        predictions, milliseconds = filler(Questions(chunk["pair"].to_list(), images, holes))
-        answers = [Answer(*answer) for answer in zip(targets, holes, predictions, strict=True)]
-        scored = [*map_ordered(score, answers, "scores", "pair", local)]
-        for row, is_shown, answer, found in zip(chunk.index, chunk["shown"], answers, scored, strict=True):
-            if is_shown or row < measures.critic:
-                composites[row] = _as_picture(answer)
-            if is_shown:
-                shown[row] = composites[row]
-            if num_worst:
-                _keep_worst(worst, num_worst, -found["hole_psnr"], row, answer)
-        more = _measure(measures, targets, holes, predictions)
-        rows += [
-            {"milliseconds": float(ms), **of_pair, **dict(zip(more, of_more, strict=True))}
-            for ms, of_pair, of_more in zip(milliseconds, scored, _rows(more, len(chunk)), strict=True)
-        ]
-    worst_by_row = {-row: picture for _, row, picture in sorted(worst, key=lambda one: -one[0])}
-    scores = pairs.join(pd.DataFrame(rows, index=by_tile.index))
-    if measures.critic:
-        asked = pairs.iloc[: measures.critic]
-        targets, holes = tiles.gather(asked["tile_row"].to_numpy()), mask_set.gather(asked["hole_row"].to_numpy())
+    worst: list[tuple[float, int, Pixels]] = []
+    for scored in map_ordered(partial(_score_chunk, subject, test), chunks, subject.key, "chunk", local):
+        tables.append(scored.scores)
+        composites |= scored.composites
+        worst = heapq.nsmallest(test.num_worst, worst + scored.worst, key=lambda one: one[:2])
+    scores = pairs.join(pd.concat(tables))
+    if subject.measures.critic:
+        asked = pairs.iloc[: subject.measures.critic]
+        targets, holes = _read(opened, asked)
         made = np.stack([composites[row] for row in asked.index])
         scores["told_apart"] = pd.Series(told_apart(targets, made, holes, asked["photo"]), asked.index)
-    return Outcome(scores, shown, worst_by_row)
+    shown = {row: composites[row] for row in pairs.index[pairs["shown"]]}
+    fid = opened.fid.value() if opened.fid else None
+    return Outcome(scores, shown, {row: picture for _, row, picture in worst}, fid)
+
+
+@lru_cache(maxsize=1)
+def _open(subject: Subject, test: PairTest) -> _Opened:
+    """Open what a process needs, once."""
+    machine.keep_freed_memory()  # else the perceptual distance waits for pages to be zeroed
+    machine.keep_to_cores()
+    tiles = Tiles([test.tiles])
+    return _Opened(
+        choose_filler(subject.key, subject.filled_by, tiles.size),
+        tiles,
+        MaskSet(test.holes),
+        subject.measures.load(subject.device),
+        Fid(machine.device()) if subject.measures.fid else None,
+    )
+
+
+def _read(opened: _Opened, pairs: pd.DataFrame) -> tuple[Pixels, Pixels]:
+    return opened.tiles.gather(pairs["tile_row"].to_numpy()), opened.mask_set.gather(pairs["hole_row"].to_numpy())
+
+
+def _score_chunk(subject: Subject, test: PairTest, chunk: pd.DataFrame) -> _Scored:
+    opened = _open(subject, test)
+    targets, holes = _read(opened, chunk)
+    images = targets * (1 - holes[..., None])
+    predictions, milliseconds = opened.filler(Questions(chunk["pair"].to_list(), images, holes))
+    answers = [Answer(*answer) for answer in zip(targets, holes, predictions, strict=True)]
+    scores = pd.DataFrame({"milliseconds": milliseconds}, chunk.index)
+    scores = scores.join(pd.DataFrame([score(answer) for answer in answers], chunk.index))
+    for name, values in _measure(opened, targets, holes, predictions).items():
+        scores[name] = values
+    kept = chunk["shown"] | (chunk.index < subject.measures.critic)
+    worst = heapq.nsmallest(
+        test.num_worst, zip(scores["hole_psnr"], chunk.index, answers, strict=True), key=lambda one: one[:2]
+    )
+    return _Scored(
+        scores,
+        {row: _as_picture(answer) for row, answer, keep in zip(chunk.index, answers, kept, strict=True) if keep},
+        [(psnr, row, _as_picture(answer)) for psnr, row, answer in worst],
+    )
 
 
 def _as_picture(answer: Answer) -> Pixels:
     return np.round(255 * composite(answer)).astype(np.uint8)
 
 
-def _keep_worst(heap: list[tuple[float, int, Pixels]], count: int, badness: float, row: int, answer: Answer) -> None:
-    """Keep the composite if it is among the `count` worst so far; of equal ones the first."""
-    if len(heap) < count:
-        heapq.heappush(heap, (badness, -row, _as_picture(answer)))
-    elif (badness, -row) > heap[0][:2]:
-        heapq.heapreplace(heap, (badness, -row, _as_picture(answer)))
-
-
-def _measure(
-    measures: Measures, targets: Pixels, holes: Pixels, predictions: npt.NDArray[np.float32]
-) -> dict[str, list[float]]:
-    if not measures.per_pair and measures.fid is None:
+def _measure(opened: _Opened, targets: Pixels, holes: Pixels, predictions: Floats) -> dict[str, list[float]]:
+    if not opened.per_pair and opened.fid is None:
         return {}
     wanted = to_floats(targets)
     restored = np.where(holes[..., None] > 0, predictions, wanted)
-    if measures.fid is not None:
-        measures.fid.add(restored, wanted)
-    return {name: measure(restored, wanted, holes) for name, measure in measures.per_pair.items()}
+    if opened.fid is not None:
+        opened.fid.add(restored, wanted)
+    return measured(opened.per_pair, restored, wanted, holes)
 
 
-def _rows(columns: dict[str, list[float]], count: int) -> list[tuple[float, ...]]:
-    return list(zip(*columns.values(), strict=True)) if columns else [()] * count
+def measured(
+    per_pair: Mapping[str, Distance | Lpips], restored: Floats, targets: Floats, holes: Pixels
+) -> dict[str, list[float]]:
+    """Return a value a pair of each measure, the same in this process and in a worker."""
+    with machine.one_thread() if per_pair else nullcontext():
+        return {name: measure(restored, targets, holes) for name, measure in per_pair.items()}

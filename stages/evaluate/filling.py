@@ -1,4 +1,4 @@
-"""Fillers: a classical method on all cores, an exported model in batches, or a folder of predictions.
+"""Fillers: a classical method, an exported model in batches, or a folder of predictions.
 
 torch is imported for `.pt2` files only, since that takes longer than a few hundred predictions of an `.onnx` file.
 """
@@ -16,12 +16,10 @@ from stages.evaluate import exchange
 from stages.inpainting import classical, inpainter, onnx_model
 from stages.runtime import machine
 from stages.runtime.errors import InputError, ParamsError
-from stages.runtime.parallel import LocalBudget, map_ordered
 
 if TYPE_CHECKING:
     from stages.inpainting.exported import ExportedModel
 
-LOCAL_S = 2.0  # of work before worker processes are started, which takes longer
 MODELS = (".onnx", ".pt2")
 BATCH_SIZE = 32  # affects speed only
 
@@ -71,13 +69,18 @@ def choose_filler(key: str, filled_by: str, side_px: int) -> Filler:
     if filled_by.endswith(MODELS):
         answers, facts = _load(filled_by)
         _check_facts(key, filled_by, facts, side_px)
-        return partial(_by_model, answers)
+        return _ByModel(answers)
     if key not in classical.METHODS:
         raise ParamsError(
             f"methods.{key}: filled_by should be a model (.onnx, .pt2), a folder of answers, or {key} a classical "
             f"method ({', '.join(classical.METHODS)}), but filled_by is {filled_by}"
         )
-    return partial(_by_method, key, LocalBudget(LOCAL_S))
+    return partial(_by_method, key)
+
+
+def on_gpu(filled_by: str) -> bool:
+    """Return whether a GPU of this machine fills: then one process does, and measures there, too."""
+    return filled_by.endswith(".pt2") and machine.may_have_gpu() and machine.device() != "cpu"
 
 
 def lacking(key: str, filled_by: str) -> str:
@@ -96,16 +99,15 @@ def lacking(key: str, filled_by: str) -> str:
     return ""
 
 
-def _by_method(method: str, local: LocalBudget, questions: Questions) -> Predictions:
-    pairs = list(zip(questions.images, questions.holes, strict=True))
-    answers = list(map_ordered(partial(_timed_fill, method), pairs, method, "picture", local))
+def _by_method(method: str, questions: Questions) -> Predictions:
+    _import(method)
+    answers = [_timed_fill(method, *pair) for pair in zip(questions.images, questions.holes, strict=True)]
     return np.stack([prediction for prediction, _ in answers]), np.array([ms for _, ms in answers])
 
 
-def _timed_fill(method: str, pair: tuple[Pixels, Pixels]) -> tuple[Floats, float]:
-    _import(method)
+def _timed_fill(method: str, image: Pixels, hole: Pixels) -> tuple[Floats, float]:
     start = time.perf_counter()
-    prediction = classical.fill(method, *pair)
+    prediction = classical.fill(method, image, hole)
     return prediction, 1000 * (time.perf_counter() - start)
 
 
@@ -157,13 +159,21 @@ def _by_torch(model: "ExportedModel", images: Floats, holes: Floats) -> Floats:
     return predictions
 
 
-def _by_model(answers: Answers, questions: Questions) -> Predictions:
-    images, holes = questions.images.astype(np.float32) / np.float32(255), questions.holes.astype(np.float32)
-    answers(images[:BATCH_SIZE], holes[:BATCH_SIZE])  # untimed: the first call also allocates and chooses algorithms
-    predictions, milliseconds = [], []
-    for first in range(0, len(images), BATCH_SIZE):
-        batch = slice(first, first + BATCH_SIZE)
-        start = time.perf_counter()
-        predictions.append(answers(images[batch], holes[batch]))
-        milliseconds += [1000 * (time.perf_counter() - start) / len(predictions[-1])] * len(predictions[-1])
-    return np.concatenate(predictions), np.array(milliseconds)
+class _ByModel:
+    """Fills in batches by a model."""
+
+    def __init__(self, answers: Answers) -> None:
+        self._answers, self._is_warm = answers, False
+
+    def __call__(self, questions: Questions) -> Predictions:
+        images, holes = questions.images.astype(np.float32) / np.float32(255), questions.holes.astype(np.float32)
+        if not self._is_warm:  # untimed: the first call also allocates and chooses algorithms
+            self._answers(images[:BATCH_SIZE], holes[:BATCH_SIZE])
+            self._is_warm = True
+        predictions, milliseconds = [], []
+        for first in range(0, len(images), BATCH_SIZE):
+            batch = slice(first, first + BATCH_SIZE)
+            start = time.perf_counter()
+            predictions.append(self._answers(images[batch], holes[batch]))
+            milliseconds += [1000 * (time.perf_counter() - start) / len(predictions[-1])] * len(predictions[-1])
+        return np.concatenate(predictions), np.array(milliseconds)

@@ -1,15 +1,16 @@
 """Evaluation of one method on whole photographs, by the same `Inpainter` as in the command and the server.
 
-    outcome = evaluate_photographs(choose_restorer("pconv", "data/models/pconv/model.onnx"), questions, measures)
+    subject = Subject("pconv", "data/models/pconv/model.onnx", Measures())
+    outcome = evaluate_photographs(subject, read_questions(FOLDER), subject.budget())
 
 Models fill each photograph twice: by default, and without copied texture. The scores are those of `scores.py`, on 8-bit
 composites as users get them, so without `raw_*`.
 """
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import lru_cache, partial
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,23 +20,26 @@ import numpy.typing as npt
 import pandas as pd
 
 from stages.comparing.scores import by_default, plain
-from stages.evaluate.evaluation import Measures
+from stages.evaluate.evaluation import Subject, measured
 from stages.evaluate.exchange import read_answer, read_question
-from stages.evaluate.filling import LOCAL_S, MODELS
+from stages.evaluate.filling import MODELS
+from stages.evaluate.perceptual import Distance, Lpips
 from stages.evaluate.scores import Answer, score, to_floats
 from stages.inpainting import inpainter
 from stages.inpainting.cropping import Settings
 from stages.inpainting.cropping.detail import problem
 from stages.inpainting.inpainter import Inpainter
+from stages.runtime import machine
 from stages.runtime.errors import InputError
 from stages.runtime.parallel import LocalBudget, map_ordered
 
 FOLDER = Path("data/photographs")
-_BOTH = ((True, Settings()), (False, Settings(detail=False)))
-
 PLAIN = "_plain"  # suffix of composites without copied texture
 
 Pixels = npt.NDArray[np.uint8]
+Variant = tuple[bool, Settings]  # whether texture is copied, and the settings that say so
+
+VARIANTS: tuple[Variant, ...] = ((True, Settings()), (False, Settings(detail=False)))
 
 
 class Restored(NamedTuple):
@@ -46,8 +50,8 @@ class Restored(NamedTuple):
     detail: bool
 
 
-Restorer = Callable[[Path, Sequence[str]], Iterable[list[Restored]]]
-"""Fills photographs by their ids, in order; the folder has `images` and `holes`."""
+Restorer = Callable[[str, Pixels, Pixels, Sequence[Variant]], list[Restored]]
+"""Fills a photograph, given its id, pixels (H, W, 3) and hole (H, W), in some variants."""
 
 
 @dataclass(frozen=True)
@@ -75,102 +79,92 @@ def read_questions(folder: Path) -> pd.DataFrame:
         raise InputError(f"{folder / 'photographs.csv'} is missing; run dvc repro photographs") from None
 
 
-def choose_restorer(key: str, filled_by: str) -> Restorer | None:
-    """Return the restorer of one row of `methods` in params.yaml; None for a folder without photographs.
-
-    Args:
-        key: name of the row.
-        filled_by: as for `filling.choose_filler`, which has checked it.
-    """
-    if Path(filled_by).is_dir():
-        answers = Path(filled_by) / "photographs"
-        return partial(_by_folder, answers) if answers.is_dir() else None
-    return partial(_by_model, filled_by) if filled_by.endswith(MODELS) else partial(_by_method, key)
-
-
-def _by_folder(answers: Path, folder: Path, names: Sequence[str]) -> Iterable[list[Restored]]:
-    for name in names:
-        target, hole = read_question(folder, name)
-        answer = np.round(255 * read_answer(answers, name, hole.shape)).astype(np.uint8)
-        yield [Restored(np.where(hole[..., None] > 0, answer, target), np.nan, detail=False)]
-
-
-def _by_model(
-    model: str, folder: Path, names: Sequence[str], variants: Sequence[tuple[bool, Settings]] = _BOTH
-) -> Iterable[list[Restored]]:
-    if problem():  # no texture can be copied: both would be the same
-        variants = [(False, Settings())]
-    restore = inpainter.load(model)
-    restore.self_test()  # untimed: the first call also allocates
-    for name in names:
-        yield [_restore(restore, folder, name, detail, settings) for detail, settings in variants]
-
-
-def restore_by_default(model: str, folder: Path, names: Sequence[str]) -> Iterable[list[Restored]]:
-    """Fill photographs by a model, a file or its folder, with default settings only; a `Restorer`."""
-    return _by_model(model, folder, names, _BOTH[:1])
-
-
-def _by_method(method: str, folder: Path, names: Sequence[str]) -> Iterable[list[Restored]]:
-    local = LocalBudget(LOCAL_S)
-    return map_ordered(partial(_restore_by_method, method, folder), names, method, "photograph", local)
-
-
-def _restore_by_method(method: str, folder: Path, name: str) -> list[Restored]:
-    return [_restore(_loaded(method), folder, name, False, Settings())]
-
-
-@cache
-def _loaded(method: str) -> Inpainter:
-    """Load a method and its library, once per process."""
-    restore = inpainter.load(method)
-    restore.self_test()
-    return restore
-
-
-def _restore(restore: Inpainter, folder: Path, name: str, detail: bool, settings: Settings) -> Restored:
-    target, hole = read_question(folder, name)
-    image = target * (1 - hole[..., None])
-    start = time.perf_counter()
-    try:
-        composite, _ = restore(image, hole.astype(bool), settings)
-    except ValueError as error:  # not finite
-        raise InputError(f"{restore.about.source} fails on the photograph {name}: {error}") from error
-    return Restored(composite, 1000 * (time.perf_counter() - start), detail)
-
-
 def evaluate_photographs(
-    restorer: Restorer, questions: pd.DataFrame, measures: Measures, folder: Path = FOLDER
+    subject: Subject,
+    questions: pd.DataFrame,
+    local: LocalBudget,
+    folder: Path = FOLDER,
+    variants: Sequence[Variant] = VARIANTS,
 ) -> PhotographOutcome:
-    """Fill and score every photograph.
+    """Fill and score every photograph, one after the other or by worker processes.
 
     Args:
-        restorer: the method; it gets photographs with holes set to 0.
+        subject: the method; it gets photographs with holes set to 0. Of a folder without photographs nothing is scored.
         questions: from `read_questions`.
-        measures: further measures.
+        local: from `Subject.budget`.
         folder: of the photographs.
+        variants: settings that a model fills each with.
     """
+    if Path(subject.filled_by).is_dir() and not (Path(subject.filled_by) / "photographs").is_dir():
+        return no_photographs(questions)
+    work = partial(_score_photograph, subject, folder.absolute(), tuple(variants))
     rows: list[dict[str, Any]] = []
     shown: dict[str, Pixels] = {}
-    answers = restorer(folder, questions["id"].to_list())
-    for (_, question), restored in zip(questions.iterrows(), answers, strict=True):
-        target, hole = read_question(folder, question["id"])
-        more = _measure(measures, target, hole, restored)
-        for number, one in enumerate(restored):
-            found = score(Answer(target, hole, to_floats(one.composite)))
-            kept = {name: value for name, value in found.items() if not name.startswith("raw_")}
-            own = {name: values[number] for name, values in more.items()}
-            rows.append({**dict(question), "detail": one.detail, "milliseconds": one.milliseconds, **kept, **own})
-        if question["shown"]:
-            shown |= {question["id"] + PLAIN * (one is not restored[0]): one.composite for one in restored}
+    asked = [question for _, question in questions.iterrows()]
+    for scored, pictures in map_ordered(work, asked, subject.key, "photograph", local):
+        rows += scored
+        shown |= pictures
     return PhotographOutcome(pd.DataFrame(rows), shown)
 
 
-def _measure(measures: Measures, target: Pixels, hole: Pixels, restored: list[Restored]) -> dict[str, list[float]]:
-    """Measure all variants at once, so that features of the target are computed once."""
+def _score_photograph(
+    subject: Subject, folder: Path, variants: tuple[Variant, ...], question: "pd.Series[Any]"
+) -> tuple[list[dict[str, Any]], dict[str, Pixels]]:
+    """Return a row of scores for each variant, and the composites if the report shows them."""
+    restore, per_photograph = _open(subject)
+    target, hole = read_question(folder, question["id"])
+    restored = restore(question["id"], target, hole, variants)
     composites = np.stack([to_floats(one.composite) for one in restored])
+    # All variants at once, so that features of the target are computed once.
     targets, holes = np.stack([to_floats(target)] * len(restored)), np.stack([hole] * len(restored))
-    return {name: measure(composites, targets, holes) for name, measure in measures.per_pair.items()}
+    more = measured(per_photograph, composites, targets, holes)
+    rows: list[dict[str, Any]] = []
+    for number, one in enumerate(restored):
+        found = score(Answer(target, hole, composites[number]))
+        kept = {name: value for name, value in found.items() if not name.startswith("raw_")}
+        own = {name: values[number] for name, values in more.items()}
+        rows.append({**dict(question), "detail": one.detail, "milliseconds": one.milliseconds, **kept, **own})
+    if not question["shown"]:
+        return rows, {}
+    return rows, {question["id"] + PLAIN * (one is not restored[0]): one.composite for one in restored}
+
+
+@lru_cache(maxsize=1)
+def _open(subject: Subject) -> tuple[Restorer, dict[str, Distance | Lpips]]:
+    """Load method and measures, once a process."""
+    machine.keep_freed_memory()
+    machine.keep_to_cores()
+    return _choose_restorer(subject.key, subject.filled_by), subject.measures.load(subject.device)
+
+
+def _choose_restorer(key: str, filled_by: str) -> Restorer:
+    if Path(filled_by).is_dir():
+        return partial(_by_folder, Path(filled_by) / "photographs")
+    is_model = filled_by.endswith(MODELS)
+    restore = inpainter.load(filled_by if is_model else key)
+    restore.self_test()  # untimed: the first call also allocates
+    return partial(_by_inpainter, restore, is_model and not problem())
+
+
+def _by_folder(answers: Path, name: str, target: Pixels, hole: Pixels, _: object) -> list[Restored]:
+    answer = np.round(255 * read_answer(answers, name, hole.shape)).astype(np.uint8)
+    return [Restored(np.where(hole[..., None] > 0, answer, target), np.nan, detail=False)]
+
+
+def _by_inpainter(
+    restore: Inpainter, copies: bool, name: str, target: Pixels, hole: Pixels, variants: Sequence[Variant]
+) -> list[Restored]:
+    """Fill a photograph; once, if the method copies no texture and all variants would be the same."""
+    image, missing = target * (1 - hole[..., None]), hole.astype(bool)
+    restored: list[Restored] = []
+    for detail, settings in variants if copies else [(False, Settings())]:
+        start = time.perf_counter()
+        try:
+            composite, _ = restore(image, missing, settings)
+        except ValueError as error:  # not finite
+            raise InputError(f"{restore.about.source} fails on the photograph {name}: {error}") from error
+        restored.append(Restored(composite, 1000 * (time.perf_counter() - start), detail))
+    return restored
 
 
 def no_photographs(questions: pd.DataFrame) -> PhotographOutcome:

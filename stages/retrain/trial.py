@@ -7,7 +7,6 @@ case = measure(tree, "pconv", candidate, champion, classical=["telea", "biharmon
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -15,10 +14,8 @@ import numpy as np
 import pandas as pd
 
 from stages.comparing.scores import by_default
-from stages.evaluate.evaluation import Measures, evaluate
-from stages.evaluate.filling import choose_filler
-from stages.evaluate.perceptual import Distance
-from stages.evaluate.photographs import FOLDER, evaluate_photographs, read_questions, restore_by_default
+from stages.evaluate.evaluation import Measures, PairTest, Subject, evaluate
+from stages.evaluate.photographs import FOLDER, VARIANTS, evaluate_photographs, read_questions
 from stages.imaging.holes import MaskSet
 from stages.imaging.near import from_text, near_duplicates
 from stages.imaging.shards import Tiles
@@ -93,7 +90,7 @@ def measure(tree: Path, key: str, candidate: Version, champion: Version | None, 
     try:
         with versions.fetched(champion) as files:
             slowdown = _slowdown(model, exported.load(files / "model.pt2", machine.device()), tiles, mask_set)
-            return replace(case, champion=_score(judged, files, tree, tiles, mask_set), slowdown=slowdown)
+            return replace(case, champion=_score(judged, key, files, tree), slowdown=slowdown)
     except InputError as error:
         return replace(case, champion=replace(judged, problem=str(error)))
 
@@ -140,15 +137,13 @@ def _slowdown(candidate: ExportedModel, champion: ExportedModel, tiles: Tiles, m
     return float(median(ratios))
 
 
-def _score(champion: Champion, files: Path, tree: Path, tiles: Tiles, mask_set: MaskSet) -> Champion:
-    """Score the champion, a folder of files, on the candidate's pairs and photographs."""
-    measures = Measures({"perceptual": Distance(machine.device())})
-    filler = choose_filler("champion", str(files / "model.pt2"), tiles.size)
-    scored = replace(
-        champion, scores=evaluate(filler, tiles, mask_set, pd.read_csv(tree / "data/pairs.csv"), measures, 0).scores
-    )
+def _score(champion: Champion, key: str, files: Path, tree: Path) -> Champion:
+    """Score the champion on the candidate's pairs and photographs, and run it by the same library if it can be."""
+    asked = files / Path(read(f"methods.{key}.filled_by", str)).name
+    subject = Subject("champion", str(asked if asked.is_file() else files / "model.pt2"), Measures())
+    test, local = PairTest(tree / "data/prepared/test", tree / "data/masks/test.npy", num_worst=0), subject.budget()
+    scored = replace(champion, scores=evaluate(subject, test, pd.read_csv(tree / "data/pairs.csv"), local).scores)
     if not (tree / FOLDER).is_dir():
         return scored
-    restorer = partial(restore_by_default, str(files))
-    outcome = evaluate_photographs(restorer, read_questions(tree / FOLDER), measures, tree / FOLDER)
+    outcome = evaluate_photographs(subject, read_questions(tree / FOLDER), local, tree / FOLDER, VARIANTS[:1])
     return replace(scored, photographs=outcome.scores)

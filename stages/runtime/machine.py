@@ -14,6 +14,8 @@ Those of trainings by several processes are in `stages/training/distributed.py`.
 import ctypes
 import os
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from stages.runtime.errors import InputError
 PRECISIONS = ("32-true", "bf16-mixed")
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
+_worker = False
 _LARGEST_KEPT, _MOST_KEPT = 2**25, 2**30  # bytes; glibc accepts no larger threshold for a single block
 
 
@@ -52,10 +55,16 @@ def from_environment(name: str, least: int, default: int) -> int:
 
 
 def cores() -> int:
-    """Return the number of cores for this process: containers may have fewer than the machine, trainings share them."""
+    """Return the number of cores for this process: containers may have fewer, trainings and workers share them."""
     import joblib
 
-    return max(1, int(joblib.cpu_count()) // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+    return 1 if _worker else max(1, int(joblib.cpu_count()) // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+
+
+def become_worker() -> None:
+    """Make `cores` return 1 in this process, since there is a worker for each core."""
+    global _worker  # noqa: PLW0603 - a fact of the process
+    _worker = True
 
 
 def keep_to_cores() -> None:
@@ -64,6 +73,17 @@ def keep_to_cores() -> None:
 
     if torch.get_num_threads() > cores():
         torch.set_num_threads(cores())
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch compute with one thread, as workers do: with more, some sums of convolutions have other last bits."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def loader_workers() -> int:

@@ -105,7 +105,7 @@ def _by_workers(work: Callable[[Item], Result], items: Sequence[Item], label: st
 
 def _by_loky(work: Callable[[Item], Result], items: Sequence[Item]) -> Iterable[Result]:
     jobs = min(machine.workers(), max(len(items), 1))
-    ending = {"initializer": _end_with, "initargs": (os.getpid(),)}
+    ending = {"initializer": _start_worker, "initargs": (os.getpid(),)}
     with joblib.parallel_config(backend="loky", n_jobs=jobs, inner_max_num_threads=1, **ending):
         parallel = joblib.Parallel(return_as="generator", batch_size="auto")
         yield from parallel(joblib.delayed(work)(item) for item in items)
@@ -130,6 +130,7 @@ def _with_code(code: str, work: Callable[[Item], Result], item: Item) -> Result:
         raise InputError(
             f"a Dask worker on {platform.node()} has other code of the project; update its folder and start it again"
         )
+    machine.become_worker()
     return work(item)
 
 
@@ -149,11 +150,12 @@ def _backend() -> str:
     return name
 
 
-def _end_with(stage: int) -> None:
-    """Exit this worker when the stage that started it is killed; otherwise it would wait five minutes for more work.
+def _start_worker(stage: int) -> None:
+    """Make this process a worker that exits when its stage is killed; it would wait five minutes for more work.
 
     A thread polls for that: the kernel's signal would come when the thread that started the worker ends, maybe earlier.
     """
+    machine.become_worker()
 
     def watch() -> None:
         while os.getppid() == stage:

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import random
 from pathlib import Path
 
 import numpy as np
@@ -27,26 +28,30 @@ class Photographs:
 
     def __init__(self, folder: Path | None) -> None:
         found = sorted(folder.iterdir()) if folder else []
-        self._paths = [path for path in found if path.suffix.lower() in {".jpg", ".jpeg", ".png"}]
-        if folder and len(self._paths) < LEAST_PHOTOS:
-            raise SystemExit(f"{folder} has {len(self._paths)} photographs; a year takes {LEAST_PHOTOS}")
+        paths = [path for path in found if path.suffix.lower() in {".jpg", ".jpeg", ".png"}]
+        if folder and len(paths) < LEAST_PHOTOS:
+            raise SystemExit(f"{folder} has {len(paths)} photographs; a year takes {LEAST_PHOTOS}")
+        # Neighbours by name are often of one scene: the first two dozen would count as a few photographs.
+        self._paths = random.Random(0).sample(paths[:-HELD_OUT], len(paths) - HELD_OUT) if folder else []
+        self._held_out = paths[-HELD_OUT:]
 
     def photo(self, number: int) -> Pixels:
         """Return a photograph; the same number, the same one."""
         if self._paths:
-            return self._scaled(number)
+            return _scaled(self._paths[number])
         return _cut(_whole_pictures()[number % 6], number)
 
     def held_out(self) -> list[Pixels]:
         """Return photographs that never arrive."""
         if self._paths:
-            return [self._scaled(-1 - number) for number in range(HELD_OUT)]
+            return [_scaled(path) for path in self._held_out]
         folder = Path(skimage.__file__).parent / "data"
         wholes = [np.asarray(Image.open(folder / name).convert("RGB")) for name in ("motorcycle_left.png", "brick.png")]
         return [_cut(wholes[number % 2], number) for number in range(HELD_OUT)]
 
-    def _scaled(self, number: int) -> Pixels:
-        return shrunk(np.asarray(Image.open(self._paths[number]).convert("RGB")), SHORT_SIDE)
+
+def _scaled(path: Path) -> Pixels:
+    return shrunk(np.asarray(Image.open(path).convert("RGB")), SHORT_SIDE)
 
 
 def shrunk(photo: Pixels, short_side: int) -> Pixels:

@@ -40,7 +40,7 @@ from tests.bench.held_out import Pixels, Sizes, hole_psnr, pairs
 from tests.clone import TINY, TINY_TRAINING
 from tests.one_model import CALL, LONG_AGO, OUTCOMES, OneModel
 
-WEEKS, FIRST_PHOTOS, PHOTOS = 52, 24, 20
+WEEKS, FIRST_PHOTOS, PHOTOS = 52, 40, 20
 BAD, KILLED, AWAY, NOISE, POISON = "bad files", "killed", "MLflow away", "noise", "poison"
 LONGER, BETTER = "longer training", "better network"
 EVENTS = {8: BAD, 16: KILLED, 20: BETTER, 24: AWAY, 32: LONGER, 36: NOISE, 44: POISON}
@@ -309,7 +309,7 @@ def main() -> None:
     """Live the year, look at what is left, draw."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--photos", type=Path, help="a folder to take arriving photographs from, in the order of names")
+    parser.add_argument("--photos", type=Path, help="a folder to take arriving photographs from, in random order")
     parser.add_argument("--weeks", type=int, default=WEEKS)
     parser.add_argument("--promote", choices=("automatic", "ask"), default="automatic", help="who decides")
     parser.add_argument("--start-from", choices=("champion", "none"), default="champion", help="of every candidate")

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from stages.comparing.scores import by_default, plain
-from stages.evaluate import filling
+from stages.evaluate import evaluation, filling
 from stages.evaluate import photographs as photograph_test
 from stages.evaluate.__main__ import main
 from stages.evaluate.photographs import summarise_photographs
@@ -91,7 +91,7 @@ def test_workers_change_nothing(project: Path, monkeypatch: pytest.MonkeyPatch) 
     main("telea")
     alone = scores_of("telea").drop(columns="milliseconds")
     monkeypatch.setenv("INPAINT_WORKERS", "2")
-    monkeypatch.setattr(photograph_test, "LOCAL_S", 0.0)
+    monkeypatch.setattr(evaluation, "LOCAL_S", 0.0)
     main("telea")
     assert scores_of("telea").drop(columns="milliseconds").equals(alone)
 
