@@ -14,14 +14,16 @@ A list is a table (CSV, JSON lines or Parquet) with one photo per row. `prepare.
 
 import os
 import warnings
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.util import find_spec
 from io import BytesIO
+from itertools import islice
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, overload
 
 import pandas as pd
+import pyarrow as pa
 from pydantic import Field
 
 from stages.imaging.images import BadImageError, printable_name
@@ -34,6 +36,14 @@ from stages.runtime.remote import Remote
 _LIST_SUFFIXES = (".csv", ".jsonl", ".parquet")
 _TEXTS = (*_LIST_SUFFIXES, ".json", ".md", ".txt")  # that data sets keep beside their photographs
 _SYSTEM_FILES = ("Thumbs.db", "desktop.ini")
+_ROWS_AT_ONCE = 10_000
+_FEW = pa.dictionary(pa.int32(), pa.string())
+_SOURCE_SCHEMA = pa.schema(
+    [
+        ("folder", _FEW), ("file", pa.binary()), ("version", pa.string()), ("name", pa.string()), ("split", _FEW),
+        ("group", _FEW), ("sha256", pa.string()), ("problem", _FEW),
+    ]
+)  # fmt: skip
 _SPLITS = {**{split: split for split in SPLITS}, "validation": "val", "valid": "val", "": ""}
 
 
@@ -106,10 +116,66 @@ class Source:
         except OSError as error:
             raise BadImageError("unreadable", os_reason(error), str(self.path)) from None
 
-    @property
-    def batch(self) -> str:
-        """The top-level subfolder that contains the file, "" if it is in none."""
-        return self.name.partition("/")[0] if "/" in self.name else ""
+
+def batch_of(name: str) -> str:
+    """Return the top-level subfolder that contains a file, "" if it is in none."""
+    return name.partition("/")[0] if "/" in name else ""
+
+
+def as_series(column: pa.ChunkedArray) -> "pd.Series[Any]":
+    """Convert a column; texts stay as compact as they are in Arrow."""
+    series: pd.Series[Any] = column.to_pandas(types_mapper={pa.string(): pd.StringDtype("pyarrow")}.get)
+    return series
+
+
+class Sources(Sequence[Source]):
+    """Files that should be photos, by columns, since as many `Source` would take ten times the memory.
+
+    Args:
+        rows: a row per file: `folder` (absolute, or an address), `file` (in it), `version`, and all but `path` of a
+            `Source`.
+    """
+
+    def __init__(self, rows: Iterable[Mapping[str, str]]) -> None:
+        self._table = _SOURCE_SCHEMA.empty_table()
+        parts = iter(rows)
+        while some := [{**row, "file": os.fsencode(row["file"])} for row in islice(parts, _ROWS_AT_ONCE)]:
+            self._table = pa.concat_tables([self._table, pa.Table.from_pylist(some, _SOURCE_SCHEMA)])
+        self._table = self._table.unify_dictionaries().combine_chunks()
+
+    def __len__(self) -> int:
+        """Return the number of files."""
+        return len(self._table)
+
+    @overload
+    def __getitem__(self, at: int) -> Source: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[Source]: ...
+    def __getitem__(self, at: int | slice) -> Source | list[Source]:
+        """Return a file, or some of them."""
+        if isinstance(at, slice):
+            return self.take(range(len(self))[at])
+        return self.take([range(len(self))[at]])[0]
+
+    def take(self, positions: Sequence[int]) -> list[Source]:
+        """Return the files at some positions."""
+        return [_source(row) for row in self._table.take(pa.array(positions, pa.int64())).to_pylist()]
+
+    def column(self, name: str) -> "pd.Series[str]":
+        """Return what all files have in one of the columns."""
+        return as_series(self._table[name])
+
+
+def _source(row: dict[str, Any]) -> Source:
+    folder, file, version = row.pop("folder"), os.fsdecode(row.pop("file")), row.pop("version")
+    return Source(Remote(folder, file, version) if remote.is_address(folder) else Path(folder, file), **row)
+
+
+def _row(folder: str | Path, file: str | Path, name: str, version: str = "", **others: str) -> dict[str, str]:
+    """Return a row of `Sources`; what is not given is empty."""
+    return dict.fromkeys(_SOURCE_SCHEMA.names, "") | {
+        "folder": str(folder), "file": str(file), "name": name, "version": version, **others
+    }  # fmt: skip
 
 
 def is_list(params: SourcesParams) -> bool:
@@ -123,7 +189,7 @@ def is_folder(params: SourcesParams) -> bool:
     return not (is_list(params) or remote.is_address(params.photos))
 
 
-def find_sources(params: SourcesParams) -> list[Source]:
+def find_sources(params: SourcesParams) -> Sources:
     """List the files of a folder or of a list in a fixed order.
 
     Raises:
@@ -136,20 +202,26 @@ def find_sources(params: SourcesParams) -> list[Source]:
     else:
         listing = _local_list(Path(photos), params.table)
     if is_list(params):
-        found = _read_list(listing, params.columns)
+        rows = _read_list(listing, params.columns)
+    elif isinstance(listing, Path):
+        rows = _search(listing)
     else:
-        found = _search(listing) if isinstance(listing, Path) else search_remote(photos)
-    if params.split_folders:
-        if not is_list(params):
-            found = [source for source in found if PurePosixPath(source.name).suffix.lower() not in _TEXTS]
-        found = [replace(source, split=source.split or _SPLITS.get(source.batch.lower(), "")) for source in found]
-        if not any(source.split for source in found):
-            raise ParamsError(
-                f"`prepare.split_folders` in params.yaml is true, but {photos} has no photos in a folder "
-                f"{', '.join(filter(None, _SPLITS))}; create them, or set it to false"
-            )
-    _check_groups(found)
-    return found
+        rows = (_row(file.folder, file.name, file.name, file.version) for file in search_remote(photos))
+    sources = Sources(_by_folder(rows, is_list(params)) if params.split_folders else rows)
+    if params.split_folders and not sources.column("split").astype(bool).any():
+        raise ParamsError(
+            f"`prepare.split_folders` in params.yaml is true, but {photos} has no photos in a folder "
+            f"{', '.join(filter(None, _SPLITS))}; create them, or set it to false"
+        )
+    _check_groups(sources)
+    return sources
+
+
+def _by_folder(rows: Iterable[dict[str, str]], listed: bool) -> Iterator[dict[str, str]]:
+    """Give each file without a split that of its top-level folder; leave out texts, unless they are listed."""
+    for row in rows:
+        if listed or PurePosixPath(row["name"]).suffix.lower() not in _TEXTS:
+            yield row | {"split": row["split"] or _SPLITS.get(batch_of(row["name"]).lower(), "")}
 
 
 def _local_list(photos: Path, table: str) -> Path:
@@ -165,34 +237,37 @@ def _local_list(photos: Path, table: str) -> Path:
     return listing
 
 
-def _check_groups(sources: list[Source]) -> None:
-    split_of: dict[str, str] = {}
-    for source in sources:
-        if source.group and (split := split_of.setdefault(source.group, source.split)) != source.split:
-            said = " and ".join(sorted(repr(each) if each else "none" for each in (split, source.split)))
-            raise InputError(f"{source.name}: the group {source.group!r} is in the splits {said}; use one, or none")
+def _check_groups(sources: Sources) -> None:
+    table = pd.DataFrame({name: sources.column(name) for name in ("group", "split")})
+    of_group = table[table["group"] != ""].drop_duplicates()
+    again = of_group[of_group.duplicated("group")]
+    if len(again):
+        group, position = again["group"].iloc[0], again.index[0]
+        splits = of_group.loc[of_group["group"] == group, "split"].iloc[:2]
+        said = " and ".join(sorted(repr(each) if each else "none" for each in splits))
+        raise InputError(f"{sources[position].name}: the group {group!r} is in the splits {said}; use one, or none")
 
 
-def _search(folder: Path) -> list[Source]:
-    problems: dict[Path, str] = {}
+def _search(folder: Path) -> Iterator[dict[str, str]]:
+    problems: dict[str, str] = {}
 
     def note(error: OSError) -> None:
-        problems[Path(error.filename)] = f"{type(error).__name__}: {error.strerror}"
+        problems[os.path.relpath(error.filename, folder)] = f"{type(error).__name__}: {error.strerror}"
 
-    paths = sorted([*_walk(folder, note), *problems], key=lambda path: os.fsencode(path.relative_to(folder)))
-    if folder in problems:
-        raise InputError(f"{folder} cannot be searched ({problems[folder]}); change its permissions")
-    if not paths:
+    files = sorted([*_walk(folder, note), *problems], key=os.fsencode)
+    if "." in problems:
+        raise InputError(f"{folder} cannot be searched ({problems['.']}); change its permissions")
+    if not files:
         raise InputError(
             f"{folder} is empty; put photographs there, or set `prepare.photos` in params.yaml to another folder"
         )
-    named = [(path, printable_name(path.relative_to(folder))) for path in paths]
-    return [Source(path.absolute(), name, problem=problems.get(path, "")) for path, name in named]
+    root = folder.absolute()
+    return (_row(root, file, printable_name(file), problem=problems.get(file, "")) for file in files)
 
 
-def search_remote(address: str) -> list[Source]:
+def search_remote(address: str) -> list[Remote]:
     """List the files at an address that may be photographs; errors as for `find_sources`."""
-    found = [Source(file, file.name) for file in remote.find(address) if not _is_hidden(file.name.split("/"))]
+    found = [file for file in remote.find(address) if not _is_hidden(file.name.split("/"))]
     if not found:
         raise InputError(f"{address} is empty; put photographs there, or set `prepare.photos` to another address")
     return found
@@ -202,15 +277,17 @@ def _is_hidden(parts: list[str]) -> bool:
     return any(part.startswith(".") for part in parts) or parts[-1] in _SYSTEM_FILES
 
 
-def _walk(folder: Path, note: Callable[[OSError], None]) -> Iterator[Path]:
+def _walk(folder: Path, note: Callable[[OSError], None]) -> Iterator[str]:
+    """Yield the paths of files, and of links to folders, relative to the folder."""
     for parent, folders, files in os.walk(folder, onerror=note):
         folders[:] = [name for name in folders if not name.startswith(".")]
         links = [name for name in folders if Path(parent, name).is_symlink()]  # they end among the rejects, by name
         photos = [name for name in files if not name.startswith(".") and name not in _SYSTEM_FILES]
-        yield from (Path(parent, name) for name in links + photos)
+        within = os.path.relpath(parent, folder)
+        yield from (name if within == "." else f"{within}/{name}" for name in links + photos)
 
 
-def _read_list(path: Path | Remote, columns: Columns) -> list[Source]:
+def _read_list(path: Path | Remote, columns: Columns) -> Iterator[dict[str, str]]:
     try:
         table = _read_table(path)
     except OSError as error:  # at an address
@@ -228,7 +305,7 @@ def _read_list(path: Path | Remote, columns: Columns) -> list[Source]:
     if len(twice := rows[rows.duplicated(["package", "file"])]):
         said = f"{path}, line {twice.index[0]}: {twice['file'].iloc[0]} has another folder, split, group or hash above"
         raise InputError(f"{said}; keep one of them")
-    return [_listed(path, row) for row in rows.itertuples()]
+    return (_listed(path, row) for row in rows.itertuples())
 
 
 def _read_table(path: Path | Remote) -> pd.DataFrame:
@@ -245,28 +322,29 @@ def _read_table(path: Path | Remote) -> pd.DataFrame:
     return table.set_axis(range(first, first + len(table)))
 
 
-def _listed(listing: Path | Remote, row: Any) -> Source:
+def _listed(listing: Path | Remote, row: Any) -> dict[str, str]:
     where = f"{listing}, line {row.Index}"
     if row.split.lower() not in _SPLITS:
         wanted = ", ".join(filter(None, _SPLITS))
         raise InputError(f"{where} ({row.file}): the split should be one of {wanted}, but is {row.split!r}")
     name = f"{row.package}/{row.file}" if row.package else row.file
-    return Source(_place(listing, row, where), name, _SPLITS[row.split.lower()], row.group, row.sha256)
-
-
-def _place(listing: Path | Remote, row: Any, where: str) -> Path | Remote:
+    facts = {"split": _SPLITS[row.split.lower()], "group": row.group, "sha256": row.sha256}
     if remote.is_address(row.folder):
-        return Remote(row.folder.rstrip("/"), row.file, row.version)
-    if row.package:
+        return _row(row.folder.rstrip("/"), row.file, name, row.version, **facts)
+    if isinstance(listing, Remote) and not row.package:
+        return _row(listing.folder, row.file, name, row.version, **facts)
+    return _row(_folder_of(listing, row, where), row.file, name, **facts)
+
+
+def _folder_of(listing: Path | Remote, row: Any, where: str) -> Path:
+    if row.package or isinstance(listing, Remote):
         folder = _package_folder(row.package, where)
-    elif isinstance(listing, Remote):
-        return Remote(listing.folder, row.file, row.version)
     else:
         folder = listing.parent / row.folder
     if not (folder / row.file).exists():
         hint = f"install the locked version of {row.package}" if row.package else f"paths are relative to {folder}"
         raise InputError(f"{where}: {folder / row.file} does not exist; {hint}")
-    return Path(folder / row.file).absolute()
+    return folder.absolute()
 
 
 def _package_folder(package: str, where: str) -> Path:

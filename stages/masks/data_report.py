@@ -7,6 +7,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from stages.imaging.data_report.charts import Histogram
 from stages.imaging.data_report.page import Page, Picture, Section, render
@@ -16,6 +18,7 @@ from stages.imaging.holes import BUCKETS, MaskSet, Pixels
 
 _SPLITS = ("train", "val", "test")
 _ON_A_SHEET, _COLUMNS, _HOLE_PX = 48, 16, 64
+_SAMPLED = 100_000  # first holes of a set, from which those shown and measured are chosen
 _MEASURED = 1000  # holes of each kind
 
 Floats = npt.NDArray[np.float64]
@@ -38,11 +41,12 @@ def data_report(folder: Path, given: MaskFolder | None, hole_is: str) -> str:
         hole_is: the colour that means "missing" there.
     """
     training = MaskSet(folder / "train.npy")
-    tables = {split: _read(folder / f"{split}.parquet") for split in _SPLITS}
-    kind_of, ratio_of = tables["train"]["kind"], tables["train"]["ratio"]
-    kinds = sorted(set(kind_of.cat.categories))
-    shown = {kind: ratio_of[kind_of == kind].sort_values().index.to_numpy() for kind in kinds}
-    numbers = ", ".join(f"{len(table):,} {split}" for split, table in tables.items())
+    counts = {split: _count(folder / f"{split}.parquet") for split in _SPLITS}
+    samples = {split: _first(folder / f"{split}.parquet") for split in _SPLITS}
+    kind_of, ratio_of = samples["train"]["kind"], samples["train"]["ratio"]
+    num_of = counts["train"].groupby("kind")["holes"].sum()
+    shown = {kind: ratio_of[kind_of == kind].sort_values().index.to_numpy() for kind in sorted(kind_of.unique())}
+    numbers = ", ".join(f"{table['holes'].sum():,} {split}" for split, table in counts.items())
     warning = given.polarity_warning("black" if hole_is == "black" else "white") if given else ""
     lead = f"{numbers} holes of {training.size} x {training.size} pixels."
     return render(
@@ -50,24 +54,42 @@ def data_report(folder: Path, given: MaskFolder | None, hole_is: str) -> str:
             "The holes",
             f"{lead}\n{warning[:1].upper()}{warning[1:]}".strip(),
             [
-                Section("Every kind", _RATIOS, sheets=[_sheet(training, kind, shown[kind]) for kind in kinds]),
+                Section(
+                    "Every kind",
+                    _RATIOS,
+                    sheets=[_sheet(training, kind, rows, num_of[kind]) for kind, rows in shown.items()],
+                ),
                 Section("Properties", _KINDS, histograms=_measures(training, shown)),
-                Section("Ratios in the splits", _CELLS, histograms=[_ratios(tables)], facts=_cells(tables)),
+                Section("Ratios in the splits", _CELLS, histograms=[_ratios(samples)], facts=_cells(counts)),
             ],
         )
     )
 
 
-def _read(path: Path) -> pd.DataFrame:
-    columns = ["kind", "ratio", "bucket", "border"]
-    return pd.read_parquet(path, "pyarrow", columns, read_dictionary=["kind"])
+def _count(path: Path) -> pd.DataFrame:
+    """Count the `holes` of each `kind`, `bucket` and `border`, a part of the table at a time."""
+    cell = ["kind", "bucket", "border"]
+    with pq.ParquetFile(path) as file:
+        parts = [
+            pa.Table.from_batches([batch]).group_by(cell).aggregate([([], "count_all")]).to_pandas()
+            for batch in file.iter_batches(columns=cell)
+        ]
+    counted: pd.DataFrame = pd.concat(parts).groupby(cell, as_index=False)["count_all"].sum()
+    return counted.rename(columns={"count_all": "holes"})
 
 
-def _sheet(mask_set: MaskSet, kind: str, rows: npt.NDArray[np.int64]) -> Picture:
+def _first(path: Path) -> pd.DataFrame:
+    """Read the first holes; those that follow have ratios, borders and kinds in the same shares."""
+    with pq.ParquetFile(path) as file:
+        first: pd.DataFrame = next(file.iter_batches(_SAMPLED, columns=["kind", "ratio"])).to_pandas()
+    return first
+
+
+def _sheet(mask_set: MaskSet, kind: str, rows: npt.NDArray[np.int64], count: int) -> Picture:
     holes = mask_set.gather(rows[spread(len(rows), _ON_A_SHEET)])
     tiles = [np.repeat(hole[:, :, None] * np.uint8(255), 3, axis=2) for hole in holes]
     sheet = contact_sheet(tiles, _COLUMNS, max(_HOLE_PX, min(mask_set.size, 2 * _HOLE_PX)), paper=128)
-    return Picture(sheet, f"{kind}, {len(holes)} of {len(rows):,} in the training mask set")
+    return Picture(sheet, f"{kind}, {len(holes)} of {count:,} in the training mask set")
 
 
 def _measures(mask_set: MaskSet, rows_of: Mapping[str, npt.NDArray[np.int64]]) -> list[Histogram]:
@@ -107,7 +129,7 @@ def _cells(tables: Mapping[str, pd.DataFrame]) -> list[list[str]]:
     rows = [header]
     for split, table in tables.items():
         for border in (False, True):
-            some = table[table["border"] == border]["bucket"].value_counts()
+            some = table[table["border"] == border].groupby("bucket")["holes"].sum()
             counts = [f"{some.get(bucket, 0):,}" for bucket in (*range(len(BUCKETS)), -1)]
             rows.append([f"{split}, {'touching it' if border else 'not touching it'}", *counts])
     return rows

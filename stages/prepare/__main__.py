@@ -20,20 +20,19 @@ from pydantic import Field
 from stages.imaging.images import MOST_MEGAPIXELS
 from stages.imaging.near import Hashes
 from stages.imaging.shards import SHARD_BYTES, close_folder
-from stages.imaging.sources import SourcesParams, find_sources
+from stages.imaging.sources import Sources, SourcesParams, find_sources
 from stages.imaging.splits import SPLITS
 from stages.prepare.data_report import data_report
 from stages.prepare.manifest import write_manifest
 from stages.prepare.photo_cache import PhotoCache, open_cache
-from stages.prepare.photos import Reject
-from stages.prepare.selection import Pair, Selection, check_rejects, check_splits, select
+from stages.prepare.selection import Selection, check_rejects, check_splits, select, sort_out
 from stages.prepare.sharding import Shard, ShardJob, assign_shards, write_shard
 from stages.prepare.tiling import TilingConfig
 from stages.runtime import guard, machine
 from stages.runtime.errors import ParamsError
 from stages.runtime.files import fresh_folder, write_csv, write_json, write_text
 from stages.runtime.log import log
-from stages.runtime.parallel import map_ordered
+from stages.runtime.parallel import Lazy, map_ordered
 from stages.runtime.params import read, read_seed, read_tile_size
 
 PREPARED = Path("data/prepared")
@@ -71,19 +70,20 @@ def main() -> None:
     shares = (params.val_share, params.test_share)
     sources = find_sources(params)
     with open_cache(cutting) as cache, fresh_folder(PREPARED) as folder:
-        photos, rejects = cache.look_at(sources)
+        photos, rejects = sort_out(sources, cache.look_at(sources))
         check_rejects(rejects, len(sources), params.max_reject_share)
-        selection = select(photos, shares, params.near_duplicate_bits, _seen_by_base())
-        check_splits(selection.placed, shares)
-        shards = assign_shards(selection.placed, cutting, SHARD_BYTES)
-        _write_shards(folder, shards, cache)
-        write_manifest(folder / "manifest.parquet", shards, cutting)
-        rejects += selection.left_out
-        write_csv(folder / "rejects.csv", _table_of_rejects(rejects))
-        write_csv(folder / "near_duplicates.csv", _table_of_pairs(selection.pairs))
+        given = sources.column("split")
+        selection = select(photos, given, shares, params.near_duplicate_bits, _seen_by_base())
+        check_splits(selection.placed, shares, bool(given[photos.index[0]]))
+        placed, shards = assign_shards(selection.placed, cutting, SHARD_BYTES)
+        _write_shards(folder, sources, placed, shards, cache)
+        write_manifest(folder / "manifest.parquet", placed, shards, cutting)
+        rejects = pd.concat([rejects, selection.left_out], ignore_index=True)
+        write_csv(folder / "rejects.csv", rejects.sort_values(list(rejects.columns)))
+        write_csv(folder / "near_duplicates.csv", selection.pairs.drop(columns=["one", "other"]))
         summary = summarise(selection, rejects)
         write_json(folder / "summary.json", summary)
-        write_text(folder / "data_report.html", data_report(folder, selection, rejects, summary))
+        write_text(folder / "data_report.html", data_report(folder, sources, selection, rejects, summary))
         cache.tidy(shard.name for shard in shards)
     _tell(summary)
 
@@ -112,19 +112,28 @@ def _cutting(params: PrepareParams, tile_size: int, seed: int) -> TilingConfig:
     )
 
 
-def _write_shards(folder: Path, shards: Sequence[Shard], cache: PhotoCache) -> None:
-    unknown = [shard for shard in shards if not (cache.shards / shard.name).exists()]
-    cache.bring_tiles([one.photo for shard in unknown for one in shard.members])
-    jobs = [
-        ShardJob(
+def _write_shards(
+    folder: Path, sources: Sources, placed: pd.DataFrame, shards: Sequence[Shard], cache: PhotoCache
+) -> None:
+    is_new = np.zeros(len(placed), bool)
+    for shard in shards:
+        is_new[shard.rows] = not (cache.shards / shard.name).exists()
+    chunk_of, start_of = np.zeros((2, len(placed)), np.int64)
+    chunk_of[is_new], start_of[is_new] = cache.bring_tiles(sources, placed[is_new])
+    counts = placed["num_tiles"].to_numpy()
+
+    def job(number: int) -> ShardJob:
+        shard = shards[number]
+        rows = [*range(shard.rows.start, shard.rows.stop)] if is_new[shard.rows.start] else []
+        return ShardJob(
             target=(folder / shard.split / shard.name).absolute(),
             known=(cache.shards / shard.name).absolute(),
-            pieces=[cache.tiles_of(one.photo) for one in shard.members] if shard in unknown else [],
+            pieces=[(cache.tiles_in(chunk_of[row]), int(start_of[row]), int(counts[row])) for row in rows],
         )
-        for shard in shards
-    ]
+
     for split in SPLITS:
         (folder / split).mkdir()
+    jobs = Lazy(job, range(len(shards)))
     entries = list(map_ordered(write_shard, jobs, "prepare: shards", unit="shard"))
     for split in SPLITS:
         members = [entry for shard, entry in zip(shards, entries, strict=True) if shard.split == split]
@@ -132,17 +141,7 @@ def _write_shards(folder: Path, shards: Sequence[Shard], cache: PhotoCache) -> N
     machine.return_freed_memory()  # grows with the number of shards
 
 
-def _table_of_rejects(rejects: Sequence[Reject]) -> pd.DataFrame:
-    rows = sorted((reject.path, reject.reason, reject.detail) for reject in rejects)
-    return pd.DataFrame(rows, columns=["path", "reason", "detail"])
-
-
-def _table_of_pairs(pairs: Sequence[Pair]) -> pd.DataFrame:
-    rows = [(p.one.source.name, p.split_of_one, p.other.source.name, p.split_of_other, p.bits) for p in pairs]
-    return pd.DataFrame(rows, columns=["path", "split", "near", "split_of_near", "bits"])
-
-
-def summarise(selection: Selection, rejects: Sequence[Reject]) -> dict[str, Any]:
+def summarise(selection: Selection, rejects: pd.DataFrame) -> dict[str, Any]:
     """Count the files by category, the conversions, and the photos and tiles of each split.
 
     Args:
@@ -150,12 +149,14 @@ def summarise(selection: Selection, rejects: Sequence[Reject]) -> dict[str, Any]
         rejects: all unused files.
     """
     placed = selection.placed
-    converted = Counter(change for one in placed for change in one.photo.changes.split("+") if change)
-    num_converted = sum(one.photo.changes != "" for one in placed)
-    reasons = Counter(reject.reason for reject in rejects)
+    converted = Counter[str]()
+    for changes, count in placed["changes"].value_counts().items():
+        converted.update(dict.fromkeys(filter(None, str(changes).split("+")), int(count)))
+    num_converted = int((placed["changes"] != "").sum())
+    reasons = Counter(rejects["reason"].value_counts().astype(int).to_dict())
     duplicates = reasons.pop("duplicate", 0)
-    alike = {photo.sha256 for pair in selection.pairs for photo in (pair.one, pair.other)}
-    photos = Counter(one.split for one in placed)
+    photos = placed["split"].value_counts().astype(int)
+    tiles = placed.groupby("split", observed=False)["num_tiles"].sum().astype(int)
     return {
         "files": len(placed) + len(rejects),
         "kept": len(placed) - num_converted,
@@ -164,9 +165,9 @@ def summarise(selection: Selection, rejects: Sequence[Reject]) -> dict[str, Any]
         "rejected": reasons.total(),
         **{f"converted_{change}": n for change, n in sorted(converted.items())},
         **{f"rejected_{reason}": n for reason, n in sorted(reasons.items())},
-        "near_duplicates": len(alike),
-        **{f"photos_{split}": photos[split] for split in SPLITS},
-        **{f"tiles_{split}": sum(one.photo.num_tiles for one in placed if one.split == split) for split in SPLITS},
+        "near_duplicates": len(np.unique(selection.pairs[["one", "other"]])),
+        **{f"photos_{split}": int(photos[split]) for split in SPLITS},
+        **{f"tiles_{split}": int(tiles[split]) for split in SPLITS},
     }
 
 

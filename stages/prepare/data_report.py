@@ -1,20 +1,20 @@
 """Data report of the photographs: files by category, tiles of every split, sizes, colours, near duplicates."""
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from stages.imaging.data_report.charts import Histogram
 from stages.imaging.data_report.page import Count, Page, Picture, Section, render
 from stages.imaging.data_report.sheets import Pixels, contact_sheet, data_uri, fit, some_of
-from stages.imaging.images import BadImageError, decode, open_picture
+from stages.imaging.images import MOST_MEGAPIXELS, BadImageError, decode, open_picture
 from stages.imaging.shards import Tiles
+from stages.imaging.sources import Source, Sources
 from stages.imaging.splits import SPLITS
-from stages.prepare.photos import Photo, Reject
 from stages.prepare.selection import Selection
 
 _ON_A_SHEET, _COLUMNS, _TILE_PX = 48, 16, 64
@@ -25,13 +25,16 @@ _EXAMPLES = 3  # of files that were rejected for the same reason
 Floats = npt.NDArray[np.float64]
 
 
-def data_report(folder: Path, selection: Selection, rejects: Sequence[Reject], summary: Mapping[str, Any]) -> str:
+def data_report(
+    folder: Path, sources: Sources, selection: Selection, rejects: pd.DataFrame, summary: Mapping[str, Any]
+) -> str:
     """Render the page.
 
     Args:
         folder: output of the stage.
+        sources: all files.
         selection: the photos.
-        rejects: all unused files.
+        rejects: `path`, `reason` and `detail` of all unused files.
         summary: the counts.
     """
     tiles = {split: Tiles([folder / split]) for split in SPLITS}
@@ -46,7 +49,7 @@ def data_report(folder: Path, selection: Selection, rejects: Sequence[Reject], s
                 Section("Files", _FILES, counts=_fates(summary, rejects)),
                 Section("Tiles of each split", "Evenly spread over the split.", sheets=_sheets(tiles)),
                 Section("Sizes and colours", _COLOURS, histograms=[*_sizes(selection), *_colours(tiles)]),
-                Section("Near duplicates", _NEAR, pictures=_pairs(selection)),
+                Section("Near duplicates", _NEAR, pictures=_pairs(sources, selection.pairs)),
             ],
         )
     )
@@ -60,17 +63,18 @@ _NEAR = (
 )
 
 
-def _fates(summary: Mapping[str, Any], rejects: Sequence[Reject]) -> list[Count]:
+def _fates(summary: Mapping[str, Any], rejects: pd.DataFrame) -> list[Count]:
     counts = [Count("kept", summary["kept"])]
     counts += [
         Count(f"converted: {name.removeprefix('converted_').replace('_', ' ')}", number)
         for name, number in summary.items()
         if name.startswith("converted_")
     ]
-    for reason, number in sorted(Counter(reject.reason for reject in rejects).items()):
-        some = [f"{reject.path} ({reject.detail})" for reject in rejects if reject.reason == reason][:_EXAMPLES]
-        label = "duplicate" if reason == "duplicate" else f"rejected: {reason.replace('_', ' ')}"
-        counts.append(Count(label, number, "; ".join(some)))
+    for reason, group in sorted(rejects.groupby("reason"), key=lambda one: str(one[0])):
+        first = group.head(_EXAMPLES)
+        some = [f"{path} ({detail})" for path, detail in zip(first["path"], first["detail"], strict=True)]
+        label = "duplicate" if reason == "duplicate" else f"rejected: {str(reason).replace('_', ' ')}"
+        counts.append(Count(label, len(group), "; ".join(some)))
     return counts
 
 
@@ -85,9 +89,10 @@ def _sheets(tiles: Mapping[str, Tiles]) -> list[Picture]:
 
 
 def _sizes(selection: Selection) -> list[Histogram]:
-    shapes = {split: [one.photo.shape for one in selection.placed if one.split == split] for split in SPLITS}
-    sides = {split: np.array([min(shape) for shape in some], np.float64) for split, some in shapes.items()}
-    ratios = {split: np.array([w / h for h, w in some], np.float64) for split, some in shapes.items()}
+    placed = selection.placed
+    of_split = {split: placed[placed["split"] == split] for split in SPLITS}
+    sides = {split: some[["height", "width"]].min(axis=1).to_numpy(float) for split, some in of_split.items()}
+    ratios = {split: (some["width"] / some["height"]).to_numpy(float) for split, some in of_split.items()}
     longest = float(np.percentile(np.concatenate(list(sides.values())), 98))
     high = 10.0 ** np.floor(np.log10(longest))
     return [
@@ -112,21 +117,21 @@ def _measure(pixels: Pixels) -> Floats:
     return np.stack([grey.mean(axis=(1, 2)), grey.std(axis=(1, 2)), coloured], axis=1).astype(np.float64)
 
 
-def _pairs(selection: Selection) -> list[list[Picture]]:
+def _pairs(sources: Sources, pairs: pd.DataFrame) -> list[list[Picture]]:
     rows = []
-    for pair in selection.pairs[:_MOST_PAIRS]:
+    for pair in pairs.head(_MOST_PAIRS).to_dict("records"):
         pictures = [
-            _picture(pair.one, pair.split_of_one, ""),
-            _picture(pair.other, pair.split_of_other, f", {pair.bits} bits"),
+            _picture(sources[pair["one"]], pair["split"], ""),
+            _picture(sources[pair["other"]], pair["split_of_near"], f", {pair['bits']} bits"),
         ]
         rows.append([picture for picture in pictures if picture])
     return rows
 
 
-def _picture(photo: Photo, where: str, more: str) -> Picture | None:
+def _picture(source: Source, where: str, more: str) -> Picture | None:
     try:
-        with open_picture(photo.source.fetch()) as file:
-            decoded = decode(file, photo.shape[0] * photo.shape[1] / 1e6 + 1, _PAIR_PX)
+        with open_picture(source.fetch()) as file:
+            decoded = decode(file, MOST_MEGAPIXELS, _PAIR_PX)
     except BadImageError:  # it disappeared in the meantime; show the rest
         return None
-    return Picture(data_uri(fit(decoded.pixels, _PAIR_PX)), f"{photo.source.name}: {where}{more}")
+    return Picture(data_uri(fit(decoded.pixels, _PAIR_PX)), f"{source.name}: {where}{more}")

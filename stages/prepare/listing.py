@@ -28,7 +28,7 @@ def write_listing(address: str, path: Path) -> int:
     """
     if path.suffix not in _WRITERS:
         raise InputError(f"{path} should end in {' or '.join(_WRITERS)}")
-    files = [source.path for source in search_remote(address)]
+    files = search_remote(address)
     _WRITERS[path.suffix](path, pd.DataFrame(files, columns=["folder", "file", "version"]))
     return len(files)
 

@@ -9,6 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from stages.imaging.near import as_text
+from stages.prepare.photos import tiles_of
+from stages.prepare.selection import hashes_of
 from stages.prepare.sharding import Shard
 from stages.prepare.tiling import TilingConfig
 from stages.runtime.files import atomic_write
@@ -24,23 +26,24 @@ SCHEMA = pa.schema(
 _ROWS_AT_ONCE = 20_000
 
 
-def write_manifest(path: Path, shards: Sequence[Shard], cutting: TilingConfig) -> None:
+def write_manifest(path: Path, photos: pd.DataFrame, shards: Sequence[Shard], cutting: TilingConfig) -> None:
     """Write the table of all tiles, in the order of the shards.
 
     Args:
         path: of the file.
-        shards: from `sharding.assign_shards`.
+        photos: in the order of their tiles, from `sharding.assign_shards`.
+        shards: of these photos.
         cutting: how the photos are cut.
     """
     with atomic_write(path) as file, pq.ParquetWriter(file, SCHEMA) as writer:
-        for table in _batches(shards, cutting):
+        for table in _batches(photos, shards, cutting):
             writer.write_table(pa.Table.from_pandas(table, SCHEMA, preserve_index=False))
 
 
-def _batches(shards: Sequence[Shard], cutting: TilingConfig) -> Iterator[pd.DataFrame]:
+def _batches(photos: pd.DataFrame, shards: Sequence[Shard], cutting: TilingConfig) -> Iterator[pd.DataFrame]:
     waiting: list[pd.DataFrame] = []
     for shard in shards:
-        waiting.append(_table_of(shard, cutting))
+        waiting.append(_table_of(photos.iloc[shard.rows], shard, cutting))
         if sum(map(len, waiting)) >= _ROWS_AT_ONCE:
             yield pd.concat(waiting)
             waiting = []
@@ -48,21 +51,19 @@ def _batches(shards: Sequence[Shard], cutting: TilingConfig) -> Iterator[pd.Data
         yield pd.concat(waiting)
 
 
-def _table_of(shard: Shard, cutting: TilingConfig) -> pd.DataFrame:
-    rows = [
-        (photo.sha256, photo.source.name, photo.kind, photo.changes, one.group, as_text(photo.hashes))
-        for one in shard.members
-        for photo in [one.photo]
-    ]
-    photos = pd.DataFrame(rows, columns=["photo", "source", "kind", "converted", "group", "perceptual_hash"])
-    table = photos.loc[photos.index.repeat([one.photo.num_tiles for one in shard.members])].reset_index(drop=True)
+def _table_of(photos: pd.DataFrame, shard: Shard, cutting: TilingConfig) -> pd.DataFrame:
+    shapes = list(zip(photos["height"].to_list(), photos["width"].to_list(), strict=True))
+    tiles = [tiles_of(sha256, shape, cutting) for sha256, shape in zip(photos["sha256"], shapes, strict=True)]
+    called = {"sha256": "photo", "name": "source", "kind": "kind", "changes": "converted", "alike": "group"}
+    table = photos[list(called)].rename(columns=called).astype(object)
+    table["perceptual_hash"] = [as_text(hashes.ravel().tolist()) for hashes in hashes_of(photos)]
+    table = table.loc[table.index.repeat(photos["num_tiles"])].reset_index(drop=True)
     numbers = table.groupby("photo").cumcount().astype(str).str.zfill(3)
     table["id"] = table["photo"].str[:16] + "-" + numbers
     table["split"], table["shard"], table["row"] = shard.split, shard.name, np.arange(len(table))
-    tiles = [one.photo.tiles(cutting) for one in shard.members]
-    boxes = [each.boxes(one.photo.shape, cutting.tile_size) for each, one in zip(tiles, shard.members, strict=True)]
+    boxes = [each.boxes(shape, cutting.tile_size) for each, shape in zip(tiles, shapes, strict=True)]
     table[["x0", "y0", "x1", "y1"]] = np.concatenate(boxes)
-    scales = [each.short_sides / min(one.photo.shape) for each, one in zip(tiles, shard.members, strict=True)]
+    scales = [each.short_sides / min(shape) for each, shape in zip(tiles, shapes, strict=True)]
     table["scale"] = np.concatenate(scales)
     ordered: pd.DataFrame = table[SCHEMA.names]
     return ordered

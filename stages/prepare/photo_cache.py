@@ -2,9 +2,9 @@
 
 `.remembered/prepare/<fingerprint>/` in the project's root holds
 
-    chunks/<name>.json    a record for each file of a chunk of work, written by the worker that decoded them
-    chunks/<name>.npy     their tiles, until a run succeeds
-    shards/<name>.npy     hard links to the shards of the last run, which take no room of their own
+    chunks/<name>.parquet  a record for each file of a chunk of work, written by the worker that decoded them
+    chunks/<name>.npy      their tiles, until a run succeeds
+    shards/<name>.npy      hard links to the shards of the last run, which take no room of their own
 
 A file with a record is hashed and not decoded; in remote storage its address and version stand for the hash. It is
 decoded again only if its shard changes because other photographs came or went. The fingerprint stands for settings,
@@ -13,34 +13,39 @@ same bytes.
 """
 
 import fcntl
-import json
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
 from importlib.metadata import version
-from itertools import chain
 from pathlib import Path
-from typing import Any
 
-from stages.imaging.sources import Source, check_listed
-from stages.prepare.photos import Facts, Photo, Reject, as_found, facts_of, hash_files, take
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from stages.imaging.sources import Source, Sources, as_series, check_listed
+from stages.prepare.photos import RECORD, hash_files, take
 from stages.prepare.tiling import TilingConfig
 from stages.runtime import project
 from stages.runtime.errors import InputError
-from stages.runtime.files import remove_folder, write_array, write_text
+from stages.runtime.files import atomic_write, remove_folder, write_array
 from stages.runtime.locks import flock
 from stages.runtime.machine import workers
-from stages.runtime.parallel import map_ordered
-
-Piece = tuple[Path, int, int]  # file of tiles, the first, how many
+from stages.runtime.parallel import Lazy, map_ordered
 
 _LIBRARIES = ("imagehash", "numpy", "pillow", "scipy")  # whose other versions may give other pixels or hashes
 _CHUNK_BYTES = 32 * 2**20  # of tiles; a worker holds one chunk in memory
 _CHUNK_FILES = 32
 _CHUNKS_A_WORKER = 4  # at least, so that none waits long for the last one
 _HASHED_AT_ONCE = 256
+_COMBINED = 256  # chunks; each would take some kilobytes on its own
+
+Ints = npt.NDArray[np.int64]
 
 
 @contextmanager
@@ -68,111 +73,137 @@ class PhotoCache:
 
     def __init__(self, folder: Path, tiling: TilingConfig) -> None:
         self.shards, self._chunks, self._tiling = folder / "shards", folder / "chunks", tiling
-        self._known_facts: dict[str, Facts] = {}
-        self._versions: dict[str, str] = {}  # hash of a file in remote storage, by address and version
-        self._tiles: dict[str, Piece] = {}
-        self._repeats: list[Path] = []  # chunks of files that were decoded again, whose records stand elsewhere
         for needed in (self.shards, self._chunks):
             needed.mkdir(parents=True, exist_ok=True)
-        for path in sorted(self._chunks.glob("*.json")):
-            self._load(path)
+        self._files: list[Path] = []  # of chunks
+        self._records = _combined(self._load(path) for path in sorted(self._chunks.glob("*.parquet")))
 
-    def _load(self, path: Path) -> list[dict[str, Any]]:
-        """Read the records of a chunk."""
-        records: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
-        tiles, start = path.with_suffix(".npy"), 0
-        has_tiles = tiles.exists()
-        if all(record["sha256"] in self._known_facts and not self._is_news(record["version"]) for record in records):
-            self._repeats.append(path)
-        for record in records:
-            count = record.get("num_tiles", 0)
-            if record["sha256"]:
-                self._known_facts[record["sha256"]] = facts_of(record)
-                if record["version"]:
-                    self._versions[record["version"]] = record["sha256"]
-                if has_tiles:
-                    self._tiles[record["sha256"]] = (tiles, start, count)
-            start += count
-        return records
+    def _load(self, path: Path) -> pa.Table:
+        """Read the records of a chunk, and add where the tiles of each lie: `chunk`, a number, and `start`."""
+        records, number = pq.read_table(path, schema=RECORD, use_threads=False), len(self._files)
+        self._files.append(path)
+        ends = pc.cumulative_sum(records["num_tiles"])
+        chunk = pa.array(np.full(len(records), number), pa.int32())
+        return records.append_column("chunk", chunk).append_column("start", pc.subtract(ends, records["num_tiles"]))
 
-    def _is_news(self, version: str) -> bool:
-        return version != "" and version not in self._versions
-
-    def look_at(self, sources: Sequence[Source]) -> tuple[list[Photo], list[Reject]]:
+    def look_at(self, sources: Sources) -> pa.Table:
         """Find out what each file is; known files are not decoded.
 
         Returns:
-            what can be used and what cannot, each in the order of `sources`.
+            a `RECORD` per file, in the order of `sources`.
 
         Raises:
             InputError: a file is not the one that its list describes.
         """
-        verdicts = list(self._known(sources))
-        new = [number for number, verdict in enumerate(verdicts) if verdict is None]
-        for number, record in zip(new, self._take([sources[number] for number in new]), strict=True):
-            _check_listed(sources[number], record["sha256"])
-            verdicts[number] = as_found(sources[number], self._known_facts.get(record["sha256"]) or facts_of(record))
-        return (
-            [verdict for verdict in verdicts if isinstance(verdict, Photo)],
-            [verdict for verdict in verdicts if isinstance(verdict, Reject)],
-        )
+        sha256 = self._hashes(sources)
+        new = np.flatnonzero(pc.or_(pc.equal(sha256, ""), pc.invert(pc.is_in(sha256, self._records["sha256"]))))
+        taken = self._take(sources, new)
+        known = pa.concat_tables([self._records, taken])
+        of_file = np.asarray(pc.index_in(sha256, known["sha256"]).fill_null(0)).astype(np.int64)
+        again = np.asarray(pc.index_in(taken["sha256"], known["sha256"])).astype(np.int64)
+        own = np.arange(len(self._records), len(known))  # what could not be read has no hash and only its own record
+        of_file[new] = np.where(pc.equal(taken["sha256"], ""), own, again)
+        self._records = known
+        found = known.take(pa.array(of_file)).select(RECORD.names)
+        _check_listed(sources, found["sha256"])
+        return found
 
-    def _known(self, sources: Sequence[Source]) -> Iterator[Photo | Reject | None]:
-        if not self._known_facts:
-            yield from [None] * len(sources)
-            return
-        for source, sha256 in zip(sources, self._hashes(sources), strict=True):
-            _check_listed(source, sha256)
-            yield as_found(source, self._known_facts[sha256]) if sha256 in self._known_facts else None
+    def _hashes(self, sources: Sources) -> pa.ChunkedArray:
+        """Return the hash of each file, "" if it is unknown; of one in remote storage from its version."""
+        if not len(self._records):
+            return pa.chunked_array([pa.nulls(len(sources), pa.string()).fill_null("")])
+        starts = range(0, len(sources), _HASHED_AT_ONCE)
+        chunks = Lazy(lambda start: sources[start : start + _HASHED_AT_ONCE], starts)
+        versions = self._records.filter(pc.not_equal(self._records["version"], ""))
+        found: list[pa.Array] = []
+        for sha256, asked in map_ordered(hash_files, chunks, "prepare: known files"):
+            version_of = pa.array(asked, pa.string())
+            known = versions["sha256"].combine_chunks().take(pc.index_in(version_of, versions["version"]))
+            found.append(pc.if_else(pc.equal(version_of, ""), pa.array(sha256, pa.string()), pc.fill_null(known, "")))
+        return pa.chunked_array(found, pa.string())
 
-    def _hashes(self, sources: Sequence[Source]) -> Iterator[str]:
-        """Yield the hash of each file; of one in remote storage from its version, "" if that is unknown."""
-        local = [source for source in sources if isinstance(source.path, Path)]
-        chunks = [local[start : start + _HASHED_AT_ONCE] for start in range(0, len(local), _HASHED_AT_ONCE)]
-        hashed = chain.from_iterable(map_ordered(hash_files, chunks, "prepare: known files"))
-        for source in sources:
-            yield next(hashed) if isinstance(source.path, Path) else self._versions.get(source.version, "")
-
-    def _take(self, sources: Sequence[Source]) -> Iterator[dict[str, Any]]:
+    def _take(self, sources: Sources, positions: Ints) -> pa.Table:
         """Decode files in chunks; a killed run loses only the chunks that workers had not finished."""
         tiles_bytes = self._tiling.max_tiles * self._tiling.tile_size**2 * 3
-        fair = -(-len(sources) // (_CHUNKS_A_WORKER * workers()))
+        fair = -(-len(positions) // (_CHUNKS_A_WORKER * workers()))
         size = max(1, min(_CHUNK_FILES, _CHUNK_BYTES // tiles_bytes, fair))
         folder, run = self._chunks.absolute(), uuid.uuid4().hex[:8]  # absolute, for workers of a cluster
-        chunks = [(folder / f"{run}-{at:09d}.json", sources[at : at + size]) for at in range(0, len(sources), size)]
-        for path in map_ordered(partial(_take_chunk, self._tiling), chunks, "prepare", unit="chunk"):
-            yield from self._load(path)
 
-    def bring_tiles(self, photos: Sequence[Photo]) -> None:
-        """Decode those photos again whose records are known and whose tiles are gone.
+        def chunk(at: int) -> tuple[Path, Sequence[Source]]:
+            return folder / f"{run}-{at:09d}.parquet", sources.take(positions[at : at + size].tolist())
+
+        chunks = Lazy(chunk, range(0, len(positions), size))
+        made = map_ordered(partial(_take_chunk, self._tiling), chunks, "prepare", unit="chunk")
+        return _combined(self._load(path) for path in made)
+
+    def bring_tiles(self, sources: Sources, photos: pd.DataFrame) -> tuple[Ints, Ints]:
+        """Find the tiles of photos; decode those again whose records are known and whose tiles are gone.
+
+        Args:
+            sources: all files.
+            photos: by position in `sources`; `sha256` and `num_tiles` of each.
+
+        Returns:
+            (n,), the number of the file of tiles (see `tiles_in`), and (n,), the first tile in it, of each photo.
 
         Raises:
             InputError: a file is no longer what it was a moment ago.
         """
-        missing = [photo for photo in photos if photo.sha256 not in self._tiles]
-        for photo, record in zip(missing, self._take([photo.source for photo in missing]), strict=True):
-            if record["sha256"] != photo.sha256 or record.get("num_tiles") != photo.num_tiles:
-                raise InputError(f"{photo.source.path} changed while the stage ran; run it again")
+        held = np.array([path.with_suffix(".npy").exists() for path in self._files], bool)
+        records = self._records.filter(pa.array(held[np.asarray(self._records["chunk"])]))
+        sha256 = pa.array(photos["sha256"], pa.string())
+        missing = np.flatnonzero(pc.index_in(sha256, records["sha256"]).is_null())
+        taken = self._take(sources, photos.index.to_numpy()[missing])
+        before = photos.iloc[missing]
+        same = np.asarray(taken["num_tiles"]) == before["num_tiles"].to_numpy()
+        same &= as_series(taken["sha256"]).to_numpy() == before["sha256"].to_numpy()
+        if not same.all():
+            changed = sources[int(before.index.to_numpy()[np.argmin(same)])]
+            raise InputError(f"{changed.path} changed while the stage ran; run it again")
+        self._records = pa.concat_tables([self._records, taken])
+        records = pa.concat_tables([records, taken])
+        places = records.select(["chunk", "start"]).take(pc.index_in(sha256, records["sha256"]))
+        return np.asarray(places["chunk"]).astype(np.int64), np.asarray(places["start"]).astype(np.int64)
 
-    def tiles_of(self, photo: Photo) -> Piece:
-        """Return where the tiles of a photo lie."""
-        return self._tiles[photo.sha256]
+    def tiles_in(self, chunk: int) -> Path:
+        """Return a file of tiles by its number."""
+        return self._files[chunk].with_suffix(".npy")
 
     def tidy(self, shards: Iterable[str]) -> None:
         """Delete what the next run does not need: tiles, which are in shards now, repeated records, other shards."""
+        records = pd.DataFrame({name: as_series(self._records[name]) for name in ("sha256", "version", "chunk")})
+        news = ~records.duplicated("sha256") | (records["version"] != "") & ~records.duplicated("version")
+        needed = set(records["chunk"][news & (records["sha256"] != "")])
+        repeats = (path for number, path in enumerate(self._files) if number not in needed)
         unneeded = {path.name for path in self.shards.iterdir()} - set(shards)
-        for path in [*self._chunks.glob("*.npy"), *self._repeats, *(self.shards / name for name in unneeded)]:
+        for path in [*self._chunks.glob("*.npy"), *repeats, *(self.shards / name for name in unneeded)]:
             path.unlink()
+
+
+def _combined(tables: Iterable[pa.Table]) -> pa.Table:
+    done, waiting = (
+        [RECORD.append(pa.field("chunk", pa.int32())).append(pa.field("start", pa.int32())).empty_table()],
+        [],
+    )
+    for table in tables:
+        waiting.append(table)
+        if len(waiting) == _COMBINED:
+            done.append(pa.concat_tables(waiting).combine_chunks())
+            waiting = []
+    return pa.concat_tables([*done, *waiting]).combine_chunks()
 
 
 def _take_chunk(tiling: TilingConfig, chunk: tuple[Path, Sequence[Source]]) -> Path:
     path, sources = chunk
     tiles, records = take(sources, tiling)
     write_array(path.with_suffix(".npy"), tiles)
-    write_text(path, json.dumps(records, ensure_ascii=False))  # last: it says that both are there
+    with atomic_write(path) as file:  # last: it says that both are there
+        pq.write_table(records, file)
     return path
 
 
-def _check_listed(source: Source, sha256: str) -> None:
-    if sha256:  # else it could not be read, and ends among the rejects
-        check_listed(source, sha256)
+def _check_listed(sources: Sources, sha256: pa.ChunkedArray) -> None:
+    listed, found = sources.column("sha256"), as_series(sha256)
+    known = (listed != "") & (found != "")  # else it could not be read, and ends among the rejects
+    for position in np.flatnonzero(known & (listed != found)):
+        check_listed(sources[int(position)], found[position])

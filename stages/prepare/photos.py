@@ -2,16 +2,15 @@
 
 import errno
 import hashlib
-import sys
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from stages.imaging.images import BadImageError, Decoded, Pixels, decode, open_picture
 from stages.imaging.near import perceptual_hash
@@ -22,54 +21,40 @@ _READ_AHEAD = 4  # files fetched from remote storage while others are decoded
 _TRANSIENT = ("changed", "not_a_file", "unreadable")  # problems of the file system, not of the content
 
 
-@dataclass(frozen=True, slots=True)
-class Photo:
-    """A usable photo.
+RECORD = pa.schema(
+    [
+        ("sha256", pa.string()), ("version", pa.string()), ("reason", pa.string()), ("detail", pa.string()),
+        ("pixels_sha256", pa.string()), ("hashes", pa.list_(pa.uint64())), ("height", pa.int32()),
+        ("width", pa.int32()), ("kind", pa.string()), ("changes", pa.string()), ("num_tiles", pa.int32()),
+    ]
+)  # fmt: skip
+"""What is known of a file.
 
-    Attributes:
-        source: the file.
-        sha256: of the file; identifies the photo.
-        pixels_sha256: of its shape and decoded pixels, at the scale of decoding.
-        hashes: from `near.perceptual_hash`, flat.
-        shape: (height, width) in pixels, upright.
-        kind: the format.
-        changes: conversions by the decoder, joined by `+`; "" for none.
-        num_tiles: number of tiles cut from it.
-    """
-
-    source: Source
-    sha256: str
-    pixels_sha256: str
-    hashes: tuple[int, ...]
-    shape: tuple[int, int]
-    kind: str
-    changes: str
-    num_tiles: int
-
-    def tiles(self, cutting: TilingConfig) -> Tiles:
-        """Return the tiles, always the same ones."""
-        return _tiles_of(self.sha256, self.shape, cutting)
+    sha256           of the file; identifies the photo; "" if it could not be read
+    version          address and version of a file in remote storage, else ""
+    reason, detail   why it cannot be used, as a stable word and in words; "" if it can
+    pixels_sha256    of its shape and decoded pixels, at the scale of decoding
+    hashes           from `near.perceptual_hash`, flat
+    height, width    in pixels, upright
+    kind             the format
+    changes          conversions by the decoder, joined by `+`; "" for none
+    num_tiles        number of tiles cut from it
+"""
 
 
-@dataclass(frozen=True, slots=True)
-class Reject:
-    """An unused file, with the reason as a stable word and in words."""
-
-    path: str
-    reason: str
-    detail: str
-
-
-def take(sources: Sequence[Source], cutting: TilingConfig) -> tuple[Pixels, list[dict[str, Any]]]:
+def take(sources: Sequence[Source], cutting: TilingConfig) -> tuple[Pixels, pa.Table]:
     """Decode files and cut their tiles.
 
     Returns:
-        all tiles, uint8 (n, tile_size, tile_size, 3), and a record per file for `as_found`.
+        all tiles, uint8 (n, tile_size, tile_size, 3), and a `RECORD` per file.
     """
     taken = [_take(source, content, cutting) for source, content in zip(sources, _fetched(sources), strict=True)]
     none = np.empty((0, cutting.tile_size, cutting.tile_size, 3), np.uint8)
-    records = [record | {"version": source.version} for source, (_, record) in zip(sources, taken, strict=True)]
-    return np.concatenate([none, *(tiles for tiles, _ in taken)]), records
+    records = [
+        {"reason": "", "detail": "", "num_tiles": 0, **record, "version": source.version}
+        for source, (_, record) in zip(sources, taken, strict=True)
+    ]
+    return np.concatenate([none, *(tiles for tiles, _ in taken)]), pa.Table.from_pylist(records, RECORD)
 
 
 def _fetched(sources: Sequence[Source]) -> Iterator["Future[Path | bytes]"]:
@@ -93,12 +78,13 @@ def _take(source: Source, content: "Future[Path | bytes]", cutting: TilingConfig
     if min(h, w) < cutting.tile_size:
         detail = f"{w} x {h} pixels, smaller than a tile of {cutting.tile_size}"
         return none, {"sha256": sha256, "reason": "too_small", "detail": detail}
-    tiles = _tiles_of(sha256, photo.shape, cutting)
+    tiles = tiles_of(sha256, photo.shape, cutting)
     record = {
         "sha256": sha256,
         "pixels_sha256": _hash_pixels(photo),
         "hashes": perceptual_hash(photo.pixels, cutting.turned).ravel().tolist(),
-        "shape": [h, w],
+        "height": h,
+        "width": w,
         "kind": photo.kind,
         "changes": "+".join(photo.changes),
         "num_tiles": len(tiles.corners),
@@ -128,7 +114,8 @@ def _read(
     return "", refused
 
 
-def _tiles_of(sha256: str, shape: tuple[int, int], cutting: TilingConfig) -> Tiles:
+def tiles_of(sha256: str, shape: tuple[int, int], cutting: TilingConfig) -> Tiles:
+    """Choose the tiles of a photo, always the same ones."""
     return choose_tiles(shape, cutting, np.random.default_rng([cutting.seed, *b"prepare", int(sha256, 16)]))
 
 
@@ -138,26 +125,10 @@ def _hash_pixels(photo: Decoded) -> str:
     return digest.hexdigest()
 
 
-def as_found(source: Source, facts: "Facts") -> Photo | Reject:
-    """Make a `Photo` or `Reject` of a file with these facts."""
-    return Photo(source, *facts) if len(facts) > 2 else Reject(source.name, *facts)
-
-
-Facts = tuple[Any, ...]
-"""What a record says of a file's content: reason and detail of a `Reject`, or all but `source` of a `Photo`."""
-
-
-def facts_of(record: dict[str, Any]) -> Facts:
-    """Return what a record says of the content, in little memory, since all photos are held at once."""
-    if "reason" in record:
-        return sys.intern(record["reason"]), record["detail"]
-    few = (sys.intern(record["kind"]), sys.intern(record["changes"]), record["num_tiles"])
-    return record["sha256"], record["pixels_sha256"], tuple(record["hashes"]), tuple(record["shape"]), *few
-
-
-def hash_files(sources: Sequence[Source]) -> list[str]:
-    """Return the SHA-256 of each file, "" if it cannot be read."""
-    return [_hash_file(source) for source in sources]
+def hash_files(sources: Sequence[Source]) -> tuple[list[str], list[str]]:
+    """Return the SHA-256 of each file, "" if it cannot be read; and the version of one in remote storage instead."""
+    versions = [source.version for source in sources]
+    return ["" if version else _hash_file(source) for source, version in zip(sources, versions, strict=True)], versions
 
 
 def _hash_file(source: Source) -> str:

@@ -15,19 +15,19 @@ A shard's name is a hash of its photos and settings, so equal names mean equal b
 import hashlib
 import os
 import shutil
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from stages.imaging.shards import Pixels
-from stages.imaging.splits import SPLITS
-from stages.prepare.photo_cache import Piece
-from stages.prepare.selection import Placed
+from stages.imaging.sources import batch_of
 from stages.prepare.tiling import TilingConfig
 from stages.runtime.files import sha256, write_array
 
@@ -36,16 +36,11 @@ _END_DIGITS = slice(48, 56)  # of a photo's hash; others than those that choose 
 
 @dataclass(frozen=True)
 class Shard:
-    """A file of tiles, with the photos that they are from."""
+    """A file of tiles, and the rows of the photos that they are from."""
 
     split: str
     name: str
-    members: Sequence[Placed]
-
-    @property
-    def num_tiles(self) -> int:
-        """Number of tiles in the shard."""
-        return sum(one.photo.num_tiles for one in self.members)
+    rows: slice
 
 
 @dataclass(frozen=True)
@@ -55,59 +50,51 @@ class ShardJob:
     Attributes:
         target: the file to write.
         known: the same shard in the cache; linked afterwards if the file system supports it.
-        pieces: its tiles.
+        pieces: its tiles: for each photo a file, the first tile in it, and how many.
     """
 
     target: Path
     known: Path
-    pieces: Sequence[Piece]
+    pieces: list[tuple[Path, int, int]]
 
 
-def assign_shards(placed: Sequence[Placed], cutting: TilingConfig, shard_bytes: int) -> list[Shard]:
+def assign_shards(placed: pd.DataFrame, cutting: TilingConfig, shard_bytes: int) -> tuple[pd.DataFrame, list[Shard]]:
     """Assign photos to shards.
 
     Args:
-        placed: all used photos.
+        placed: all used photos, from `selection.select`.
         cutting: how they are cut.
         shard_bytes: size limit of a shard, which holds at least one photo.
 
     Returns:
-        the shards of train, val and test, in the order of their tiles.
+        the photos in the order of their tiles, and the shards of train, val and test in the same order.
     """
     most = max(1, shard_bytes // (3 * cutting.tile_size**2))
     every = max(1, round(most / cutting.max_tiles / 2))
-
-    def place(one: Placed) -> tuple[int, str]:
-        return SPLITS.index(one.split), one.photo.source.batch
-
-    ordered = sorted(placed, key=lambda one: (*place(one), one.photo.sha256))
-    parts = (list(group) for _, group in groupby(ordered, place))
-    return [
-        Shard(members[0].split, _name(members, cutting), members)
-        for part in parts
-        for members in _cut(part, most, every)
+    ordered = placed.assign(batch=pd.Categorical([sys.intern(batch_of(name)) for name in placed["name"]]))
+    ordered = ordered.sort_values(["split", "batch", "sha256"])
+    part = ordered.groupby(["split", "batch"], observed=True, sort=False).ngroup().to_numpy()
+    ends = [int(sha256[_END_DIGITS], 16) % every == 0 for sha256 in ordered["sha256"]]
+    cuts = [0, *_cut(ordered["num_tiles"].to_list(), part.tolist(), ends, most), len(ordered)]
+    rows = [slice(start, stop) for start, stop in pairwise(dict.fromkeys(cuts))]
+    return ordered, [
+        Shard(ordered["split"].iloc[each.start], _name(ordered["sha256"].iloc[each], cutting), each) for each in rows
     ]
 
 
-def _cut(photos: Sequence[Placed], most: int, every: int) -> Iterator[list[Placed]]:
-    shard: list[Placed] = []
+def _cut(tiles: Sequence[int], part: Sequence[int], ends: Sequence[bool], most: int) -> Iterator[int]:
+    """Yield the positions at which a shard begins, but the first."""
     filled = 0
-    for one in photos:
-        if shard and filled + one.photo.num_tiles > most:
-            yield shard
-            shard, filled = [], 0
-        shard.append(one)
-        filled += one.photo.num_tiles
-        if int(one.photo.sha256[_END_DIGITS], 16) % every == 0:
-            yield shard
-            shard, filled = [], 0
-    if shard:
-        yield shard
+    for position, count in enumerate(tiles):
+        begins = position and (part[position] != part[position - 1] or ends[position - 1] or filled + count > most)
+        if begins:
+            yield position
+        filled = count if begins else filled + count
 
 
-def _name(members: Sequence[Placed], cutting: TilingConfig) -> str:
+def _name(hashes: "pd.Series[str]", cutting: TilingConfig) -> str:
     settings = f"{cutting.tile_size} {cutting.short_sides} {cutting.max_tiles} {cutting.seed}"
-    text = " ".join([settings, *(one.photo.sha256 for one in members)])
+    text = " ".join([settings, *hashes])
     return f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.npy"
 
 

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 import joblib
 from joblib.externals.loky.process_executor import TerminatedWorkerError
@@ -36,6 +36,32 @@ _AHEAD = 4  # items a worker
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+
+class Lazy(Sequence[Item]):
+    """Items that are made when they are asked for, since millions of them would not fit into memory.
+
+    Args:
+        make: returns the item at a position.
+        positions: of all items.
+    """
+
+    def __init__(self, make: Callable[[int], Item], positions: range) -> None:
+        self._make, self._positions = make, positions
+
+    def __len__(self) -> int:
+        """Return the number of items."""
+        return len(self._positions)
+
+    @overload
+    def __getitem__(self, at: int) -> Item: ...
+    @overload
+    def __getitem__(self, at: slice) -> "Lazy[Item]": ...
+    def __getitem__(self, at: int | slice) -> "Item | Lazy[Item]":
+        """Make an item, or return some of them as lazily."""
+        if isinstance(at, slice):
+            return Lazy(self._make, self._positions[at])
+        return self._make(self._positions[at])
 
 
 @dataclass

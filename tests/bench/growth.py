@@ -1,11 +1,11 @@
-"""Measure how time and memory of the stages grow with the number of tiles, on generated tiles of 24 x 24 pixels.
+"""Measure how time and memory of the stages grow with the number of tiles, on generated tiles of 8 or 24 pixels.
 
 python -m tests.bench.growth                      # a table for docs/scaling.md; minutes
 python -m tests.bench.growth train masks --tiles 100_000 10_000_000
 
-What depends on one tile alone (drawing a hole, altering a tile) is left out: what remains is the stage's own work, in
-one process. Processor time and memory are counted from when packages are imported; memory is what the process has
-alone, since pages of mapped files can be dropped at any time.
+What depends on one photo or tile alone (decoding, drawing a hole, altering a tile) is left out: what remains is the
+stage's own work, in one process. Processor time and memory are counted from when packages are imported; memory is what
+the process has alone, since pages of mapped files can be dropped at any time.
 """
 
 import argparse
@@ -24,6 +24,7 @@ from stages.imaging.shards import write_tiles
 from tests.clone import ROOT, params_with
 
 SIDE, A_SHARD = 24, 680  # pixels; tiles in a shard, as many as of 128 x 128 pixels
+A_PHOTO, LEAST, OF_DEFAULT = 48, 8, 2730  # tiles of a photo; pixels; tiles of 64 x 64 pixels in a shard
 MEASURED = """
 import threading, time
 import numpy as np, psutil
@@ -36,7 +37,7 @@ def watch():
     global most
     while not done.wait(0.02):
         most = max(most, private())
-at_first, watching, start = private(), threading.Thread(target=watch), time.process_time()
+at_first, watching, start = private(), threading.Thread(target=watch, daemon=True), time.process_time()
 watching.start()
 {work}
 seconds = time.process_time() - start
@@ -45,6 +46,22 @@ watching.join()
 print(f"{{seconds:.1f}} s, {{max(0, most - at_first) / 1e6:.0f}} MB")
 """
 WORK = {
+    "prepare": (
+        "import hashlib\n"
+        "from stages.prepare import __main__ as stage, photo_cache\n"
+        f"tiles = np.zeros(({A_PHOTO}, {LEAST}, {LEAST}, 3), np.uint8)\n"
+        f"stage.SHARD_BYTES = {OF_DEFAULT} * tiles[0].nbytes\n"
+        "def record(source):\n"
+        "    sha256 = hashlib.sha256(source.name.encode()).hexdigest()\n"
+        "    facts = {'sha256': sha256, 'pixels_sha256': sha256, 'kind': 'JPEG', 'num_tiles': len(tiles)}\n"
+        "    facts |= {'hashes': [int(sha256[:16], 16), int(sha256[16:32], 16)], 'height': 240, 'width': 320}\n"
+        "    return dict.fromkeys(['version', 'reason', 'detail', 'changes'], '') | facts\n"
+        "def take(sources, _):\n"
+        "    records = photo_cache.pa.Table.from_pylist([*map(record, sources)], photo_cache.RECORD)\n"
+        "    return np.concatenate([tiles] * len(sources)), records\n"
+        "photo_cache.take = take",
+        "stage.main()",
+    ),
     "train, 2,000 batches": (
         "from stages.training.dataset import TrainingBatches",
         "batches = TrainingBatches(['data/prepared/train'], 'data/holes.npy', 8, 0)\n"
@@ -80,6 +97,16 @@ def make(folder: Path, tiles: int) -> None:
     np.save(folder / "data/holes.npy", pack(np.eye(SIDE, dtype=np.uint8)[None].repeat(1000, 0)))
 
 
+def make_photos(folder: Path, tiles: int) -> None:
+    """Name as many photos as have so many tiles, the smallest that `prepare` cuts; nothing reads them."""
+    prepare = {"photos": "photos", "short_sides": [8 * LEAST]}
+    (folder / "params.yaml").write_text(yaml.safe_dump(params_with({"tile_size": LEAST, "prepare": prepare})))
+    for number in range(tiles // A_PHOTO):
+        path = folder / f"photos/{number // 1000:06d}/{number:09d}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+
 def run(stage: str, folder: Path) -> str:
     """Return processor seconds and memory of a stage, by the code in INPAINT_CODE, or this one."""
     setup, work = WORK[stage]
@@ -101,8 +128,11 @@ def main() -> None:
     found: dict[str, list[str]] = {stage: [] for stage in stages}
     for tiles in asked.tiles:
         with tempfile.TemporaryDirectory() as folder:
-            make(Path(folder), tiles)
             for stage, cells in found.items():
+                if stage == "prepare":
+                    make_photos(Path(folder), tiles)
+                elif not (Path(folder) / "data/holes.npy").exists():
+                    make(Path(folder), tiles)
                 cells.append(run(stage, Path(folder)))
                 print(f"{tiles:,} tiles: {stage}: {cells[-1]}", file=sys.stderr, flush=True)
     print("| stage | " + " | ".join(f"{tiles:,} tiles" for tiles in asked.tiles) + " |")

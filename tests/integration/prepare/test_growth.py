@@ -1,6 +1,5 @@
 """Photos that come or go leave what is there as it is, in the shards, in DVC's cache, and in what is decoded."""
 
-import json
 import os
 import shutil
 from pathlib import Path
@@ -137,8 +136,8 @@ def test_a_file_that_is_decoded_again_has_one_record(project, decoded):
     decoded.clear()
     main()
     assert len(decoded) > 1
-    chunks = Path(".remembered/prepare").glob("*/chunks/*.json")
-    hashes = [record["sha256"] for chunk in chunks for record in json.loads(chunk.read_text())]
+    chunks = Path(".remembered/prepare").glob("*/chunks/*.parquet")
+    hashes = [sha256 for chunk in chunks for sha256 in pd.read_parquet(chunk)["sha256"]]
     assert len(hashes) == len(set(hashes)) == 51
 
 
