@@ -7,10 +7,13 @@ KEY is a row of `models` in params.yaml, whose `code` is the package: `stages/pc
 """
 
 import importlib
+import os
 import platform
 import sys
+from pathlib import Path
 
-from stages.runtime import guard
+from stages.runtime import guard, project
+from stages.runtime.errors import InputError
 from stages.runtime.params import read
 from stages.training import distributed
 
@@ -21,15 +24,24 @@ def main(key: str) -> None:
 
 
 def train_here(key: str) -> None:
-    """Train in this process, together with those that it was started with; the key is that of process 0."""
+    """Train in this process, together with those that it was started with; process 0 knows the key and the folder."""
     from stages.training import loop, trainer  # not in the process that starts the others
     from stages.training.settings import ModelEntry
 
     fabric = loop.make_fabric()
-    key = fabric.broadcast(key)
+    key, folder = fabric.broadcast((key, os.path.relpath(Path.cwd(), project.root())))
     with distributed.agreed(fabric):
+        _enter(project.root() / folder)
         code = importlib.import_module(f"stages.{read(f'models.{key}', ModelEntry).code}.module")
     trainer.train(key, code.SETTINGS, code.MODULE, fabric)
+
+
+def _enter(folder: Path) -> None:
+    """Change to the folder of process 0: retraining and `dvc exp run --temp` train in one within the project."""
+    try:
+        os.chdir(folder)
+    except FileNotFoundError:
+        raise InputError(f"{folder} is missing on {platform.node()}; share the project's folder, e.g. by NFS") from None
 
 
 if __name__ == "__main__":

@@ -274,29 +274,33 @@ def test_who_waits_has_to_know_for_whom(monkeypatch: pytest.MonkeyPatch) -> None
 
 @pytest.mark.slow
 def test_a_machine_that_is_killed_comes_again(tmp_path: Path) -> None:
-    """Two machines are two addresses here; the weights are those of an undisturbed training."""
-    one, whole = made(tmp_path / "one"), made(tmp_path / "whole")
-    for root in (one, whole):
+    """Two processes stand for machines; one trains within the project, as retraining does, and the other finds it.
+
+    The weights are those of an undisturbed training.
+    """
+    one, whole = tmp_path / "one", made(tmp_path / "whole")
+    tree = one / ".retrain/tree"
+    tree.parent.mkdir(parents=True)
+    for root in (made(tree), whole):
         set_params(root, "unet", steps=300, validate_every=100, checkpoint_every_s=0.1)
     assert ends(start("unet", whole, whole)) == [0, 0]
     given = {"INPAINT_NODES": "2", "INPAINT_RENDEZVOUS": f"127.0.0.1:{free_port()}", "DVC_ROOT": str(one)}
     given |= {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9", "PYTHONPATH": str(ROOT), "INPAINT_DEVICE": "cpu"}
     given["OMP_NUM_THREADS"] = "1"  # sums depend on the number of threads
 
-    def run(word: str) -> subprocess.Popen[bytes]:
+    def run(word: str, folder: Path) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "stages.train", word]
         with (one / "said.txt").open("a") as said:
-            return subprocess.Popen(
-                [sys.executable, "-m", "stages.train", word], cwd=one, env=os.environ | given, stdout=said, stderr=said
-            )
+            return subprocess.Popen(command, cwd=folder, env=os.environ | given, stdout=said, stderr=said)
 
-    waiting, leading = run("--wait"), run("unet")
+    waiting, leading = run("--wait", one), run("unet", tree)
     wait_for(lambda: any(one.glob(".resume/*/checkpoint.pt")), 120)
     waiting.kill()
     waiting.wait()
-    again = run("--wait")
+    again = run("--wait", one)
     assert leading.wait(240) == 0, (one / "said.txt").read_text()
     again.send_signal(signal.SIGINT)
     assert again.wait(60) == 130
     assert "resuming the interrupted training" in (one / "said.txt").read_text()
-    found, wanted = (load_file(weights(root, "unet")) for root in (one, whole))
+    found, wanted = (load_file(weights(root, "unet")) for root in (tree, whole))
     assert all(torch.equal(value, found[name]) for name, value in wanted.items())
