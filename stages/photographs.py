@@ -221,14 +221,12 @@ def main() -> None:
     seed, params = read_seed(), read("photographs", PhotographsParams)
     sources = read("prepare", _Sources)
     source_of = large_enough(pd.read_parquet("data/prepared/manifest.parquet"))["source"]
-    file_of = {source.name: source for source in find_sources(sources)}
     questions = choose(list(source_of.index), params.count, seed)
     asked: dict[str, list[Question]] = {}
     for question in questions:
         asked.setdefault(question.photo, []).append(question)
-    jobs = [
-        PhotographJob(_file(file_of, source_of[photo], sources.photos), photo, about) for photo, about in asked.items()
-    ]
+    file_of = _files({source_of[photo] for photo in asked}, sources)
+    jobs = [PhotographJob(file_of[source_of[photo]], photo, about) for photo, about in asked.items()]
     with files.fresh_folder(OUT) as folder:
         for part in ("images", "holes"):
             (folder / part).mkdir()
@@ -241,10 +239,14 @@ def main() -> None:
     log(f"{OUT}: {len(questions)} holes in {len(asked)} photographs")
 
 
-def _file(file_of: dict[str, Source], source: str, photos: str) -> Source:
-    if source not in file_of:
-        raise InputError(f"{source}, a test photograph of data/prepared, is no longer in {photos}; run dvc repro")
-    return file_of[source]
+def _files(names: set[str], params: SourcesParams) -> dict[str, Source]:
+    sources = find_sources(params)
+    found = {each.name: each for each in sources.take(np.flatnonzero(sources.column("name").isin(names)).tolist())}
+    if gone := names - found.keys():
+        raise InputError(
+            f"{min(gone)}, a test photograph of data/prepared, is no longer in {params.photos}; run dvc repro"
+        )
+    return found
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from stages.runtime import guard, project
-from stages.runtime.errors import InputError
+from stages.runtime.errors import InputError, os_reason
 from stages.runtime.params import read
 from stages.training import distributed
 
@@ -29,9 +29,9 @@ def train_here(key: str) -> None:
     from stages.training.settings import ModelEntry
 
     fabric = loop.make_fabric()
-    key, folder = fabric.broadcast((key, os.path.relpath(Path.cwd(), project.root())))
+    key, folder = fabric.broadcast((key, os.path.relpath(Path.cwd(), project.root().resolve())))
     with distributed.agreed(fabric):
-        _enter(project.root() / folder)
+        _enter(project.root().resolve() / folder)
         code = importlib.import_module(f"stages.{read(f'models.{key}', ModelEntry).code}.module")
     trainer.train(key, code.SETTINGS, code.MODULE, fabric)
 
@@ -40,8 +40,9 @@ def _enter(folder: Path) -> None:
     """Change to the folder of process 0: retraining and `dvc exp run --temp` train in one within the project."""
     try:
         os.chdir(folder)
-    except FileNotFoundError:
-        raise InputError(f"{folder} is missing on {platform.node()}; share the project's folder, e.g. by NFS") from None
+    except OSError as error:
+        said = f"{folder} cannot be entered on {platform.node()} ({os_reason(error)})"
+        raise InputError(f"{said}; share the project's folder, e.g. by NFS") from None
 
 
 if __name__ == "__main__":

@@ -2,8 +2,7 @@
 
 import heapq
 import math
-from collections.abc import Mapping
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from pathlib import Path
@@ -15,7 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from stages.evaluate.critic import told_apart
-from stages.evaluate.filling import BATCH_SIZE, Filler, Questions, choose_filler, on_gpu
+from stages.evaluate.filling import BATCH_SIZE, MODELS, Filler, Questions, choose_filler
 from stages.evaluate.perceptual import Distance, Fid, Lpips
 from stages.evaluate.scores import Answer, composite, score, to_floats
 from stages.imaging.holes import MaskSet
@@ -24,6 +23,7 @@ from stages.runtime import machine
 from stages.runtime.parallel import LocalBudget, map_ordered
 
 CHUNK_BYTES = 64 * 2**20  # of predictions in memory at once
+_AT_ONCE = 8  # pairs of a chunk that no model fills
 LOCAL_S = 5.0  # of work before worker processes are started, which takes as long, since they import torch
 
 Pixels = npt.NDArray[np.uint8]
@@ -46,15 +46,6 @@ class Measures:
     fid: bool = False
     critic: int = 0
 
-    def load(self, device: str) -> dict[str, Distance | Lpips]:
-        """Load those of a single pair, by name; they are called with composites, targets and holes."""
-        found: dict[str, Distance | Lpips] = {}
-        if self.perceptual:
-            found["perceptual"] = Distance(device)
-        if self.lpips:
-            found["lpips"] = Lpips(device)
-        return found
-
 
 @dataclass(frozen=True)
 class Subject:
@@ -73,13 +64,31 @@ class Subject:
     run: str = field(default_factory=lambda: uuid4().hex)
 
     @property
-    def device(self) -> str:
-        """Where to measure: on the GPU if that fills, too, else on the CPUs of the workers."""
-        return machine.device() if on_gpu(self.filled_by) else "cpu"
+    def by_torch(self) -> bool:
+        """Whether torch fills: on a GPU if there is one, on a CPU with other last bits by more cores."""
+        return self.filled_by.endswith(".pt2")
 
     def budget(self) -> LocalBudget:
-        """Return how long this process works alone: to the end if a GPU fills, or FID is gathered."""
-        return LocalBudget(math.inf if self.measures.fid or on_gpu(self.filled_by) else LOCAL_S)
+        """Return how long this process works alone: to the end if torch fills, or FID is gathered."""
+        return LocalBudget(math.inf if self.measures.fid or self.by_torch else LOCAL_S)
+
+    def alone(self) -> AbstractContextManager[None]:
+        """Keep to one core, unless torch fills: so each method does, and this process is as fast as a worker."""
+        return nullcontext() if self.by_torch else machine.as_worker()
+
+    def load_measures(self) -> dict[str, Distance | Lpips]:
+        """Load the measures of a single pair, by name; they are called with composites, targets and holes."""
+        return _load_measures(self.measures, machine.device() if self.by_torch else "cpu")
+
+
+@lru_cache(maxsize=1)
+def _load_measures(measures: Measures, device: str) -> dict[str, Distance | Lpips]:
+    found: dict[str, Distance | Lpips] = {}
+    if measures.perceptual:
+        found["perceptual"] = Distance(device)
+    if measures.lpips:
+        found["lpips"] = Lpips(device)
+    return found
 
 
 @dataclass(frozen=True)
@@ -143,7 +152,8 @@ def evaluate(subject: Subject, test: PairTest, pairs: pd.DataFrame, local: Local
     """
     by_tile = pairs.sort_values("tile_row", kind="stable")  # so that what depends on the target alone is shared
     opened = _open(subject, test)
-    step = max(1, min(BATCH_SIZE, CHUNK_BYTES // (4 * 3 * opened.tiles.size**2)))
+    step = BATCH_SIZE if subject.filled_by.endswith(MODELS) else _AT_ONCE
+    step = max(1, min(step, CHUNK_BYTES // (4 * 3 * opened.tiles.size**2)))
     chunks = [by_tile.iloc[start : start + step] for start in range(0, len(pairs), step)]
     tables: list[pd.DataFrame] = []
     composites: dict[int, Pixels] = {}
@@ -169,13 +179,10 @@ def _open(subject: Subject, test: PairTest) -> _Opened:
     machine.keep_freed_memory()  # else the perceptual distance waits for pages to be zeroed
     machine.keep_to_cores()
     tiles = Tiles([test.tiles])
-    return _Opened(
-        choose_filler(subject.key, subject.filled_by, tiles.size),
-        tiles,
-        MaskSet(test.holes),
-        subject.measures.load(subject.device),
-        Fid(machine.device()) if subject.measures.fid else None,
-    )
+    with subject.alone():
+        filler = choose_filler(subject.key, subject.filled_by, tiles.size)
+    fid = Fid(machine.device()) if subject.measures.fid else None
+    return _Opened(filler, tiles, MaskSet(test.holes), subject.load_measures(), fid)
 
 
 def _read(opened: _Opened, pairs: pd.DataFrame) -> tuple[Pixels, Pixels]:
@@ -186,11 +193,14 @@ def _score_chunk(subject: Subject, test: PairTest, chunk: pd.DataFrame) -> _Scor
     opened = _open(subject, test)
     targets, holes = _read(opened, chunk)
     images = targets * (1 - holes[..., None])
-    predictions, milliseconds = opened.filler(Questions(chunk["pair"].to_list(), images, holes))
+    with subject.alone():
+        predictions, milliseconds = opened.filler(Questions(chunk["pair"].to_list(), images, holes))
     answers = [Answer(*answer) for answer in zip(targets, holes, predictions, strict=True)]
     scores = pd.DataFrame({"milliseconds": milliseconds}, chunk.index)
     scores = scores.join(pd.DataFrame([score(answer) for answer in answers], chunk.index))
-    for name, values in _measure(opened, targets, holes, predictions).items():
+    with subject.alone():
+        measured = _measure(opened, targets, holes, predictions)
+    for name, values in measured.items():
         scores[name] = values
     kept = chunk["shown"] | (chunk.index < subject.measures.critic)
     worst = heapq.nsmallest(
@@ -214,12 +224,4 @@ def _measure(opened: _Opened, targets: Pixels, holes: Pixels, predictions: Float
     restored = np.where(holes[..., None] > 0, predictions, wanted)
     if opened.fid is not None:
         opened.fid.add(restored, wanted)
-    return measured(opened.per_pair, restored, wanted, holes)
-
-
-def measured(
-    per_pair: Mapping[str, Distance | Lpips], restored: Floats, targets: Floats, holes: Pixels
-) -> dict[str, list[float]]:
-    """Return a value a pair of each measure, the same in this process and in a worker."""
-    with machine.one_thread() if per_pair else nullcontext():
-        return {name: measure(restored, targets, holes) for name, measure in per_pair.items()}
+    return {name: measure(restored, wanted, holes) for name, measure in opened.per_pair.items()}

@@ -78,11 +78,6 @@ def choose_filler(key: str, filled_by: str, side_px: int) -> Filler:
     return partial(_by_method, key)
 
 
-def on_gpu(filled_by: str) -> bool:
-    """Return whether a GPU of this machine fills: then one process does, and measures there, too."""
-    return filled_by.endswith(".pt2") and machine.may_have_gpu() and machine.device() != "cpu"
-
-
 def lacking(key: str, filled_by: str) -> str:
     """Return which package a classical method lacks on this machine, "" if it lacks none.
 

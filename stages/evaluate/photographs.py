@@ -20,7 +20,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from stages.comparing.scores import by_default, plain
-from stages.evaluate.evaluation import Subject, measured
+from stages.evaluate.evaluation import Subject
 from stages.evaluate.exchange import read_answer, read_question
 from stages.evaluate.filling import MODELS
 from stages.evaluate.perceptual import Distance, Lpips
@@ -97,6 +97,8 @@ def evaluate_photographs(
     """
     if Path(subject.filled_by).is_dir() and not (Path(subject.filled_by) / "photographs").is_dir():
         return no_photographs(questions)
+    if problem() or not subject.filled_by.endswith(MODELS):  # no texture is copied: all variants would be the same
+        variants = [(False, Settings())]
     work = partial(_score_photograph, subject, folder.absolute(), tuple(variants))
     rows: list[dict[str, Any]] = []
     shown: dict[str, Pixels] = {}
@@ -113,11 +115,13 @@ def _score_photograph(
     """Return a row of scores for each variant, and the composites if the report shows them."""
     restore, per_photograph = _open(subject)
     target, hole = read_question(folder, question["id"])
-    restored = restore(question["id"], target, hole, variants)
+    with subject.alone():
+        restored = restore(question["id"], target, hole, variants)
     composites = np.stack([to_floats(one.composite) for one in restored])
     # All variants at once, so that features of the target are computed once.
     targets, holes = np.stack([to_floats(target)] * len(restored)), np.stack([hole] * len(restored))
-    more = measured(per_photograph, composites, targets, holes)
+    with subject.alone():
+        more = {name: measure(composites, targets, holes) for name, measure in per_photograph.items()}
     rows: list[dict[str, Any]] = []
     for number, one in enumerate(restored):
         found = score(Answer(target, hole, composites[number]))
@@ -134,16 +138,17 @@ def _open(subject: Subject) -> tuple[Restorer, dict[str, Distance | Lpips]]:
     """Load method and measures, once a process."""
     machine.keep_freed_memory()
     machine.keep_to_cores()
-    return _choose_restorer(subject.key, subject.filled_by), subject.measures.load(subject.device)
+    with subject.alone():
+        restore = _choose_restorer(subject.key, subject.filled_by)
+    return restore, subject.load_measures()
 
 
 def _choose_restorer(key: str, filled_by: str) -> Restorer:
     if Path(filled_by).is_dir():
         return partial(_by_folder, Path(filled_by) / "photographs")
-    is_model = filled_by.endswith(MODELS)
-    restore = inpainter.load(filled_by if is_model else key)
+    restore = inpainter.load(filled_by if filled_by.endswith(MODELS) else key)
     restore.self_test()  # untimed: the first call also allocates
-    return partial(_by_inpainter, restore, is_model and not problem())
+    return partial(_by_inpainter, restore)
 
 
 def _by_folder(answers: Path, name: str, target: Pixels, hole: Pixels, _: object) -> list[Restored]:
@@ -152,12 +157,11 @@ def _by_folder(answers: Path, name: str, target: Pixels, hole: Pixels, _: object
 
 
 def _by_inpainter(
-    restore: Inpainter, copies: bool, name: str, target: Pixels, hole: Pixels, variants: Sequence[Variant]
+    restore: Inpainter, name: str, target: Pixels, hole: Pixels, variants: Sequence[Variant]
 ) -> list[Restored]:
-    """Fill a photograph; once, if the method copies no texture and all variants would be the same."""
     image, missing = target * (1 - hole[..., None]), hole.astype(bool)
     restored: list[Restored] = []
-    for detail, settings in variants if copies else [(False, Settings())]:
+    for detail, settings in variants:
         start = time.perf_counter()
         try:
             composite, _ = restore(image, missing, settings)

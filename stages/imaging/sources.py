@@ -22,8 +22,11 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any, overload
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 from pydantic import Field
 
 from stages.imaging.images import BadImageError, printable_name
@@ -157,6 +160,11 @@ class Sources(Sequence[Source]):
             return self.take(range(len(self))[at])
         return self.take([range(len(self))[at]])[0]
 
+    def __iter__(self) -> Iterator[Source]:
+        """Yield all files, some thousands at a time."""
+        for start in range(0, len(self), _ROWS_AT_ONCE):
+            yield from self[start : start + _ROWS_AT_ONCE]
+
     def take(self, positions: Sequence[int]) -> list[Source]:
         """Return the files at some positions."""
         return [_source(row) for row in self._table.take(pa.array(positions, pa.int64())).to_pylist()]
@@ -164,6 +172,19 @@ class Sources(Sequence[Source]):
     def column(self, name: str) -> "pd.Series[str]":
         """Return what all files have in one of the columns."""
         return as_series(self._table[name])
+
+    def is_remote(self) -> "npt.NDArray[np.bool_]":
+        """Return which files are in remote storage."""
+        return np.array([remote.is_address(folder) for folder in self.column("folder")], bool)
+
+    def versions(self) -> pa.Array:
+        """Return `Source.version` of all files: address and version of those in remote storage, else ""."""
+        has = pc.not_equal(self._table["version"], "").combine_chunks()
+        rows = self._table.filter(has)
+        folder, file = rows["folder"].cast(pa.string()), rows["file"].cast(pa.string())
+        told = pc.binary_join_element_wise(pc.binary_join_element_wise(folder, file, "/"), rows["version"], " ")
+        nothing = pa.nulls(len(self), pa.string()).fill_null("")
+        return pc.replace_with_mask(nothing, has, told.combine_chunks()) if len(rows) else nothing
 
 
 def _source(row: dict[str, Any]) -> Source:

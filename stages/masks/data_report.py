@@ -49,6 +49,8 @@ def data_report(folder: Path, given: MaskFolder | None, hole_is: str) -> str:
     numbers = ", ".join(f"{table['holes'].sum():,} {split}" for split, table in counts.items())
     warning = given.polarity_warning("black" if hole_is == "black" else "white") if given else ""
     lead = f"{numbers} holes of {training.size} x {training.size} pixels."
+    if num_of.sum() > _SAMPLED:
+        lead += f"\nExamples and histograms are of the first {_SAMPLED:,} of each set."
     return render(
         Page(
             "The holes",
@@ -79,7 +81,7 @@ def _count(path: Path) -> pd.DataFrame:
 
 
 def _first(path: Path) -> pd.DataFrame:
-    """Read the first holes; those that follow have ratios, borders and kinds in the same shares."""
+    """Read the first holes; those that follow have ratios and kinds in the same shares."""
     with pq.ParquetFile(path) as file:
         first: pd.DataFrame = next(file.iter_batches(_SAMPLED, columns=["kind", "ratio"])).to_pandas()
     return first

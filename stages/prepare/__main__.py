@@ -70,15 +70,10 @@ def main() -> None:
     shares = (params.val_share, params.test_share)
     sources = find_sources(params)
     with open_cache(cutting) as cache, fresh_folder(PREPARED) as folder:
-        photos, rejects = sort_out(sources, cache.look_at(sources))
-        check_rejects(rejects, len(sources), params.max_reject_share)
-        given = sources.column("split")
-        selection = select(photos, given, shares, params.near_duplicate_bits, _seen_by_base())
-        check_splits(selection.placed, shares, bool(given[photos.index[0]]))
-        placed, shards = assign_shards(selection.placed, cutting, SHARD_BYTES)
-        _write_shards(folder, sources, placed, shards, cache)
-        write_manifest(folder / "manifest.parquet", placed, shards, cutting)
-        rejects = pd.concat([rejects, selection.left_out], ignore_index=True)
+        selection, rejects = _select(sources, cache, params, shares)
+        selection.placed, shards = assign_shards(selection.placed, cutting, SHARD_BYTES)
+        _write_shards(folder, sources, selection.placed, shards, cache)
+        write_manifest(folder / "manifest.parquet", selection.placed, shards, cutting)
         write_csv(folder / "rejects.csv", rejects.sort_values(list(rejects.columns)))
         write_csv(folder / "near_duplicates.csv", selection.pairs.drop(columns=["one", "other"]))
         summary = summarise(selection, rejects)
@@ -86,6 +81,18 @@ def main() -> None:
         write_text(folder / "data_report.html", data_report(folder, sources, selection, rejects, summary))
         cache.tidy(shard.name for shard in shards)
     _tell(summary)
+
+
+def _select(
+    sources: Sources, cache: PhotoCache, params: PrepareParams, shares: tuple[float, float]
+) -> tuple[Selection, pd.DataFrame]:
+    """Return the photos that are used, and all unused files."""
+    photos, rejects = sort_out(sources, cache.look_at(sources))
+    check_rejects(rejects, len(sources), params.max_reject_share)
+    given = sources.column("split")
+    selection = select(photos, given, shares, params.near_duplicate_bits, _seen_by_base())
+    check_splits(selection.placed, shares, bool((given[photos.index] != "").any()))
+    return selection, pd.concat([rejects, selection.left_out], ignore_index=True)
 
 
 def _seen_by_base() -> Hashes:
@@ -150,7 +157,7 @@ def summarise(selection: Selection, rejects: pd.DataFrame) -> dict[str, Any]:
     """
     placed = selection.placed
     converted = Counter[str]()
-    for changes, count in placed["changes"].value_counts().items():
+    for changes, count in placed["changes"].cat.remove_unused_categories().value_counts().items():
         converted.update(dict.fromkeys(filter(None, str(changes).split("+")), int(count)))
     num_converted = int((placed["changes"] != "").sum())
     reasons = Counter(rejects["reason"].value_counts().astype(int).to_dict())

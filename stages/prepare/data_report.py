@@ -70,7 +70,7 @@ def _fates(summary: Mapping[str, Any], rejects: pd.DataFrame) -> list[Count]:
         for name, number in summary.items()
         if name.startswith("converted_")
     ]
-    for reason, group in sorted(rejects.groupby("reason"), key=lambda one: str(one[0])):
+    for reason, group in rejects.groupby("reason"):
         first = group.head(_EXAMPLES)
         some = [f"{path} ({detail})" for path, detail in zip(first["path"], first["detail"], strict=True)]
         label = "duplicate" if reason == "duplicate" else f"rejected: {str(reason).replace('_', ' ')}"

@@ -2,7 +2,7 @@
 
 `.remembered/prepare/<fingerprint>/` in the project's root holds
 
-    chunks/<name>.parquet  a record for each file of a chunk of work, written by the worker that decoded them
+    chunks/<name>.arrow    a record for each file of a chunk of work, written by the worker that decoded them
     chunks/<name>.npy      their tiles, until a run succeeds
     shards/<name>.npy      hard links to the shards of the last run, which take no room of their own
 
@@ -26,7 +26,7 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
+from pyarrow import feather
 
 from stages.imaging.sources import Source, Sources, as_series, check_listed
 from stages.prepare.photos import RECORD, hash_files, take
@@ -43,7 +43,9 @@ _CHUNK_BYTES = 32 * 2**20  # of tiles; a worker holds one chunk in memory
 _CHUNK_FILES = 32
 _CHUNKS_A_WORKER = 4  # at least, so that none waits long for the last one
 _HASHED_AT_ONCE = 256
-_COMBINED = 256  # chunks; each would take some kilobytes on its own
+_HELD = RECORD.append(pa.field("chunk", pa.int32())).append(pa.field("start", pa.int32()))
+_KEPT = ["sha256", "version", "num_tiles", "chunk", "start"]  # of the records, once the others have been returned
+_COMBINED = 32  # chunks; each would take some kilobytes on its own
 
 Ints = npt.NDArray[np.int64]
 
@@ -76,11 +78,11 @@ class PhotoCache:
         for needed in (self.shards, self._chunks):
             needed.mkdir(parents=True, exist_ok=True)
         self._files: list[Path] = []  # of chunks
-        self._records = _combined(self._load(path) for path in sorted(self._chunks.glob("*.parquet")))
+        self._records = _combined(self._load(path) for path in sorted(self._chunks.glob("*.arrow")))
 
     def _load(self, path: Path) -> pa.Table:
         """Read the records of a chunk, and add where the tiles of each lie: `chunk`, a number, and `start`."""
-        records, number = pq.read_table(path, schema=RECORD, use_threads=False), len(self._files)
+        records, number = feather.read_table(path, memory_map=False), len(self._files)
         self._files.append(path)
         ends = pc.cumulative_sum(records["num_tiles"])
         chunk = pa.array(np.full(len(records), number), pa.int32())
@@ -96,6 +98,7 @@ class PhotoCache:
             InputError: a file is not the one that its list describes.
         """
         sha256 = self._hashes(sources)
+        _check_listed(sources, sha256)
         new = np.flatnonzero(pc.or_(pc.equal(sha256, ""), pc.invert(pc.is_in(sha256, self._records["sha256"]))))
         taken = self._take(sources, new)
         known = pa.concat_tables([self._records, taken])
@@ -103,7 +106,7 @@ class PhotoCache:
         again = np.asarray(pc.index_in(taken["sha256"], known["sha256"])).astype(np.int64)
         own = np.arange(len(self._records), len(known))  # what could not be read has no hash and only its own record
         of_file[new] = np.where(pc.equal(taken["sha256"], ""), own, again)
-        self._records = known
+        self._records = known.select(_KEPT)
         found = known.take(pa.array(of_file)).select(RECORD.names)
         _check_listed(sources, found["sha256"])
         return found
@@ -112,15 +115,19 @@ class PhotoCache:
         """Return the hash of each file, "" if it is unknown; of one in remote storage from its version."""
         if not len(self._records):
             return pa.chunked_array([pa.nulls(len(sources), pa.string()).fill_null("")])
-        starts = range(0, len(sources), _HASHED_AT_ONCE)
-        chunks = Lazy(lambda start: sources[start : start + _HASHED_AT_ONCE], starts)
-        versions = self._records.filter(pc.not_equal(self._records["version"], ""))
-        found: list[pa.Array] = []
-        for sha256, asked in map_ordered(hash_files, chunks, "prepare: known files"):
-            version_of = pa.array(asked, pa.string())
-            known = versions["sha256"].combine_chunks().take(pc.index_in(version_of, versions["version"]))
-            found.append(pc.if_else(pc.equal(version_of, ""), pa.array(sha256, pa.string()), pc.fill_null(known, "")))
-        return pa.chunked_array(found, pa.string())
+        with_version = self._records.filter(_both_known(self._records))
+        known = with_version["sha256"].take(pc.index_in(sources.versions(), with_version["version"]))
+        local = np.flatnonzero(~sources.is_remote())
+        chunks = Lazy(
+            lambda start: sources.take(local[start : start + _HASHED_AT_ONCE].tolist()),
+            range(0, len(local), _HASHED_AT_ONCE),
+        )
+        hashed = [pa.array(some, pa.string()) for some in map_ordered(hash_files, chunks, "prepare: known files")]
+        is_local = pa.array(~sources.is_remote())
+        found = pc.replace_with_mask(
+            pc.fill_null(known, "").combine_chunks(), is_local, pa.concat_arrays([*hashed, pa.array([], pa.string())])
+        )
+        return pa.chunked_array([found])
 
     def _take(self, sources: Sources, positions: Ints) -> pa.Table:
         """Decode files in chunks; a killed run loses only the chunks that workers had not finished."""
@@ -130,7 +137,7 @@ class PhotoCache:
         folder, run = self._chunks.absolute(), uuid.uuid4().hex[:8]  # absolute, for workers of a cluster
 
         def chunk(at: int) -> tuple[Path, Sequence[Source]]:
-            return folder / f"{run}-{at:09d}.parquet", sources.take(positions[at : at + size].tolist())
+            return folder / f"{run}-{at:09d}.arrow", sources.take(positions[at : at + size].tolist())
 
         chunks = Lazy(chunk, range(0, len(positions), size))
         made = map_ordered(partial(_take_chunk, self._tiling), chunks, "prepare", unit="chunk")
@@ -153,7 +160,7 @@ class PhotoCache:
         records = self._records.filter(pa.array(held[np.asarray(self._records["chunk"])]))
         sha256 = pa.array(photos["sha256"], pa.string())
         missing = np.flatnonzero(pc.index_in(sha256, records["sha256"]).is_null())
-        taken = self._take(sources, photos.index.to_numpy()[missing])
+        taken = self._take(sources, photos.index.to_numpy()[missing]).select(_KEPT)
         before = photos.iloc[missing]
         same = np.asarray(taken["num_tiles"]) == before["num_tiles"].to_numpy()
         same &= as_series(taken["sha256"]).to_numpy() == before["sha256"].to_numpy()
@@ -171,9 +178,10 @@ class PhotoCache:
 
     def tidy(self, shards: Iterable[str]) -> None:
         """Delete what the next run does not need: tiles, which are in shards now, repeated records, other shards."""
-        records = pd.DataFrame({name: as_series(self._records[name]) for name in ("sha256", "version", "chunk")})
+        readable = self._records.filter(pc.not_equal(self._records["sha256"], ""))
+        records = pd.DataFrame({name: as_series(readable[name]) for name in ("sha256", "version", "chunk")})
         news = ~records.duplicated("sha256") | (records["version"] != "") & ~records.duplicated("version")
-        needed = set(records["chunk"][news & (records["sha256"] != "")])
+        needed = set(records["chunk"][news])
         repeats = (path for number, path in enumerate(self._files) if number not in needed)
         unneeded = {path.name for path in self.shards.iterdir()} - set(shards)
         for path in [*self._chunks.glob("*.npy"), *repeats, *(self.shards / name for name in unneeded)]:
@@ -181,10 +189,7 @@ class PhotoCache:
 
 
 def _combined(tables: Iterable[pa.Table]) -> pa.Table:
-    done, waiting = (
-        [RECORD.append(pa.field("chunk", pa.int32())).append(pa.field("start", pa.int32())).empty_table()],
-        [],
-    )
+    done, waiting = [_HELD.empty_table()], list[pa.Table]()
     for table in tables:
         waiting.append(table)
         if len(waiting) == _COMBINED:
@@ -196,14 +201,22 @@ def _combined(tables: Iterable[pa.Table]) -> pa.Table:
 def _take_chunk(tiling: TilingConfig, chunk: tuple[Path, Sequence[Source]]) -> Path:
     path, sources = chunk
     tiles, records = take(sources, tiling)
+    for source, sha256 in zip(sources, records["sha256"].to_pylist(), strict=True):
+        if sha256:  # else it could not be read, and ends among the rejects
+            check_listed(source, sha256)
     write_array(path.with_suffix(".npy"), tiles)
     with atomic_write(path) as file:  # last: it says that both are there
-        pq.write_table(records, file)
+        feather.write_feather(records, file, compression="uncompressed")
     return path
+
+
+def _both_known(records: pa.Table) -> pa.ChunkedArray:
+    """Return which records have a version and a hash."""
+    return pc.and_(pc.not_equal(records["version"], ""), pc.not_equal(records["sha256"], ""))
 
 
 def _check_listed(sources: Sources, sha256: pa.ChunkedArray) -> None:
     listed, found = sources.column("sha256"), as_series(sha256)
-    known = (listed != "") & (found != "")  # else it could not be read, and ends among the rejects
+    known = (listed != "") & (found != "")
     for position in np.flatnonzero(known & (listed != found)):
         check_listed(sources[int(position)], found[position])

@@ -125,10 +125,9 @@ def _hash_pixels(photo: Decoded) -> str:
     return digest.hexdigest()
 
 
-def hash_files(sources: Sequence[Source]) -> tuple[list[str], list[str]]:
-    """Return the SHA-256 of each file, "" if it cannot be read; and the version of one in remote storage instead."""
-    versions = [source.version for source in sources]
-    return ["" if version else _hash_file(source) for source, version in zip(sources, versions, strict=True)], versions
+def hash_files(sources: Sequence[Source]) -> list[str]:
+    """Return the SHA-256 of each file, "" if it cannot be read."""
+    return [_hash_file(source) for source in sources]
 
 
 def _hash_file(source: Source) -> str:

@@ -1,7 +1,8 @@
 """Which photos stay, and in which split each stands.
 
-Photos are rows of a table, by their positions among the files: the columns of `photos.RECORD`, `name` and `group` of
-the file, and once they are placed `split`, and `alike`, the hash of the first photo among the near duplicates of each.
+Photos are rows of a table, by their positions among the files, with columns of `photos.RECORD`; `hash0`, `hash1` and so
+on instead of `hashes`; `name` and `group` of the file; and once they are placed `split`, and `alike`, the hash of the
+first photo among the near duplicates of each.
 """
 
 import hashlib
@@ -22,13 +23,14 @@ from stages.imaging.splits import SPLITS, leaks_across_splits, split_of
 from stages.runtime.errors import InputError
 
 _UNLIKELY = 0.05  # the chance of an empty split at which a folder counts as large enough
-_FEW = ("kind", "changes")  # columns of few different texts
+_OF_FEW_TEXTS = ("kind", "changes")
+_UNUSED = ("version", "reason", "detail", "hashes")  # columns of a photo that can be used
 
 Ints = npt.NDArray[np.intp]
 Bools = npt.NDArray[np.bool_]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Selection:
     """What becomes of the photos that can be used.
 
@@ -54,7 +56,7 @@ def sort_out(sources: Sources, records: pa.Table) -> tuple[pd.DataFrame, pd.Data
     """
     usable = pc.equal(records["reason"], "")
     good, bad = np.flatnonzero(usable), np.flatnonzero(pc.invert(usable))
-    few = [pa.field(name, pa.dictionary(pa.int32(), pa.string()) if name in _FEW else records[name].type)
+    few = [pa.field(name, pa.dictionary(pa.int32(), pa.string()) if name in _OF_FEW_TEXTS else records[name].type)
            for name in records.column_names]  # fmt: skip
     held = records.take(pa.array(good)).cast(pa.schema(few))
     photos = pd.DataFrame({name: as_series(held[name]) for name in held.column_names if name not in _UNUSED})
@@ -65,9 +67,6 @@ def sort_out(sources: Sources, records: pa.Table) -> tuple[pd.DataFrame, pd.Data
         photos[[f"hash{number}" for number in range(hashes.shape[1])]] = hashes
     said = {name: as_series(records[name].take(pa.array(bad))) for name in ("reason", "detail")}
     return photos, pd.DataFrame({"path": sources.column("name").iloc[bad].reset_index(drop=True), **said})
-
-
-_UNUSED = ("version", "reason", "detail", "hashes")
 
 
 def hashes_of(photos: pd.DataFrame) -> Hashes:
@@ -133,14 +132,13 @@ def _left_out(photos: pd.DataFrame, reason: str, details: list[str]) -> pd.DataF
 
 
 def _drop_duplicates(photos: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    by_strength = photos.sort_values("split", ascending=False, kind="stable")
+    by_strength = photos[["split", "pixels_sha256"]].sort_values("split", ascending=False, kind="stable")
     stays = ~by_strength.duplicated("pixels_sha256").sort_index()
     kept = photos[stays]
     twins = photos[~stays]
     twin_of = kept[kept["pixels_sha256"].isin(twins["pixels_sha256"])].set_index("pixels_sha256")["name"]
-    return kept.drop(columns="pixels_sha256"), _left_out(
-        twins, "duplicate", [f"the same pixels as {twin_of[pixels]}" for pixels in twins["pixels_sha256"]]
-    )
+    details = [f"the same pixels as {name}" for name in twins["pixels_sha256"].map(twin_of)]
+    return kept.drop(columns="pixels_sha256"), _left_out(twins, "duplicate", details)
 
 
 def _drop_seen(photos: pd.DataFrame, seen: Hashes, bits: int) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -160,7 +158,7 @@ def _leaks(photos: pd.DataFrame, gone: Bools) -> pd.DataFrame:
     stronger = photos[~gone & photos["alike"].isin(lost["alike"])].drop_duplicates("alike", keep="last")
     stronger = stronger.set_index("alike")
     details = [
-        f"looks like {stronger.name[alike]}, which is in {stronger.split[alike]}, and would be in {split}"
+        f"looks like {stronger['name'][alike]}, which is in {stronger['split'][alike]}, and would be in {split}"
         for alike, split in zip(lost["alike"], lost["split"], strict=True)
     ]
     return _left_out(lost, "near_duplicate", details)

@@ -76,7 +76,7 @@ def assign_shards(placed: pd.DataFrame, cutting: TilingConfig, shard_bytes: int)
     part = ordered.groupby(["split", "batch"], observed=True, sort=False).ngroup().to_numpy()
     ends = [int(sha256[_END_DIGITS], 16) % every == 0 for sha256 in ordered["sha256"]]
     cuts = [0, *_cut(ordered["num_tiles"].to_list(), part.tolist(), ends, most), len(ordered)]
-    rows = [slice(start, stop) for start, stop in pairwise(dict.fromkeys(cuts))]
+    rows = [slice(start, stop) for start, stop in pairwise(cuts)]
     return ordered, [
         Shard(ordered["split"].iloc[each.start], _name(ordered["sha256"].iloc[each], cutting), each) for each in rows
     ]

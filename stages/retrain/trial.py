@@ -90,7 +90,7 @@ def measure(tree: Path, key: str, candidate: Version, champion: Version | None, 
     try:
         with versions.fetched(champion) as files:
             slowdown = _slowdown(model, exported.load(files / "model.pt2", machine.device()), tiles, mask_set)
-            return replace(case, champion=_score(judged, key, files, tree), slowdown=slowdown)
+            return replace(case, champion=_score(judged, files, tree), slowdown=slowdown)
     except InputError as error:
         return replace(case, champion=replace(judged, problem=str(error)))
 
@@ -137,13 +137,14 @@ def _slowdown(candidate: ExportedModel, champion: ExportedModel, tiles: Tiles, m
     return float(median(ratios))
 
 
-def _score(champion: Champion, key: str, files: Path, tree: Path) -> Champion:
-    """Score the champion on the candidate's pairs and photographs, and run it by the same library if it can be."""
-    asked = files / Path(read(f"methods.{key}.filled_by", str)).name
-    subject = Subject("champion", str(asked if asked.is_file() else files / "model.pt2"), Measures())
+def _score(champion: Champion, files: Path, tree: Path) -> Champion:
+    """Score the champion, a folder of files, on the candidate's pairs and photographs."""
+    subject = Subject("champion", str(files / "model.pt2"), Measures())
     test, local = PairTest(tree / "data/prepared/test", tree / "data/masks/test.npy", num_worst=0), subject.budget()
     scored = replace(champion, scores=evaluate(subject, test, pd.read_csv(tree / "data/pairs.csv"), local).scores)
     if not (tree / FOLDER).is_dir():
         return scored
+    by_onnx = files / "model.onnx"  # as the candidate's; the files are of this machine alone, so workers are not asked
+    subject = replace(subject, filled_by=str(by_onnx)) if by_onnx.is_file() else subject
     outcome = evaluate_photographs(subject, read_questions(tree / FOLDER), local, tree / FOLDER, VARIANTS[:1])
     return replace(scored, photographs=outcome.scores)

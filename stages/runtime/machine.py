@@ -62,7 +62,7 @@ def cores() -> int:
 
 
 def become_worker() -> None:
-    """Make `cores` return 1 in this process, since there is a worker for each core."""
+    """Make `cores` return 1 in this process: workers share the cores."""
     global _worker  # noqa: PLW0603 - a fact of the process
     _worker = True
 
@@ -76,14 +76,18 @@ def keep_to_cores() -> None:
 
 
 @contextmanager
-def one_thread() -> Iterator[None]:
-    """Let torch compute with one thread, as workers do: with more, some sums of convolutions have other last bits."""
+def as_worker() -> Iterator[None]:
+    """Compute with one core, as workers do: with more, torch's sums of convolutions have other last bits."""
     import torch
 
-    before = torch.get_num_threads()
+    global _worker  # noqa: PLW0603 - a fact of the process
+    before, _worker = (torch.get_num_threads(), _worker), True
     torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before[0])
+        _worker = before[1]
 
 
 def loader_workers() -> int:

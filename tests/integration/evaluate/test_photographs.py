@@ -19,7 +19,7 @@ from stages.inpainting import classical, inpainter
 from stages.inpainting.cropping import Settings
 from stages.inpainting.inpainter import About
 from stages.runtime.errors import InputError
-from tests.factories import EVALUATION
+from tests.factories import EVALUATION, Blur, write_network
 
 
 def scores_of(key: str) -> pd.DataFrame:
@@ -87,13 +87,27 @@ def test_an_answer_that_is_not_finite_names_model_and_photograph(
         main("grey_net")
 
 
-def test_workers_change_nothing(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    main("telea")
-    alone = scores_of("telea").drop(columns="milliseconds")
+@pytest.mark.parametrize("key", ["telea", "blur"])
+def test_workers_change_nothing(project: Path, monkeypatch: pytest.MonkeyPatch, key: str) -> None:
+    write_network(Path("data/models/blur"), Blur(0), key="blur")
+    Path("params.yaml").write_text(
+        EVALUATION.replace("methods:", "methods:\n  blur: {filled_by: data/models/blur/model.onnx}")
+    )
+    monkeypatch.setattr(evaluation, "BATCH_SIZE", 7)
+
+    def evaluated() -> tuple[list[pd.DataFrame], dict[Path, bytes]]:
+        main(key)
+        folder = Path(f"data/evaluation/{key}")
+        tables = [pd.read_parquet(path).drop(columns="milliseconds") for path in sorted(folder.glob("*.parquet"))]
+        return tables, {path: path.read_bytes() for path in sorted(folder.rglob("*.png"))}
+
+    tables, pictures = evaluated()
     monkeypatch.setenv("INPAINT_WORKERS", "2")
     monkeypatch.setattr(evaluation, "LOCAL_S", 0.0)
-    main("telea")
-    assert scores_of("telea").drop(columns="milliseconds").equals(alone)
+    others, other_pictures = evaluated()
+    assert other_pictures == pictures
+    for table, other in zip(tables, others, strict=True):
+        pd.testing.assert_frame_equal(table, other, check_exact=True)
 
 
 def test_a_method_whose_package_is_missing_says_so_and_has_no_scores(

@@ -59,7 +59,7 @@ def start(**environment: str) -> subprocess.Popen[str]:
 
 
 def finished_chunks() -> list[Path]:
-    return sorted(Path(".remembered/prepare").glob("*/chunks/*.parquet"))
+    return sorted(Path(".remembered/prepare").glob("*/chunks/*.arrow"))
 
 
 def wait_for(what: Callable[[], object], stage: subprocess.Popen[str] | None = None) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
 from stages.imaging.images import load_image, save_png
 from stages.imaging.near import perceptual_hash
@@ -129,7 +129,9 @@ def test_what_cannot_be_used_is_listed_with_its_reason(project):
     Path("photos/a.txt").write_text("text")
     Path("photos/cut.png").write_bytes(Path("photos/00.png").read_bytes()[:-200])
     save_png("photos/small.png", photo(20, 40, 15))
-    save_png("photos/copy of 03.png", load_image("photos/03.png", 1))
+    turned = Image.Exif()
+    turned[ExifTags.Base.Orientation] = 6
+    Image.fromarray(np.rot90(load_image("photos/03.png", 1))).save("photos/copy of 03.png", exif=turned)
     Path("photos/loop").symlink_to("../photos")
     main()
     rejects = pd.read_csv("data/prepared/rejects.csv").set_index("path")

@@ -182,6 +182,13 @@ def test_a_file_that_is_gone_by_then_is_a_reject(store, monkeypatch):
     stage.main()
     (row,) = pd.read_csv("data/prepared/rejects.csv").itertuples()
     assert (row.path, row.reason, row.detail) == (NAMES[4], "unreadable", "it does not exist")
+    monkeypatch.setattr(stage, "find_sources", find)
+    store.put(f"album/{NAMES[4]}", 4)
+    stage.main()
+    assert len(pd.read_csv("data/prepared/rejects.csv")) == 0
+    store.reads()
+    stage.main()
+    assert store.reads() == 0
 
 
 @pytest.mark.slow
