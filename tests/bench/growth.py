@@ -1,4 +1,4 @@
-"""Measure how time and memory of the stages grow with the number of tiles, on generated tiles of 8 or 24 pixels.
+"""Measure how time and memory of the stages grow with the number of tiles, on generated tiles of 8 x 8 pixels.
 
 python -m tests.bench.growth                      # a table for docs/scaling.md; minutes
 python -m tests.bench.growth train masks --tiles 100_000 10_000_000
@@ -23,8 +23,8 @@ from stages.imaging.holes import pack
 from stages.imaging.shards import write_tiles
 from tests.clone import ROOT, params_with
 
-SIDE, A_SHARD = 24, 680  # pixels; tiles in a shard, as many as of 128 x 128 pixels
-A_PHOTO, LEAST, OF_DEFAULT = 48, 8, 2730  # tiles of a photo; pixels; tiles of 64 x 64 pixels in a shard
+SIDE, HOLE = 8, 24  # pixels of a tile, and of a hole
+A_PHOTO, A_SHARD = 48, 2730  # tiles of a photo, and in a shard, as many as of 64 x 64 pixels
 MEASURED = """
 import threading, time
 import numpy as np, psutil
@@ -49,8 +49,8 @@ WORK = {
     "prepare": (
         "import hashlib\n"
         "from stages.prepare import __main__ as stage, photo_cache\n"
-        f"tiles = np.zeros(({A_PHOTO}, {LEAST}, {LEAST}, 3), np.uint8)\n"
-        f"stage.SHARD_BYTES = {OF_DEFAULT} * tiles[0].nbytes\n"
+        f"tiles = np.zeros(({A_PHOTO}, {SIDE}, {SIDE}, 3), np.uint8)\n"
+        f"stage.SHARD_BYTES = {A_SHARD} * tiles[0].nbytes\n"
         "def record(source):\n"
         "    sha256 = hashlib.sha256(source.name.encode()).hexdigest()\n"
         "    facts = {'sha256': sha256, 'pixels_sha256': sha256, 'kind': 'JPEG', 'num_tiles': len(tiles)}\n"
@@ -70,7 +70,7 @@ WORK = {
     ),
     "masks": (
         "from stages.masks import __main__ as stage, data_report\n"
-        f"hole = np.eye({SIDE}, dtype=np.uint8)\n"
+        f"hole = np.eye({HOLE}, dtype=np.uint8)\n"
         "facts = {'kind': 'boxes', 'ratio': 0.1, 'bucket': 0, 'border': False}\n"
         "stage._draw_row = lambda recipe, split, row: (hole, {'row': row, **facts, 'seed': row})",
         "stage.main()",
@@ -92,15 +92,15 @@ def make(folder: Path, tiles: int) -> None:
         for start in range(0, tiles, A_SHARD):
             yield from rng.integers(0, 256, (min(A_SHARD, tiles - start), SIDE, SIDE, 3), np.uint8)
 
-    (folder / "params.yaml").write_text(yaml.safe_dump(params_with({"tile_size": SIDE, "masks": {"train": tiles}})))
+    (folder / "params.yaml").write_text(yaml.safe_dump(params_with({"tile_size": HOLE, "masks": {"train": tiles}})))
     write_tiles(folder / "data/prepared/train", drawn(), A_SHARD * SIDE**2 * 3)
     np.save(folder / "data/holes.npy", pack(np.eye(SIDE, dtype=np.uint8)[None].repeat(1000, 0)))
 
 
 def make_photos(folder: Path, tiles: int) -> None:
     """Name as many photos as have so many tiles, the smallest that `prepare` cuts; nothing reads them."""
-    prepare = {"photos": "photos", "short_sides": [8 * LEAST]}
-    (folder / "params.yaml").write_text(yaml.safe_dump(params_with({"tile_size": LEAST, "prepare": prepare})))
+    prepare = {"photos": "photos", "short_sides": [8 * SIDE]}
+    (folder / "params.yaml").write_text(yaml.safe_dump(params_with({"tile_size": SIDE, "prepare": prepare})))
     for number in range(tiles // A_PHOTO):
         path = folder / f"photos/{number // 1000:06d}/{number:09d}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
