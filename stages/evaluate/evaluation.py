@@ -68,13 +68,18 @@ class Subject:
         """Whether torch fills: on a GPU if there is one, on a CPU with other last bits by more cores."""
         return self.filled_by.endswith(".pt2")
 
-    def budget(self) -> LocalBudget:
-        """Return how long this process works alone: to the end if torch fills, or FID is gathered."""
-        return LocalBudget(math.inf if self.measures.fid or self.by_torch else LOCAL_S)
+    @property
+    def in_one_process(self) -> bool:
+        """Whether this process does everything, with all cores: if torch fills, or FID is gathered."""
+        return self.by_torch or self.measures.fid
 
-    def alone(self) -> AbstractContextManager[None]:
-        """Keep to one core, unless torch fills: so each method does, and this process is as fast as a worker."""
-        return nullcontext() if self.by_torch else machine.as_worker()
+    def budget(self) -> LocalBudget:
+        """Return how long this process works before it starts workers."""
+        return LocalBudget(math.inf if self.in_one_process else LOCAL_S)
+
+    def with_a_workers_cores(self) -> AbstractContextManager[None]:
+        """Keep to one core, if workers share the work: the same bits and times come from this process and from them."""
+        return nullcontext() if self.in_one_process else machine.as_worker()
 
     def load_measures(self) -> dict[str, Distance | Lpips]:
         """Load the measures of a single pair, by name; they are called with composites, targets and holes."""
@@ -179,7 +184,7 @@ def _open(subject: Subject, test: PairTest) -> _Opened:
     machine.keep_freed_memory()  # else the perceptual distance waits for pages to be zeroed
     machine.keep_to_cores()
     tiles = Tiles([test.tiles])
-    with subject.alone():
+    with subject.with_a_workers_cores():
         filler = choose_filler(subject.key, subject.filled_by, tiles.size)
     fid = Fid(machine.device()) if subject.measures.fid else None
     return _Opened(filler, tiles, MaskSet(test.holes), subject.load_measures(), fid)
@@ -193,12 +198,12 @@ def _score_chunk(subject: Subject, test: PairTest, chunk: pd.DataFrame) -> _Scor
     opened = _open(subject, test)
     targets, holes = _read(opened, chunk)
     images = targets * (1 - holes[..., None])
-    with subject.alone():
+    with subject.with_a_workers_cores():
         predictions, milliseconds = opened.filler(Questions(chunk["pair"].to_list(), images, holes))
     answers = [Answer(*answer) for answer in zip(targets, holes, predictions, strict=True)]
     scores = pd.DataFrame({"milliseconds": milliseconds}, chunk.index)
     scores = scores.join(pd.DataFrame([score(answer) for answer in answers], chunk.index))
-    with subject.alone():
+    with subject.with_a_workers_cores():
         measured = _measure(opened, targets, holes, predictions)
     for name, values in measured.items():
         scores[name] = values

@@ -115,12 +115,12 @@ def _score_photograph(
     """Return a row of scores for each variant, and the composites if the report shows them."""
     restore, per_photograph = _open(subject)
     target, hole = read_question(folder, question["id"])
-    with subject.alone():
+    with subject.with_a_workers_cores():
         restored = restore(question["id"], target, hole, variants)
     composites = np.stack([to_floats(one.composite) for one in restored])
     # All variants at once, so that features of the target are computed once.
     targets, holes = np.stack([to_floats(target)] * len(restored)), np.stack([hole] * len(restored))
-    with subject.alone():
+    with subject.with_a_workers_cores():
         more = {name: measure(composites, targets, holes) for name, measure in per_photograph.items()}
     rows: list[dict[str, Any]] = []
     for number, one in enumerate(restored):
@@ -138,7 +138,7 @@ def _open(subject: Subject) -> tuple[Restorer, dict[str, Distance | Lpips]]:
     """Load method and measures, once a process."""
     machine.keep_freed_memory()
     machine.keep_to_cores()
-    with subject.alone():
+    with subject.with_a_workers_cores():
         restore = _choose_restorer(subject.key, subject.filled_by)
     return restore, subject.load_measures()
 

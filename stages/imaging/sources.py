@@ -131,6 +131,13 @@ def as_series(column: pa.ChunkedArray) -> "pd.Series[Any]":
     return series
 
 
+def rows_of(table: pa.Table, positions: "npt.NDArray[np.int64]") -> pa.Table:
+    """Return some rows of a table; without a copy if they are all of them, in order."""
+    if np.array_equal(positions, np.arange(len(table))):
+        return table
+    return table.take(pa.array(positions))
+
+
 class Sources(Sequence[Source]):
     """Files that should be photos, by columns, since as many `Source` would take ten times the memory.
 

@@ -28,7 +28,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import feather
 
-from stages.imaging.sources import Source, Sources, as_series, check_listed
+from stages.imaging.sources import Source, Sources, as_series, check_listed, rows_of
 from stages.prepare.photos import RECORD, hash_files, take
 from stages.prepare.tiling import TilingConfig
 from stages.runtime import project
@@ -107,7 +107,7 @@ class PhotoCache:
         own = np.arange(len(self._records), len(known))  # what could not be read has no hash and only its own record
         of_file[new] = np.where(pc.equal(taken["sha256"], ""), own, again)
         self._records = known.select(_KEPT)
-        found = known.take(pa.array(of_file)).select(RECORD.names)
+        found = rows_of(known, of_file).select(RECORD.names)
         _check_listed(sources, found["sha256"])
         return found
 

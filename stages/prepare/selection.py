@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from stages.imaging.near import Hashes, near_duplicates
-from stages.imaging.sources import Sources, as_series
+from stages.imaging.sources import Sources, as_series, rows_of
 from stages.imaging.splits import SPLITS, leaks_across_splits, split_of
 from stages.runtime.errors import InputError
 
@@ -58,7 +58,7 @@ def sort_out(sources: Sources, records: pa.Table) -> tuple[pd.DataFrame, pd.Data
     good, bad = np.flatnonzero(usable), np.flatnonzero(pc.invert(usable))
     few = [pa.field(name, pa.dictionary(pa.int32(), pa.string()) if name in _OF_FEW_TEXTS else records[name].type)
            for name in records.column_names]  # fmt: skip
-    held = records.take(pa.array(good)).cast(pa.schema(few))
+    held = rows_of(records, good).cast(pa.schema(few))
     photos = pd.DataFrame({name: as_series(held[name]) for name in held.column_names if name not in _UNUSED})
     photos.index = pd.Index(good)
     photos["name"], photos["group"] = sources.column("name"), sources.column("group")

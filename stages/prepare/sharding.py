@@ -62,7 +62,7 @@ def assign_shards(placed: pd.DataFrame, cutting: TilingConfig, shard_bytes: int)
     """Assign photos to shards.
 
     Args:
-        placed: all used photos, from `selection.select`.
+        placed: all used photos, in the order of their hashes.
         cutting: how they are cut.
         shard_bytes: size limit of a shard, which holds at least one photo.
 
@@ -71,18 +71,18 @@ def assign_shards(placed: pd.DataFrame, cutting: TilingConfig, shard_bytes: int)
     """
     most = max(1, shard_bytes // (3 * cutting.tile_size**2))
     every = max(1, round(most / cutting.max_tiles / 2))
-    ordered = placed.assign(batch=pd.Categorical([sys.intern(batch_of(name)) for name in placed["name"]]))
-    ordered = ordered.sort_values(["split", "batch", "sha256"])
-    part = ordered.groupby(["split", "batch"], observed=True, sort=False).ngroup().to_numpy()
+    batch = pd.Categorical([sys.intern(batch_of(name)) for name in placed["name"]])
+    order = np.lexsort((batch.codes, placed["split"].cat.codes))  # stable, so by hash within each
+    ordered, part = placed.iloc[order], list(zip(placed["split"].iloc[order], batch.codes[order], strict=True))
     ends = [int(sha256[_END_DIGITS], 16) % every == 0 for sha256 in ordered["sha256"]]
-    cuts = [0, *_cut(ordered["num_tiles"].to_list(), part.tolist(), ends, most), len(ordered)]
+    cuts = [0, *_cut(ordered["num_tiles"].to_list(), part, ends, most), len(ordered)]
     rows = [slice(start, stop) for start, stop in pairwise(cuts)]
     return ordered, [
         Shard(ordered["split"].iloc[each.start], _name(ordered["sha256"].iloc[each], cutting), each) for each in rows
     ]
 
 
-def _cut(tiles: Sequence[int], part: Sequence[int], ends: Sequence[bool], most: int) -> Iterator[int]:
+def _cut(tiles: Sequence[int], part: Sequence[object], ends: Sequence[bool], most: int) -> Iterator[int]:
     """Yield the positions at which a shard begins, but the first."""
     filled = 0
     for position, count in enumerate(tiles):
