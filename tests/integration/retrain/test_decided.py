@@ -26,8 +26,9 @@ from tests.clone import ROOT, params_with
 from tests.small import Small, away_from_users
 from tests.tracked import Listener, Seen, register_versions, write_database
 from tests.unit.retrain.test_gate import present, scores
+from tests.warm import warm
 
-pytestmark = pytest.mark.usefixtures(away_from_users.__name__)
+pytestmark = pytest.mark.usefixtures(away_from_users.__name__, warm.__name__)
 NAME, COMMIT = "inpaint-pconv", Options(commit=True)
 
 

@@ -23,6 +23,9 @@ from stages.runtime.errors import BusyError, InputError
 from stages.serving.cli import app
 from stages.tracking import aliases, holdings, store, versions
 from tests.tracked import PARAMS, Seen, write_database, write_record
+from tests.warm import warm
+
+pytestmark = pytest.mark.usefixtures(warm.__name__)
 
 NAME = "inpaint-pconv"
 DAYS = 90

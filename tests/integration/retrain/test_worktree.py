@@ -19,8 +19,9 @@ from stages.start import STARTS, write_starts
 from stages.tracking import versions
 from tests.clone import ROOT
 from tests.small import Small, away_from_users
+from tests.warm import warm
 
-pytestmark = pytest.mark.usefixtures(away_from_users.__name__)
+pytestmark = pytest.mark.usefixtures(away_from_users.__name__, warm.__name__)
 
 GIT_SAYS_SO = (2, 39)  # from which on git counts how often it synced
 
