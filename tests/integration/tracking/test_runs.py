@@ -2,7 +2,6 @@
 
 import contextlib
 import sqlite3
-import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
@@ -14,6 +13,7 @@ from stages.tracking import runs, store
 from stages.tracking.record import Point, read_points, read_record
 from tests.tracked import STARTED_MS, Seen, free_port, wait_for, write_database, write_record
 from tests.tracked import steps as steps_to
+from tests.warm import Program
 
 EXPERIMENT = "photographs"
 
@@ -178,10 +178,8 @@ def test_killed_while_sending_the_next_call_completes(tree: Path) -> None:
     write_record(tree / "record")
     lines = [f"{step},{step / 10},{step / 7}" for step in steps_to(20_000)]
     (tree / "record/history.csv").write_text("\n".join(["step,seconds,loss", *lines]) + "\n")
-    sender = subprocess.Popen([sys.executable, "-c", BRING, str(tree / "record")])
-    wait_for(lambda: sum(logged(tree).values()) > 0, 60)
-    sender.kill()
-    sender.wait()
+    with Program([sys.executable, "-c", BRING, tree / "record"]):  # killed at its end
+        wait_for(lambda: sum(logged(tree).values()) > 0, 60)
     sent = sum(logged(tree).values())
     assert sent < 20_000
     assert Seen().run().info.status == "RUNNING"
@@ -196,7 +194,7 @@ def test_killed_while_sending_the_next_call_completes(tree: Path) -> None:
 def test_two_processes_that_come_first_at_once_make_one_database_and_one_run(tree: Path) -> None:
     (tree / "mlflow.db").unlink()
     write_record(tree / "record")
-    both = [subprocess.Popen([sys.executable, "-c", BRING, str(tree / "record")]) for _ in range(2)]
+    both = [Program([sys.executable, "-c", BRING, tree / "record"]) for _ in range(2)]
     assert [process.wait(120) for process in both] == [0, 0]
     assert logged(tree) == EXPECTED
     assert Seen().run().info.status == "FINISHED"

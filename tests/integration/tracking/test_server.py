@@ -1,7 +1,6 @@
 """A real MLflow server with artifacts of its own, on PostgreSQL: what the file can do, and two clones at once."""
 
 import os
-import subprocess
 import sys
 import urllib.error
 import urllib.request
@@ -14,9 +13,9 @@ from stages.inpainting import exported
 from stages.publish.__main__ import main as publish
 from stages.runtime.errors import InputError
 from stages.tracking import aliases, registry, store, versions
-from tests.clone import ROOT
 from tests.postgres import kinds, server_on
 from tests.tracked import Seen, Server, write_outputs
+from tests.warm import Program
 
 pytestmark = pytest.mark.slow
 
@@ -31,16 +30,13 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 def publish_together(server: Server, *trees: Path) -> None:
     """Run `publish` in all trees at once, as their schedulers would at the same full hour."""
-    given = os.environ | {"MLFLOW_TRACKING_URI": server.uri, "PYTHONPATH": str(ROOT)}
+    given = os.environ | {"MLFLOW_TRACKING_URI": server.uri}
     at_once = [
-        subprocess.Popen(
-            [sys.executable, "-m", "stages.publish"], cwd=tree, env=given | {"DVC_ROOT": str(tree)},
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        )
+        Program([sys.executable, "-m", "stages.publish"], cwd=tree, env=given | {"DVC_ROOT": str(tree)})
         for tree in trees
-    ]  # fmt: skip
+    ]
     for process in at_once:
-        said, _ = process.communicate(timeout=300)
+        said = "".join(process.communicate(timeout=300))
         assert process.returncode == 0, said
         assert "cannot be used" not in said
 

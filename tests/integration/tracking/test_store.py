@@ -1,8 +1,6 @@
 """The database is there whole, or not at all."""
 
-import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,9 +12,9 @@ from stages.runtime import files
 from stages.runtime.errors import TrackingError
 from stages.runtime.files import sha256
 from stages.tracking import store, versions
-from tests.clone import ROOT
 from tests.integration.prepare.test_states import without_privilege
 from tests.tracked import publish_outputs, wait_for, write_database
+from tests.warm import Program
 
 CONNECT = "from stages.tracking import store\nwith store.reached():\n    store.connect()"
 
@@ -27,12 +25,9 @@ def test_killed_while_the_database_is_made_the_next_one_makes_it(
 ) -> None:
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
     draft = tmp_path / "mlflow.db.draft"
-    process = subprocess.Popen([sys.executable, "-c", CONNECT], env=environment)
-    wait_for(lambda: draft.exists() and draft.stat().st_size > 0, 180)
-    process.kill()
-    process.wait()
+    with Program([sys.executable, "-c", CONNECT]):  # killed at its end
+        wait_for(lambda: draft.exists() and draft.stat().st_size > 0, 180)
     assert not (tmp_path / "mlflow.db").exists()
     with store.reached():
         assert store.connect().search_experiments()

@@ -1,12 +1,10 @@
 """Trainings by several processes: they do what one does, stop together, and go on where they were cut off."""
 
 import json
-import multiprocessing
 import os
 import re
 import signal
 import socket
-import subprocess
 import sys
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -24,13 +22,10 @@ from stages.runtime.files import sha256
 from stages.training import distributed, loop, trainer
 from stages.training.dataset import TrainingBatches, to_float
 from stages.training.module import MicroBatch
-from tests.clone import ROOT
 from tests.factories import make_training_project, smooth_tile, tiny_params, without_export
 from tests.integration.training.test_trainer import KINDS, fit, project  # noqa: F401 - pytest finds fixtures by name
 from tests.tracked import wait_for
-
-FORKSERVER = multiprocessing.get_context("forkserver")
-FORKSERVER.set_forkserver_preload([__name__])
+from tests.warm import FORKSERVER, Program
 
 
 def set_params(root: Path, key: str, **changes: Any) -> None:
@@ -285,22 +280,20 @@ def test_a_machine_that_is_killed_comes_again(tmp_path: Path) -> None:
         set_params(root, "unet", steps=300, validate_every=100, checkpoint_every_s=0.1)
     assert ends(start("unet", whole, whole)) == [0, 0]
     given = {"INPAINT_NODES": "2", "INPAINT_RENDEZVOUS": f"127.0.0.1:{free_port()}", "DVC_ROOT": str(one)}
-    given |= {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9", "PYTHONPATH": str(ROOT), "INPAINT_DEVICE": "cpu"}
+    given |= {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9", "INPAINT_DEVICE": "cpu"}
     given["OMP_NUM_THREADS"] = "1"  # sums depend on the number of threads
 
-    def run(word: str, folder: Path) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "stages.train", word]
-        with (one / "said.txt").open("a") as said:
-            return subprocess.Popen(command, cwd=folder, env=os.environ | given, stdout=said, stderr=said)
+    def run(word: str, folder: Path) -> Program:
+        return Program([sys.executable, "-m", "stages.train", word], cwd=folder, env=os.environ | given)
 
     waiting, leading = run("--wait", one), run("unet", tree)
     wait_for(lambda: any(one.glob(".resume/*/checkpoint.pt")), 120)
     waiting.kill()
     waiting.wait()
     again = run("--wait", one)
-    assert leading.wait(240) == 0, (one / "said.txt").read_text()
+    assert leading.wait(240) == 0, leading.communicate()
     again.send_signal(signal.SIGINT)
     assert again.wait(60) == 130
-    assert "resuming the interrupted training" in (one / "said.txt").read_text()
+    assert "resuming the interrupted training" in "".join(leading.communicate())
     found, wanted = (load_file(weights(root, "unet")) for root in (tree, whole))
     assert all(torch.equal(value, found[name]) for name, value in wanted.items())

@@ -23,12 +23,10 @@ from tests.clone import living
 from tests.factories import make_training_project, tiny_params, without_export
 from tests.integration.training.test_trainer import KINDS
 from tests.tracked import wait_for
+from tests.warm import FORKSERVER
 
 LONG = bool(os.environ.get("INPAINT_LONG"))
 KILLS = 30 if LONG else 2
-# Processes are forked from one that has imported everything, so that a start takes a moment instead of seconds.
-FORKSERVER = multiprocessing.get_context("forkserver")
-FORKSERVER.set_forkserver_preload([__name__])
 
 
 def fit(root: Path, key: str, workers: int) -> None:

@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import socketserver
-import subprocess
 import sys
 import threading
 import time
@@ -19,6 +18,7 @@ from tests.clone import ROOT, living
 from tests.factories import make_training_project, tiny_params
 from tests.postgres import Postgres
 from tests.tracked import Seen, Server, wait_for
+from tests.warm import Program
 
 pytestmark = pytest.mark.slow
 
@@ -31,18 +31,15 @@ def project(folder: Path, steps: int) -> None:
     make_training_project(folder, params)
 
 
-def start_training(folder: Path, uri: str, monkeypatch: pytest.MonkeyPatch) -> subprocess.Popen[bytes]:
+def start_training(folder: Path, uri: str, monkeypatch: pytest.MonkeyPatch) -> Program:
     given = {"DVC_ROOT": str(folder), "MLFLOW_TRACKING_URI": uri, "PYTHONPATH": str(ROOT)}
     for name, value in given.items():
         monkeypatch.setenv(name, value)
-    return subprocess.Popen(
-        [sys.executable, "-m", "stages.train", "pconv"],
-        cwd=folder, env=dict(os.environ), stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+    return Program([sys.executable, "-m", "stages.train", "pconv"], cwd=folder)
 
 
 def test_a_server_that_dies_costs_a_training_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    project(tmp_path, steps=500)
+    project(tmp_path, steps=200)
     server = Server(tmp_path)
     with server:
         training = start_training(tmp_path, server.uri, monkeypatch)
@@ -60,7 +57,7 @@ def test_a_server_that_dies_costs_a_training_nothing(tmp_path: Path, monkeypatch
         runs.bring_up_to_date(record, "photographs")
         run = Seen().run()
         assert run.info.status == "FINISHED"
-        assert [step for step, _, _ in Seen().curve(run, "train/loss")] == [*range(25, 501, 25), 502]
+        assert [step for step, _, _ in Seen().curve(run, "train/loss")] == [*range(25, 201, 25), 202]
 
 
 @pytest.fixture(
@@ -140,7 +137,7 @@ def test_after_ten_minutes_without_its_server_a_run_goes_on_and_is_complete(
             assert len(Seen().artifacts(run, "images")) == 2 * len(validated)
 
 
-def go_on(training: subprocess.Popen[bytes], folder: Path, step: int, seconds: float) -> None:
+def go_on(training: Program, folder: Path, step: int, seconds: float) -> None:
     """Let a training go on to about a step, evenly over so many seconds, however fast the machine is."""
     begin, first = time.monotonic(), last_written(folder)
     while (spent := time.monotonic() - begin) < seconds:
