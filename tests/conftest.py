@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.browser import browser  # noqa: F401 - Playwright runs but once in a process, so one browser serves all
+from tests.unwatched import look_away
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -21,6 +22,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         item.add_marker(pytest.mark.no_cover)
     counts = Counter(item.path for item in slow)
     items.sort(key=lambda item: -counts[item.path])  # file by file, as they are handed out
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Keep coverage from watching the packages of others that were imported since the last test."""
+    look_away()
 
 
 @pytest.fixture(scope="module")
