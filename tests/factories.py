@@ -176,6 +176,15 @@ def without_export(set_attribute: Callable[[Any, str, Any], object] = setattr) -
     set_attribute(trainer.onnx_export, "export", lambda *_: None)
 
 
+def without_charts(set_attribute: Callable[[Any, str, Any], object] = setattr) -> None:
+    """Leave charts out of reports: they have tests of their own, and take most of the time of a stage this small."""
+    from stages.imaging.data_report import page as data_page
+    from stages.report import page
+
+    set_attribute(data_page, "histogram", lambda *_: "")
+    set_attribute(page, "line_chart", lambda *_, **__: "")
+
+
 def tiny_params() -> dict[str, Any]:
     """Params of the four trainings, as small as they go."""
     prepared, augmented = "data/prepared/train", "data/augmented/train"

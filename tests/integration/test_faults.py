@@ -32,7 +32,7 @@ from stages.runtime.files import sha256
 from stages.training import trainer
 from stages.training.settings import START
 from tests.clone import ROOT, TINY, params_with
-from tests.factories import without_export, write_photos
+from tests.factories import without_charts, without_export, write_photos
 from tests.faults import KILL, Faults
 
 pytestmark = pytest.mark.slow
@@ -73,6 +73,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
         patch.setattr(trainer, "MIRROR", "this")  # what MLflow shows meanwhile has tests of its own
         without_export(patch.setattr)
+        without_charts(patch.setattr)
         Path("stages").symlink_to(ROOT / "stages")
         write_photos("photos", range(24))
         params = params_with(TINY, CHANGES)
