@@ -11,6 +11,7 @@ import os
 import platform
 import sys
 from pathlib import Path
+from typing import Any
 
 from stages.runtime import guard, project
 from stages.runtime.errors import InputError, os_reason
@@ -20,7 +21,7 @@ from stages.training import distributed
 
 def main(key: str) -> None:
     """Train the model called `key` in params.yaml, in one process or several."""
-    distributed.launch(key, train_here)
+    distributed.launch(key, train_here, read("train", dict[str, Any]).get(key, {}).get("batch_size"))
 
 
 def train_here(key: str) -> None:

@@ -95,6 +95,8 @@ def map_ordered(
     Raises:
         InputError: the backend is unknown or cannot be reached, or items keep killing their workers.
     """
+    if _backend() == "dask" and os.environ.get("INPAINT_SCHEDULER"):
+        _dask_client()  # at once, so that a wrong address does not go unnoticed while little work is done here
     bar: Any = tqdm(total=len(items), desc=label, unit=unit, leave=False, mininterval=0.5)
     done = 0
     with bar:

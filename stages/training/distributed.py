@@ -32,6 +32,7 @@ if TYPE_CHECKING:  # the process that starts the others does without its import,
 RESTARTS = 3
 _PORT = "29400"
 _POLL_S = 1.0
+_SILENCE_S = 60.0
 
 os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # torch reads it when it is loaded; warns of every connection
 
@@ -42,36 +43,68 @@ class AgreedError(InpaintError):
     """An error of all processes, which would be the same if they were started again."""
 
 
-def launch(key: str, work: Work) -> None:
+def launch(key: str, work: Work, batch_size: int | None = None) -> None:
     """Train in this process, or in as many as the environment asks for.
 
     Args:
         key: of the model.
+        batch_size: its tiles in a batch, if that is known already.
         work: trains it; a function at the top level of a module, since it is sent to other processes.
 
     Raises:
         InputError: the environment makes no sense, other machines do not come, or processes die again and again.
     """
-    if "TORCHELASTIC_RUN_ID" in os.environ or (nodes() == 1 and processes() == 1):
+    if "TORCHELASTIC_RUN_ID" in os.environ or (together := nodes() * processes()) == 1:
         work(key)
-    elif said := _run_agent(key, work):
+        return
+    if batch_size is not None:  # before torch is loaded in all of them
+        check_batch(key, batch_size, together)
+    if said := _run_agent(key, work):
         raise InputError(said)
+
+
+def check_batch(key: str, batch_size: int, processes: int) -> None:
+    """Check that processes and their micro-batches can share a batch evenly.
+
+    Raises:
+        InputError: they cannot.
+    """
+    micro_batches = machine.micro_batches()
+    if batch_size % (micro_batches * processes) == 0:
+        return
+    parts = f"{processes} processes" if processes > 1 else ""
+    if micro_batches > 1:
+        parts = f"{parts} of {micro_batches} micro-batches (INPAINT_ACCUMULATE)".removeprefix(" of ")
+    raise InputError(
+        f"`train.{key}.batch_size` is {batch_size}, which {parts} cannot share evenly; choose a number that divides it"
+    )
 
 
 def wait(work: Work) -> None:
     """Take part in every training that the machine of the rendezvous starts, until interrupted."""
-    host, port = _rendezvous()
     if nodes() == 1:
-        raise InputError("INPAINT_NODES should be the number of machines that train together, but is 1 or missing")
+        raise InputError(
+            "INPAINT_NODES should be the number of machines that train together, but is 1 or missing; it and "
+            "INPAINT_RENDEZVOUS have to be set on all"
+        )
+    host, port = _rendezvous()
     log(f"waiting for trainings at {host}:{port}; Control-C ends it")
+    silent_since: float | None = time.monotonic()  # None: it has been told
     while True:
         time.sleep(_POLL_S)
-        with suppress(OSError):  # nobody is there yet
+        try:
             socket.create_connection((host, port), timeout=_POLL_S).close()
-            try:
-                _run_agent("", work)
-            except InpaintError as error:
-                log(str(error))
+        except OSError as error:  # nobody is there yet
+            if silent_since is not None and time.monotonic() - silent_since > _SILENCE_S:
+                log(f"nobody trains at {host}:{port} yet ({error}); waiting")
+                silent_since = None
+            continue
+        log(f"taking part in a training at {host}:{port}")
+        try:
+            _run_agent("", work)
+            log("that training has ended; waiting for others")
+        except InpaintError as error:
+            log(str(error))
 
 
 def processes() -> int:
@@ -80,6 +113,8 @@ def processes() -> int:
     from torch.distributed.run import determine_local_world_size
 
     said = _first("INPAINT_PROCESSES", "PET_NPROC_PER_NODE") or "1"
+    if said == "gpu" and not torch.cuda.is_available():
+        raise InputError("INPAINT_PROCESSES is gpu, but torch finds no CUDA device; give a number")
     try:
         number = int(determine_local_world_size(said))
     except ValueError:
@@ -109,7 +144,8 @@ def _rendezvous() -> tuple[str, int]:
         from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 
         said = SLURMEnvironment.resolve_root_node_address(hosts)
-    host, _, port = said.partition(":")
+    host, _, port = said.rpartition(":") if ":" in said else (said, "", "")
+    host = host.strip("[]")  # of an IPv6 address
     if not host or not (port or _PORT).isdecimal():
         raise InputError(f"INPAINT_RENDEZVOUS should be HOST:PORT of the machine that runs DVC, but is {said!r}")
     return host, int(port or _PORT)
@@ -135,11 +171,11 @@ def _run_agent(key: str, work: Work) -> str:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    for name in ("torch.distributed.elastic", "torch.multiprocessing"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
+    _quieten_torch()
     together, seconds = nodes(), machine.from_environment("INPAINT_RENDEZVOUS_TIMEOUT", 1, 60)
     host, port = _rendezvous() if together > 1 else ("127.0.0.1", 0)
-    where, ends = f"{host}:{port}", signal.getsignal(signal.SIGTERM)
+    where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    ends = signal.getsignal(signal.SIGTERM)
     # A machine that was started again does not know the store that processes of the first round have shared.
     os.environ["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"
     if together > 1 and (interface := _interface_to(host, port)):
@@ -182,6 +218,13 @@ def _run_agent(key: str, work: Work) -> str:
         finally:
             signal.signal(signal.SIGTERM, ends)
     return next(iter(said.values()), "")
+
+
+def _quieten_torch() -> None:
+    """Leave it to our own sentences to say what happened; each of torch's loggers has a level of its own."""
+    for name in [*logging.root.manager.loggerDict]:
+        if name.startswith(("torch.distributed", "torch.multiprocessing")):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def _interface_to(host: str, port: int) -> str:

@@ -14,7 +14,7 @@ from lightning_fabric import Fabric
 
 from stages.imaging import shards
 from stages.inpainting import exported, onnx_export
-from stages.runtime import machine, project
+from stages.runtime import project
 from stages.runtime.errors import InpaintError, InputError, ParamsError
 from stages.runtime.files import fresh_folder, remove_folder, sha256, write_json
 from stages.runtime.log import log
@@ -109,18 +109,13 @@ def _log_other_trainings(facts: Mapping[str, Any], state: Path) -> None:
 
 
 def _check_sizes(tile_size: int, settings: FitSettings, key: str, processes: int) -> None:
-    levels, micro_batches = settings.levels, machine.micro_batches()
+    levels = settings.levels
     if tile_size % 2**levels or tile_size < 2 ** (levels + 1):
         raise ParamsError(
             f"`train.{key}.levels` is {levels}, which needs a `tile_size` that is a multiple of {2**levels} and at "
             f"least {2 ** (levels + 1)}, but it is {tile_size}; lower the levels or change the tile size"
         )
-    if settings.batch_size % (micro_batches * processes):
-        together = f" and {processes} processes train together" if processes > 1 else ""
-        raise InputError(
-            f"INPAINT_ACCUMULATE is {micro_batches}{together}, which does not divide `train.{key}.batch_size`, "
-            f"{settings.batch_size}; choose a number that does"
-        )
+    distributed.check_batch(key, settings.batch_size, processes)
 
 
 class Start(NamedTuple):

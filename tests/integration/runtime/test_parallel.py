@@ -70,15 +70,19 @@ def test_an_item_that_kills_whoever_takes_it_is_given_up(monkeypatch: pytest.Mon
         list(map_ordered(die, range(30), "numbers"))
 
 
-def test_an_unknown_backend_or_a_scheduler_that_is_away_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("local_s", [0.0, 60.0])
+def test_an_unknown_backend_or_a_scheduler_that_is_away_is_said(
+    monkeypatch: pytest.MonkeyPatch, local_s: float
+) -> None:
+    """Also when this process would do all the work itself."""
     monkeypatch.setenv("INPAINT_BACKEND", "spark")
     with pytest.raises(InputError, match="INPAINT_BACKEND .*'spark'"):
-        list(map_ordered(square, range(3), "squares"))
+        list(map_ordered(square, range(3), "squares", local=LocalBudget(local_s)))
     monkeypatch.setenv("INPAINT_BACKEND", "dask")
     monkeypatch.setenv("INPAINT_SCHEDULER", "tcp://127.0.0.1:1")
     monkeypatch.setattr(parallel, "_TIMEOUT_S", 1)
     with pytest.raises(InputError, match="INPAINT_SCHEDULER tcp://127.0.0.1:1"):
-        list(map_ordered(square, range(3), "squares"))
+        list(map_ordered(square, range(3), "squares", local=LocalBudget(local_s)))
 
 
 @pytest.fixture

@@ -154,7 +154,7 @@ def test_micro_batches_give_the_gradient_of_the_whole_batch(monkeypatch: pytest.
 
 def test_a_batch_that_cannot_be_divided_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("INPAINT_ACCUMULATE", "3")
-    with pytest.raises(InpaintError, match="INPAINT_ACCUMULATE is 3"):
+    with pytest.raises(InpaintError, match=r"3 micro-batches \(INPAINT_ACCUMULATE\) cannot share evenly"):
         fit("pconv")
 
 

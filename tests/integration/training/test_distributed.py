@@ -177,7 +177,7 @@ def _step(root: Path) -> int:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"batch_size": 5}, "2 processes train together, which does not divide `train.unet.batch_size`, 5"),
+        ({"batch_size": 5}, "`train.unet.batch_size` is 5, which 2 processes cannot share evenly"),
         ({"hole_weight": 1e40}, "at step 1 .*loss is inf.* lower the learning rate"),
         ({"levels": 4}, "`train.unet.levels` is 4"),
     ],
@@ -238,7 +238,8 @@ def test_synchronised_batch_norm_keeps_a_plain_network_for_export(key: str) -> N
     ("given", "said"),
     [
         ({"INPAINT_PROCESSES": "0"}, "INPAINT_PROCESSES should be an integer from 1, or gpu, but is '0'"),
-        ({"INPAINT_PROCESSES": "gpu"}, "INPAINT_PROCESSES should be an integer from 1, or gpu"),
+        ({"INPAINT_PROCESSES": "gpu"}, "INPAINT_PROCESSES is gpu, but torch finds no CUDA device"),
+        ({"INPAINT_PROCESSES": "3"}, "`train.pconv.batch_size` is 8, which 3 processes cannot share evenly"),
         ({"INPAINT_NODES": "two"}, "INPAINT_NODES should be an integer from 1, but is 'two'"),
         ({"INPAINT_NODES": "2"}, "INPAINT_RENDEZVOUS should be HOST:PORT of the machine that runs DVC, but is ''"),
         ({"INPAINT_NODES": "2", "INPAINT_RENDEZVOUS": "127.0.0.1:x"}, "INPAINT_RENDEZVOUS should be HOST:PORT"),
@@ -258,11 +259,10 @@ def test_a_rendezvous_that_fails_is_told_in_words(
     for name, value in given.items():
         monkeypatch.setenv(name, value.format(free=free_port()))
     with pytest.raises(InputError, match=said):
-        distributed.launch("pconv", len)
+        distributed.launch("pconv", len, batch_size=8)
 
 
 def test_who_waits_has_to_know_for_whom(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("INPAINT_RENDEZVOUS", "127.0.0.1:1")
     with pytest.raises(InputError, match="INPAINT_NODES should be the number of machines"):
         distributed.wait(len)
 
