@@ -33,7 +33,8 @@ from pydantic import ConfigDict, Field
 from stages.imaging.drawing.everyday import EVERYDAY_KINDS, draw_everyday
 from stages.imaging.holes import hole_ratio
 from stages.imaging.images import BadImageError, decode_image, open_picture, save_png
-from stages.imaging.sources import Source, SourcesParams, find_sources
+from stages.imaging.source_table import Source
+from stages.imaging.sources import SourcesParams, find_sources
 from stages.runtime import files, guard
 from stages.runtime.errors import InputError
 from stages.runtime.log import log

@@ -35,7 +35,7 @@ from stages.evaluate.photographs import (
 )
 from stages.imaging.holes import MaskSet
 from stages.imaging.shards import Tiles
-from stages.runtime import files, guard
+from stages.runtime import files, guard, machine
 from stages.runtime.errors import InputError, ParamsError
 from stages.runtime.log import log
 from stages.runtime.params import Settings, read
@@ -113,6 +113,7 @@ def _read_pairs() -> pd.DataFrame:
 
 
 def _evaluate(key: str, filled_by: str) -> None:
+    machine.keep_to_cores()
     params = read("evaluate", EvaluateParams)
     pairs = _read_pairs()
     questions = read_questions(FOLDER) if params.photographs else pd.DataFrame({"id": []})

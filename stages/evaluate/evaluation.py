@@ -2,7 +2,6 @@
 
 import heapq
 import math
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from pathlib import Path
@@ -24,7 +23,7 @@ from stages.runtime.parallel import LocalBudget, map_ordered
 
 CHUNK_BYTES = 64 * 2**20  # of predictions in memory at once
 _AT_ONCE = 8  # pairs of a chunk that no model fills
-LOCAL_S = 5.0  # of work before worker processes are started, which takes as long, since they import torch
+LOCAL_S = 12.0  # of work before worker processes are started: to import torch takes each of them half as long
 
 Pixels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
@@ -68,18 +67,9 @@ class Subject:
         """Whether torch fills: on a GPU if there is one, on a CPU with other last bits by more cores."""
         return self.filled_by.endswith(".pt2")
 
-    @property
-    def in_one_process(self) -> bool:
-        """Whether this process does everything, with all cores: if torch fills, or FID is gathered."""
-        return self.by_torch or self.measures.fid
-
     def budget(self) -> LocalBudget:
-        """Return how long this process works before it starts workers."""
-        return LocalBudget(math.inf if self.in_one_process else LOCAL_S)
-
-    def with_a_workers_cores(self) -> AbstractContextManager[None]:
-        """Keep to one core, if workers share the work: the same bits and times come from this process and from them."""
-        return nullcontext() if self.in_one_process else machine.as_worker()
+        """Return how long this process works alone: to the end if torch fills, or FID is gathered."""
+        return LocalBudget(math.inf if self.by_torch or self.measures.fid else LOCAL_S)
 
     def load_measures(self) -> dict[str, Distance | Lpips]:
         """Load the measures of a single pair, by name; they are called with composites, targets and holes."""
@@ -88,6 +78,8 @@ class Subject:
 
 @lru_cache(maxsize=1)
 def _load_measures(measures: Measures, device: str) -> dict[str, Distance | Lpips]:
+    machine.keep_freed_memory()  # else the perceptual distance waits for pages to be zeroed
+    machine.keep_to_cores()
     found: dict[str, Distance | Lpips] = {}
     if measures.perceptual:
         found["perceptual"] = Distance(device)
@@ -156,9 +148,9 @@ def evaluate(subject: Subject, test: PairTest, pairs: pd.DataFrame, local: Local
         local: from `Subject.budget`.
     """
     by_tile = pairs.sort_values("tile_row", kind="stable")  # so that what depends on the target alone is shared
-    opened = _open(subject, test)
+    tiles, mask_set = Tiles([test.tiles]), MaskSet(test.holes)
     step = BATCH_SIZE if subject.filled_by.endswith(MODELS) else _AT_ONCE
-    step = max(1, min(step, CHUNK_BYTES // (4 * 3 * opened.tiles.size**2)))
+    step = max(1, min(step, CHUNK_BYTES // (4 * 3 * tiles.size**2)))
     chunks = [by_tile.iloc[start : start + step] for start in range(0, len(pairs), step)]
     tables: list[pd.DataFrame] = []
     composites: dict[int, Pixels] = {}
@@ -170,42 +162,36 @@ def evaluate(subject: Subject, test: PairTest, pairs: pd.DataFrame, local: Local
     scores = pairs.join(pd.concat(tables))
     if subject.measures.critic:
         asked = pairs.iloc[: subject.measures.critic]
-        targets, holes = _read(opened, asked)
+        targets, holes = _read(tiles, mask_set, asked)
         made = np.stack([composites[row] for row in asked.index])
         scores["told_apart"] = pd.Series(told_apart(targets, made, holes, asked["photo"]), asked.index)
     shown = {row: composites[row] for row in pairs.index[pairs["shown"]]}
-    fid = opened.fid.value() if opened.fid else None
+    gathered = _open(subject, test).fid if subject.measures.fid else None
+    fid = gathered.value() if gathered else None
     return Outcome(scores, shown, {row: picture for _, row, picture in worst}, fid)
 
 
 @lru_cache(maxsize=1)
 def _open(subject: Subject, test: PairTest) -> _Opened:
     """Open what a process needs, once."""
-    machine.keep_freed_memory()  # else the perceptual distance waits for pages to be zeroed
-    machine.keep_to_cores()
-    tiles = Tiles([test.tiles])
-    with subject.with_a_workers_cores():
-        filler = choose_filler(subject.key, subject.filled_by, tiles.size)
-    fid = Fid(machine.device()) if subject.measures.fid else None
+    tiles, fid = Tiles([test.tiles]), Fid(machine.device()) if subject.measures.fid else None
+    filler = choose_filler(subject.key, subject.filled_by, tiles.size)
     return _Opened(filler, tiles, MaskSet(test.holes), subject.load_measures(), fid)
 
 
-def _read(opened: _Opened, pairs: pd.DataFrame) -> tuple[Pixels, Pixels]:
-    return opened.tiles.gather(pairs["tile_row"].to_numpy()), opened.mask_set.gather(pairs["hole_row"].to_numpy())
+def _read(tiles: Tiles, mask_set: MaskSet, pairs: pd.DataFrame) -> tuple[Pixels, Pixels]:
+    return tiles.gather(pairs["tile_row"].to_numpy()), mask_set.gather(pairs["hole_row"].to_numpy())
 
 
 def _score_chunk(subject: Subject, test: PairTest, chunk: pd.DataFrame) -> _Scored:
     opened = _open(subject, test)
-    targets, holes = _read(opened, chunk)
+    targets, holes = _read(opened.tiles, opened.mask_set, chunk)
     images = targets * (1 - holes[..., None])
-    with subject.with_a_workers_cores():
-        predictions, milliseconds = opened.filler(Questions(chunk["pair"].to_list(), images, holes))
+    predictions, milliseconds = opened.filler(Questions(chunk["pair"].to_list(), images, holes))
     answers = [Answer(*answer) for answer in zip(targets, holes, predictions, strict=True)]
     scores = pd.DataFrame({"milliseconds": milliseconds}, chunk.index)
     scores = scores.join(pd.DataFrame([score(answer) for answer in answers], chunk.index))
-    with subject.with_a_workers_cores():
-        measured = _measure(opened, targets, holes, predictions)
-    for name, values in measured.items():
+    for name, values in _measure(opened, targets, holes, predictions).items():
         scores[name] = values
     kept = chunk["shown"] | (chunk.index < subject.measures.critic)
     worst = heapq.nsmallest(

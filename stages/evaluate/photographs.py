@@ -29,7 +29,6 @@ from stages.inpainting import inpainter
 from stages.inpainting.cropping import Settings
 from stages.inpainting.cropping.detail import problem
 from stages.inpainting.inpainter import Inpainter
-from stages.runtime import machine
 from stages.runtime.errors import InputError
 from stages.runtime.parallel import LocalBudget, map_ordered
 
@@ -115,13 +114,11 @@ def _score_photograph(
     """Return a row of scores for each variant, and the composites if the report shows them."""
     restore, per_photograph = _open(subject)
     target, hole = read_question(folder, question["id"])
-    with subject.with_a_workers_cores():
-        restored = restore(question["id"], target, hole, variants)
+    restored = restore(question["id"], target, hole, variants)
     composites = np.stack([to_floats(one.composite) for one in restored])
     # All variants at once, so that features of the target are computed once.
     targets, holes = np.stack([to_floats(target)] * len(restored)), np.stack([hole] * len(restored))
-    with subject.with_a_workers_cores():
-        more = {name: measure(composites, targets, holes) for name, measure in per_photograph.items()}
+    more = {name: measure(composites, targets, holes) for name, measure in per_photograph.items()}
     rows: list[dict[str, Any]] = []
     for number, one in enumerate(restored):
         found = score(Answer(target, hole, composites[number]))
@@ -136,11 +133,7 @@ def _score_photograph(
 @lru_cache(maxsize=1)
 def _open(subject: Subject) -> tuple[Restorer, dict[str, Distance | Lpips]]:
     """Load method and measures, once a process."""
-    machine.keep_freed_memory()
-    machine.keep_to_cores()
-    with subject.with_a_workers_cores():
-        restore = _choose_restorer(subject.key, subject.filled_by)
-    return restore, subject.load_measures()
+    return _choose_restorer(subject.key, subject.filled_by), subject.load_measures()
 
 
 def _choose_restorer(key: str, filled_by: str) -> Restorer:

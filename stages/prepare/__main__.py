@@ -20,7 +20,8 @@ from pydantic import Field
 from stages.imaging.images import MOST_MEGAPIXELS
 from stages.imaging.near import Hashes
 from stages.imaging.shards import SHARD_BYTES, close_folder
-from stages.imaging.sources import Sources, SourcesParams, find_sources
+from stages.imaging.source_table import Sources
+from stages.imaging.sources import SourcesParams, find_sources
 from stages.imaging.splits import SPLITS
 from stages.prepare.data_report import data_report
 from stages.prepare.manifest import write_manifest

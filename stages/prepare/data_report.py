@@ -13,7 +13,7 @@ from stages.imaging.data_report.page import Count, Page, Picture, Section, rende
 from stages.imaging.data_report.sheets import Pixels, contact_sheet, data_uri, fit, some_of
 from stages.imaging.images import MOST_MEGAPIXELS, BadImageError, decode, open_picture
 from stages.imaging.shards import Tiles
-from stages.imaging.sources import Source, Sources
+from stages.imaging.source_table import Source, Sources
 from stages.imaging.splits import SPLITS
 from stages.prepare.selection import Selection
 

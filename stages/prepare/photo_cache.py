@@ -28,7 +28,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import feather
 
-from stages.imaging.sources import Source, Sources, as_series, check_listed, rows_of
+from stages.imaging.source_table import Source, Sources, as_series, check_listed, rows_of
 from stages.prepare.photos import RECORD, hash_files, take
 from stages.prepare.tiling import TilingConfig
 from stages.runtime import project
@@ -78,7 +78,7 @@ class PhotoCache:
         for needed in (self.shards, self._chunks):
             needed.mkdir(parents=True, exist_ok=True)
         self._files: list[Path] = []  # of chunks
-        self._records = _combined(self._load(path) for path in sorted(self._chunks.glob("*.arrow")))
+        self._records = _readable(_combined(self._load(path) for path in sorted(self._chunks.glob("*.arrow"))))
 
     def _load(self, path: Path) -> pa.Table:
         """Read the records of a chunk, and add where the tiles of each lie: `chunk`, a number, and `start`."""
@@ -99,35 +99,33 @@ class PhotoCache:
         """
         sha256 = self._hashes(sources)
         _check_listed(sources, sha256)
-        new = np.flatnonzero(pc.or_(pc.equal(sha256, ""), pc.invert(pc.is_in(sha256, self._records["sha256"]))))
+        new = np.flatnonzero(pc.invert(pc.is_in(sha256, self._records["sha256"])))
         taken = self._take(sources, new)
         known = pa.concat_tables([self._records, taken])
         of_file = np.asarray(pc.index_in(sha256, known["sha256"]).fill_null(0)).astype(np.int64)
         again = np.asarray(pc.index_in(taken["sha256"], known["sha256"])).astype(np.int64)
         own = np.arange(len(self._records), len(known))  # what could not be read has no hash and only its own record
         of_file[new] = np.where(pc.equal(taken["sha256"], ""), own, again)
-        self._records = known.select(_KEPT)
-        found = rows_of(known, of_file).select(RECORD.names)
-        _check_listed(sources, found["sha256"])
-        return found
+        self._records = _readable(known).select(_KEPT)
+        return rows_of(known, of_file).select(RECORD.names)
 
     def _hashes(self, sources: Sources) -> pa.ChunkedArray:
         """Return the hash of each file, "" if it is unknown; of one in remote storage from its version."""
         if not len(self._records):
             return pa.chunked_array([pa.nulls(len(sources), pa.string()).fill_null("")])
-        with_version = self._records.filter(_both_known(self._records))
+        with_version = self._records.filter(pc.not_equal(self._records["version"], ""))
         known = with_version["sha256"].take(pc.index_in(sources.versions(), with_version["version"]))
-        local = np.flatnonzero(~sources.is_remote())
+        is_local = ~sources.is_remote()
+        local = np.flatnonzero(is_local)
         chunks = Lazy(
             lambda start: sources.take(local[start : start + _HASHED_AT_ONCE].tolist()),
             range(0, len(local), _HASHED_AT_ONCE),
         )
         hashed = [pa.array(some, pa.string()) for some in map_ordered(hash_files, chunks, "prepare: known files")]
-        is_local = pa.array(~sources.is_remote())
-        found = pc.replace_with_mask(
-            pc.fill_null(known, "").combine_chunks(), is_local, pa.concat_arrays([*hashed, pa.array([], pa.string())])
+        own = pa.concat_arrays([*hashed, pa.array([], pa.string())])
+        return pa.chunked_array(
+            [pc.replace_with_mask(pc.fill_null(known, "").combine_chunks(), pa.array(is_local), own)]
         )
-        return pa.chunked_array([found])
 
     def _take(self, sources: Sources, positions: Ints) -> pa.Table:
         """Decode files in chunks; a killed run loses only the chunks that workers had not finished."""
@@ -178,8 +176,7 @@ class PhotoCache:
 
     def tidy(self, shards: Iterable[str]) -> None:
         """Delete what the next run does not need: tiles, which are in shards now, repeated records, other shards."""
-        readable = self._records.filter(pc.not_equal(self._records["sha256"], ""))
-        records = pd.DataFrame({name: as_series(readable[name]) for name in ("sha256", "version", "chunk")})
+        records = pd.DataFrame({name: as_series(self._records[name]) for name in ("sha256", "version", "chunk")})
         news = ~records.duplicated("sha256") | (records["version"] != "") & ~records.duplicated("version")
         needed = set(records["chunk"][news])
         repeats = (path for number, path in enumerate(self._files) if number not in needed)
@@ -210,9 +207,9 @@ def _take_chunk(tiling: TilingConfig, chunk: tuple[Path, Sequence[Source]]) -> P
     return path
 
 
-def _both_known(records: pa.Table) -> pa.ChunkedArray:
-    """Return which records have a version and a hash."""
-    return pc.and_(pc.not_equal(records["version"], ""), pc.not_equal(records["sha256"], ""))
+def _readable(records: pa.Table) -> pa.Table:
+    """Leave out the records of files that could not be read: by the next run they may be."""
+    return records.filter(pc.not_equal(records["sha256"], ""))
 
 
 def _check_listed(sources: Sources, sha256: pa.ChunkedArray) -> None:

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from stages.imaging.images import BadImageError, Decoded, Pixels, decode, open_picture
 from stages.imaging.near import perceptual_hash
-from stages.imaging.sources import Source
+from stages.imaging.source_table import Source
 from stages.prepare.tiling import Tiles, TilingConfig, choose_tiles, cut
 
 _READ_AHEAD = 4  # files fetched from remote storage while others are decoded

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from stages.imaging.near import Hashes, near_duplicates
-from stages.imaging.sources import Sources, as_series, rows_of
+from stages.imaging.source_table import Sources, as_series, rows_of
 from stages.imaging.splits import SPLITS, leaks_across_splits, split_of
 from stages.runtime.errors import InputError
 

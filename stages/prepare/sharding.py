@@ -27,7 +27,7 @@ import numpy as np
 import pandas as pd
 
 from stages.imaging.shards import Pixels
-from stages.imaging.sources import batch_of
+from stages.imaging.source_table import batch_of
 from stages.prepare.tiling import TilingConfig
 from stages.runtime.files import sha256, write_array
 

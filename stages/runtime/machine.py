@@ -14,6 +14,7 @@ Those of trainings by several processes are in `stages/training/distributed.py`.
 import ctypes
 import os
 import platform
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,8 +27,9 @@ from stages.runtime.errors import InputError
 PRECISIONS = ("32-true", "bf16-mixed")
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
-_worker = False
 _LARGEST_KEPT, _MOST_KEPT = 2**25, 2**30  # bytes; glibc accepts no larger threshold for a single block
+
+_worker = False  # whether this process is one of several that share the cores
 
 
 def workers() -> int:
@@ -78,16 +80,18 @@ def keep_to_cores() -> None:
 @contextmanager
 def as_worker() -> Iterator[None]:
     """Compute with one core, as workers do: with more, torch's sums of convolutions have other last bits."""
-    import torch
-
     global _worker  # noqa: PLW0603 - a fact of the process
-    before, _worker = (torch.get_num_threads(), _worker), True
-    torch.set_num_threads(1)
+    torch, before = sys.modules.get("torch"), _worker
+    threads = torch.get_num_threads() if torch else 1
+    _worker = True
+    if torch:
+        torch.set_num_threads(1)
     try:
         yield
     finally:
-        torch.set_num_threads(before[0])
-        _worker = before[1]
+        _worker = before
+        if torch:
+            torch.set_num_threads(threads)
 
 
 def loader_workers() -> int:

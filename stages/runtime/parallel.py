@@ -8,6 +8,7 @@ If a worker process dies, for instance for lack of memory, other workers take ov
 """
 
 import hashlib
+import math
 import os
 import platform
 import threading
@@ -68,8 +69,10 @@ class Lazy(Sequence[Item]):
 class LocalBudget:
     """Seconds of work that a process does itself before it starts workers, which takes seconds; shared by many calls.
 
+    It computes with one core, as workers do, so that results and times are theirs.
+
     Attributes:
-        left_s: seconds left; counts down.
+        left_s: seconds left; counts down. Infinite: this process does everything, with all cores.
     """
 
     left_s: float
@@ -102,7 +105,7 @@ def map_ordered(
     with bar:
         while done < len(items) and local is not None and local.left_s > 0:
             start = time.monotonic()
-            result = work(items[done])
+            result = _as_worker(work, items[done]) if local.left_s < math.inf else work(items[done])
             local.left_s -= time.monotonic() - start
             yield result
             done += 1
@@ -133,10 +136,18 @@ def _by_workers(work: Callable[[Item], Result], items: Sequence[Item], label: st
 
 def _by_loky(work: Callable[[Item], Result], items: Sequence[Item]) -> Iterable[Result]:
     jobs = min(machine.workers(), max(len(items), 1))
+    if jobs == 1:
+        yield from (_as_worker(work, item) for item in items)
+        return
     ending = {"initializer": _start_worker, "initargs": (os.getpid(),)}
     with joblib.parallel_config(backend="loky", n_jobs=jobs, inner_max_num_threads=1, **ending):
         parallel = joblib.Parallel(return_as="generator", batch_size="auto")
         yield from parallel(joblib.delayed(work)(item) for item in items)
+
+
+def _as_worker(work: Callable[[Item], Result], item: Item) -> Result:
+    with machine.as_worker():
+        return work(item)
 
 
 def _by_dask(work: Callable[[Item], Result], items: Sequence[Item]) -> Iterable[Result]:

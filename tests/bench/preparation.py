@@ -18,7 +18,7 @@ from PIL import Image
 
 from stages.augment.transforms import alter, build
 from stages.imaging.near import near_duplicates
-from stages.imaging.sources import Source
+from stages.imaging.source_table import Source
 from stages.masks.__main__ import Recipe, _draw_rows
 from stages.prepare.photos import take
 from stages.prepare.tiling import TilingConfig

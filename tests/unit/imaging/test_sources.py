@@ -7,7 +7,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from stages.imaging.sources import Columns, Source, SourcesParams, check_listed, find_sources
+from stages.imaging.source_table import Source, check_listed
+from stages.imaging.sources import Columns, SourcesParams, find_sources
 from stages.runtime.errors import InputError, ParamsError
 from tests.clone import ROOT
 

@@ -1,0 +1,167 @@
+"""Files that should be photographs, one by one as `Source`, or millions by columns as `Sources`."""
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from stages.imaging.images import BadImageError
+from stages.runtime import remote
+from stages.runtime.errors import InputError, os_reason
+from stages.runtime.remote import Remote
+
+_ROWS_AT_ONCE = 10_000
+_FEW = pa.dictionary(pa.int32(), pa.string())
+_SOURCE_SCHEMA = pa.schema(
+    [
+        ("folder", _FEW), ("file", pa.binary()), ("version", pa.string()), ("name", pa.string()), ("split", _FEW),
+        ("group", _FEW), ("sha256", pa.string()), ("problem", _FEW),
+    ]
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A file that should be a photo.
+
+    Attributes:
+        path: absolute, since worker processes may have another working directory; or in remote storage.
+        name: in the manifest: relative to the folder or list, or package/file.
+        split: from the list or folder; "" if the group or the content decides.
+        group: from the list; "" if it has none.
+        sha256: from the list; "" if it has none.
+        problem: why a folder could not be searched; "" for files.
+    """
+
+    path: Path | Remote
+    name: str
+    split: str = ""
+    group: str = ""
+    sha256: str = ""
+    problem: str = ""
+
+    @property
+    def version(self) -> str:
+        """Address and version of a file in remote storage, which stand for its content; "" if unknown."""
+        return f"{self.path} {self.path.version}" if isinstance(self.path, Remote) and self.path.version else ""
+
+    def fetch(self) -> Path | bytes:
+        """Return what `open_picture` opens: the path, or the content of a file in remote storage.
+
+        Raises:
+            BadImageError: this one file cannot be read.
+            InputError: the storage does not answer.
+        """
+        if isinstance(self.path, Path):
+            return self.path
+        try:
+            return self.path.read()
+        except OSError as error:
+            raise BadImageError("unreadable", os_reason(error), str(self.path)) from None
+
+
+def batch_of(name: str) -> str:
+    """Return the top-level subfolder that contains a file, "" if it is in none."""
+    return name.partition("/")[0] if "/" in name else ""
+
+
+def as_series(column: pa.ChunkedArray) -> "pd.Series[Any]":
+    """Convert a column; texts stay as compact as they are in Arrow."""
+    series: pd.Series[Any] = column.to_pandas(types_mapper={pa.string(): pd.StringDtype("pyarrow")}.get)
+    return series
+
+
+def rows_of(table: pa.Table, positions: "npt.NDArray[np.int64]") -> pa.Table:
+    """Return some rows of a table; without a copy if they are all of them, in order."""
+    if np.array_equal(positions, np.arange(len(table))):
+        return table
+    return table.take(pa.array(positions))
+
+
+class Sources(Sequence[Source]):
+    """Files that should be photos, by columns, since as many `Source` would take ten times the memory.
+
+    Args:
+        rows: a row per file: `folder` (absolute, or an address), `file` (in it), `version`, and all but `path` of a
+            `Source`.
+    """
+
+    def __init__(self, rows: Iterable[Mapping[str, str]]) -> None:
+        self._table = _SOURCE_SCHEMA.empty_table()
+        parts = iter(rows)
+        while some := [{**row, "file": os.fsencode(row["file"])} for row in islice(parts, _ROWS_AT_ONCE)]:
+            self._table = pa.concat_tables([self._table, pa.Table.from_pylist(some, _SOURCE_SCHEMA)])
+        self._table = self._table.unify_dictionaries().combine_chunks()
+
+    def __len__(self) -> int:
+        """Return the number of files."""
+        return len(self._table)
+
+    @overload
+    def __getitem__(self, at: int) -> Source: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[Source]: ...
+    def __getitem__(self, at: int | slice) -> Source | list[Source]:
+        """Return a file, or some of them."""
+        if isinstance(at, slice):
+            return self.take(range(len(self))[at])
+        return self.take([range(len(self))[at]])[0]
+
+    def __iter__(self) -> Iterator[Source]:
+        """Yield all files, some thousands at a time."""
+        for start in range(0, len(self), _ROWS_AT_ONCE):
+            yield from self[start : start + _ROWS_AT_ONCE]
+
+    def take(self, positions: Sequence[int]) -> list[Source]:
+        """Return the files at some positions."""
+        return [_source(row) for row in self._table.take(pa.array(positions, pa.int64())).to_pylist()]
+
+    def column(self, name: str) -> "pd.Series[str]":
+        """Return what all files have in one of the columns."""
+        return as_series(self._table[name])
+
+    def is_remote(self) -> "npt.NDArray[np.bool_]":
+        """Return which files are in remote storage."""
+        return np.array([remote.is_address(folder) for folder in self.column("folder")], bool)
+
+    def versions(self) -> pa.Array:
+        """Return `Source.version` of all files: address and version of those in remote storage, else ""."""
+        has = pc.not_equal(self._table["version"], "").combine_chunks()
+        rows = self._table.filter(has)
+        folder, file = rows["folder"].cast(pa.string()), rows["file"].cast(pa.string())
+        told = pc.binary_join_element_wise(pc.binary_join_element_wise(folder, file, "/"), rows["version"], " ")
+        nothing = pa.nulls(len(self), pa.string()).fill_null("")
+        return pc.replace_with_mask(nothing, has, told.combine_chunks()) if len(rows) else nothing
+
+
+def _source(row: dict[str, Any]) -> Source:
+    folder, file, version = row.pop("folder"), os.fsdecode(row.pop("file")), row.pop("version")
+    return Source(Remote(folder, file, version) if remote.is_address(folder) else Path(folder, file), **row)
+
+
+def source_row(folder: str | Path, file: str | Path, name: str, version: str = "", **others: str) -> dict[str, str]:
+    """Return a row of `Sources`; what is not given is empty."""
+    return dict.fromkeys(_SOURCE_SCHEMA.names, "") | {
+        "folder": str(folder), "file": str(file), "name": name, "version": version, **others
+    }  # fmt: skip
+
+
+def check_listed(source: Source, sha256: str) -> None:
+    """Compare a file's hash with the list.
+
+    Raises:
+        InputError: they differ.
+    """
+    if source.sha256 and source.sha256 != sha256:
+        raise InputError(
+            f"{source.path} is not the listed file: its SHA-256 is {sha256}, the list says {source.sha256}; "
+            "install the locked version of the package, or correct the list"
+        )
