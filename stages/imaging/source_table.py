@@ -17,13 +17,12 @@ from stages.imaging.images import BadImageError
 from stages.runtime import remote
 from stages.runtime.errors import InputError, os_reason
 from stages.runtime.remote import Remote
+from stages.runtime.tables import ROWS_AT_ONCE, as_series, by_parts, few_rows, on_disk
 
-_ROWS_AT_ONCE = 10_000
-_FEW = pa.dictionary(pa.int32(), pa.string())
 _SOURCE_SCHEMA = pa.schema(
     [
-        ("folder", _FEW), ("file", pa.binary()), ("version", pa.string()), ("name", pa.string()), ("split", _FEW),
-        ("group", _FEW), ("sha256", pa.string()), ("problem", _FEW),
+        ("folder", pa.string()), ("file", pa.binary()), ("version", pa.string()), ("name", pa.string()),
+        ("split", pa.string()), ("group", pa.string()), ("sha256", pa.string()), ("problem", pa.string()),
     ]
 )  # fmt: skip
 
@@ -73,21 +72,8 @@ def batch_of(name: str) -> str:
     return name.partition("/")[0] if "/" in name else ""
 
 
-def as_series(column: pa.ChunkedArray) -> "pd.Series[Any]":
-    """Convert a column; texts stay as compact as they are in Arrow."""
-    series: pd.Series[Any] = column.to_pandas(types_mapper={pa.string(): pd.StringDtype("pyarrow")}.get)
-    return series
-
-
-def rows_of(table: pa.Table, positions: "npt.NDArray[np.int64]") -> pa.Table:
-    """Return some rows of a table; without a copy if they are all of them, in order."""
-    if np.array_equal(positions, np.arange(len(table))):
-        return table
-    return table.take(pa.array(positions))
-
-
 class Sources(Sequence[Source]):
-    """Files that should be photos, by columns, since as many `Source` would take ten times the memory.
+    """Files that should be photos, as a table on disk, since as many `Source` would not fit into memory.
 
     Args:
         rows: a row per file: `folder` (absolute, or an address), `file` (in it), `version`, and all but `path` of a
@@ -95,15 +81,11 @@ class Sources(Sequence[Source]):
     """
 
     def __init__(self, rows: Iterable[Mapping[str, str]]) -> None:
-        self._table = _SOURCE_SCHEMA.empty_table()
-        parts = iter(rows)
-        while some := [{**row, "file": os.fsencode(row["file"])} for row in islice(parts, _ROWS_AT_ONCE)]:
-            self._table = pa.concat_tables([self._table, pa.Table.from_pylist(some, _SOURCE_SCHEMA)])
-        self._table = self._table.unify_dictionaries().combine_chunks()
+        self.table = on_disk(_tables(rows), _SOURCE_SCHEMA)
 
     def __len__(self) -> int:
         """Return the number of files."""
-        return len(self._table)
+        return len(self.table)
 
     @overload
     def __getitem__(self, at: int) -> Source: ...
@@ -117,29 +99,36 @@ class Sources(Sequence[Source]):
 
     def __iter__(self) -> Iterator[Source]:
         """Yield all files, some thousands at a time."""
-        for start in range(0, len(self), _ROWS_AT_ONCE):
-            yield from self[start : start + _ROWS_AT_ONCE]
+        for start in range(0, len(self), ROWS_AT_ONCE):
+            yield from self[start : start + ROWS_AT_ONCE]
 
     def take(self, positions: Sequence[int]) -> list[Source]:
         """Return the files at some positions."""
-        return [_source(row) for row in self._table.take(pa.array(positions, pa.int64())).to_pylist()]
+        return [_source(row) for row in few_rows(self.table, np.asarray(positions, np.int64)).to_pylist()]
 
     def column(self, name: str) -> "pd.Series[str]":
         """Return what all files have in one of the columns."""
-        return as_series(self._table[name])
+        return as_series(self.table[name])
 
     def is_remote(self) -> "npt.NDArray[np.bool_]":
         """Return which files are in remote storage."""
-        return np.array([remote.is_address(folder) for folder in self.column("folder")], bool)
+        folders = (part["folder"] for part in by_parts(self.table.select(["folder"]), np.arange(len(self))))
+        return np.array([remote.is_address(folder) for some in folders for folder in some], bool)
 
     def versions(self) -> pa.Array:
         """Return `Source.version` of all files: address and version of those in remote storage, else ""."""
-        has = pc.not_equal(self._table["version"], "").combine_chunks()
-        rows = self._table.filter(has)
-        folder, file = rows["folder"].cast(pa.string()), rows["file"].cast(pa.string())
+        has = pc.not_equal(self.table["version"], "").combine_chunks()
+        rows = self.table.filter(has)
+        folder, file = rows["folder"], rows["file"].cast(pa.string())
         told = pc.binary_join_element_wise(pc.binary_join_element_wise(folder, file, "/"), rows["version"], " ")
         nothing = pa.nulls(len(self), pa.string()).fill_null("")
         return pc.replace_with_mask(nothing, has, told.combine_chunks()) if len(rows) else nothing
+
+
+def _tables(rows: Iterable[Mapping[str, str]]) -> Iterator[pa.Table]:
+    left = iter(rows)
+    while some := [{**row, "file": os.fsencode(row["file"])} for row in islice(left, ROWS_AT_ONCE)]:
+        yield pa.Table.from_pylist(some, _SOURCE_SCHEMA)
 
 
 def _source(row: dict[str, Any]) -> Source:

@@ -14,9 +14,10 @@ A list is a table (CSV, JSON lines or Parquet) with one photo per row. `prepare.
 
 import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
 from io import BytesIO
+from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -138,20 +139,16 @@ def _check_groups(sources: Sources) -> None:
 
 
 def _search(folder: Path) -> Iterator[dict[str, str]]:
-    problems: dict[str, str] = {}
-
-    def note(error: OSError) -> None:
-        problems[os.path.relpath(error.filename, folder)] = f"{type(error).__name__}: {error.strerror}"
-
-    files = sorted([*_walk(folder, note), *problems], key=os.fsencode)
-    if "." in problems:
-        raise InputError(f"{folder} cannot be searched ({problems['.']}); change its permissions")
-    if not files:
+    found = _walk(folder, "")
+    first = next(found, None)
+    if first is None:
         raise InputError(
             f"{folder} is empty; put photographs there, or set `prepare.photos` in params.yaml to another folder"
         )
+    if first[0] == ".":
+        raise InputError(f"{folder} cannot be searched ({first[1]}); change its permissions")
     root = folder.absolute()
-    return (source_row(root, file, printable_name(file), problem=problems.get(file, "")) for file in files)
+    return (source_row(root, file, printable_name(file), problem=problem) for file, problem in chain([first], found))
 
 
 def search_remote(address: str) -> list[Remote]:
@@ -166,14 +163,20 @@ def _is_hidden(parts: list[str]) -> bool:
     return any(part.startswith(".") for part in parts) or parts[-1] in _SYSTEM_FILES
 
 
-def _walk(folder: Path, note: Callable[[OSError], None]) -> Iterator[str]:
-    """Yield the paths of files, and of links to folders, relative to the folder."""
-    for parent, folders, files in os.walk(folder, onerror=note):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        links = [name for name in folders if Path(parent, name).is_symlink()]  # they end among the rejects, by name
-        photos = [name for name in files if not name.startswith(".") and name not in _SYSTEM_FILES]
-        within = os.path.relpath(parent, folder)
-        yield from (name if within == "." else f"{within}/{name}" for name in links + photos)
+def _walk(folder: Path, within: str) -> Iterator[tuple[str, str]]:
+    """Yield path, relative to the folder, and problem of each file, in the order of the paths' bytes.
+
+    Links to folders are not followed: they end among the rejects, by name. So does a folder that cannot be searched.
+    """
+    try:
+        with os.scandir(folder / within) as entries:
+            shown = [entry for entry in entries if not _is_hidden([entry.name])]
+            paths = [f"{within}{entry.name}{'/' * entry.is_dir(follow_symlinks=False)}" for entry in shown]
+    except OSError as error:
+        yield within.rstrip("/") or ".", f"{type(error).__name__}: {error.strerror}"
+        return
+    for path in sorted(paths, key=os.fsencode):
+        yield from _walk(folder, path) if path.endswith("/") else [(path, "")]
 
 
 def _read_list(path: Path | Remote, columns: Columns) -> Iterator[dict[str, str]]:

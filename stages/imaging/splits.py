@@ -1,13 +1,13 @@
 """The split of a photo, which depends on its content alone, so that other photos never change it.
 
     split_of(sha256, val_share=0.1, test_share=0.15)       # "train", "val" or "test"
-    leaks_across_splits(splits, groups)                    # which photos have a near duplicate in a stronger split
+    leaks_across_splits(ranks, groups)                     # which photos have a near duplicate in a stronger split
 
 Near duplicates in two splits would leak training data into the test. They are not moved, since that would change a test
 set on which other models were measured; those in the weaker split are left out.
 """
 
-from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -31,17 +31,16 @@ def split_of(sha256: str, val_share: float, test_share: float) -> str:
     return "val" if number < test_share + val_share else "train"
 
 
-def leaks_across_splits(splits: Sequence[str], groups: npt.NDArray[np.intp]) -> npt.NDArray[np.bool_]:
+def leaks_across_splits(ranks: npt.NDArray[np.integer[Any]], groups: npt.NDArray[np.intp]) -> npt.NDArray[np.bool_]:
     """Return which photos have a near duplicate in a stronger split (test before val before train).
 
     Args:
-        splits: of each photo, one of `SPLITS`.
+        ranks: (n,), the split of each photo by its position in `SPLITS`.
         groups: (n,), from `stages.imaging.near.near_duplicates`.
 
     Returns:
         (n,), True for the photos to leave out, so that no group is in two splits.
     """
-    ranks = np.array([SPLITS.index(split) for split in splits], np.intp)
-    strongest = np.zeros(len(ranks), np.intp)
+    strongest = np.zeros_like(ranks)
     np.maximum.at(strongest, groups, ranks)
     return np.asarray(ranks < strongest[groups], np.bool_)

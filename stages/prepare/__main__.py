@@ -15,6 +15,7 @@ from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
+import pyarrow.compute as pc
 from pydantic import Field
 
 from stages.imaging.images import MOST_MEGAPIXELS
@@ -72,9 +73,9 @@ def main() -> None:
     sources = find_sources(params)
     with open_cache(cutting) as cache, fresh_folder(PREPARED) as folder:
         selection, rejects = _select(sources, cache, params, shares)
-        selection.placed, shards = assign_shards(selection.placed, cutting, SHARD_BYTES)
+        selection.placed, shards = assign_shards(selection.files, selection.placed, cutting, SHARD_BYTES)
         _write_shards(folder, sources, selection.placed, shards, cache)
-        write_manifest(folder / "manifest.parquet", selection.placed, shards, cutting)
+        write_manifest(folder / "manifest.parquet", selection.files, selection.placed, shards, cutting)
         write_csv(folder / "rejects.csv", rejects.sort_values(list(rejects.columns)))
         write_csv(folder / "near_duplicates.csv", selection.pairs.drop(columns=["one", "other"]))
         summary = summarise(selection, rejects)
@@ -88,11 +89,10 @@ def _select(
     sources: Sources, cache: PhotoCache, params: PrepareParams, shares: tuple[float, float]
 ) -> tuple[Selection, pd.DataFrame]:
     """Return the photos that are used, and all unused files."""
-    photos, rejects = sort_out(sources, cache.look_at(sources))
+    files, photos, rejects = sort_out(sources, cache.look_at(sources))
     check_rejects(rejects, len(sources), params.max_reject_share)
-    given = sources.column("split")
-    selection = select(photos, given, shares, params.near_duplicate_bits, _seen_by_base())
-    check_splits(selection.placed, shares, bool((given[photos.index] != "").any()))
+    selection = select(files, photos, shares, params.near_duplicate_bits, _seen_by_base())
+    check_splits(selection.placed, shares, bool(np.asarray(pc.not_equal(files["split"], ""))[photos.index].any()))
     return selection, pd.concat([rejects, selection.left_out], ignore_index=True)
 
 
@@ -127,7 +127,7 @@ def _write_shards(
     for shard in shards:
         is_new[shard.rows] = not (cache.shards / shard.name).exists()
     chunk_of, start_of = np.zeros((2, len(placed)), np.int64)
-    chunk_of[is_new], start_of[is_new] = cache.bring_tiles(sources, placed[is_new])
+    chunk_of[is_new], start_of[is_new] = cache.bring_tiles(sources, placed.index.to_numpy()[is_new])
     counts = placed["num_tiles"].to_numpy()
 
     def job(number: int) -> ShardJob:

@@ -2,8 +2,9 @@
 
 `.remembered/prepare/<fingerprint>/` in the project's root holds
 
-    chunks/<name>.arrow    a record for each file of a chunk of work, written by the worker that decoded them
-    chunks/<name>.npy      their tiles, until a run succeeds
+    records.arrow          a record for each known file
+    chunks/<name>.arrow    the same for a chunk of work, written by the worker that decoded it, until a run succeeds
+    chunks/<name>.npy      their tiles, until then
     shards/<name>.npy      hard links to the shards of the last run, which take no room of their own
 
 A file with a record is hashed and not decoded; in remote storage its address and version stand for the hash. It is
@@ -22,13 +23,11 @@ from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import feather
 
-from stages.imaging.source_table import Source, Sources, as_series, check_listed, rows_of
+from stages.imaging.source_table import Source, Sources, check_listed
 from stages.prepare.photos import RECORD, hash_files, take
 from stages.prepare.tiling import TilingConfig
 from stages.runtime import project
@@ -37,6 +36,7 @@ from stages.runtime.files import atomic_write, remove_folder, write_array
 from stages.runtime.locks import flock
 from stages.runtime.machine import workers
 from stages.runtime.parallel import Lazy, map_ordered
+from stages.runtime.tables import Ints, on_disk, rows_of, write_parts
 
 _LIBRARIES = ("imagehash", "numpy", "pillow", "scipy")  # whose other versions may give other pixels or hashes
 _CHUNK_BYTES = 32 * 2**20  # of tiles; a worker holds one chunk in memory
@@ -44,10 +44,7 @@ _CHUNK_FILES = 32
 _CHUNKS_A_WORKER = 4  # at least, so that none waits long for the last one
 _HASHED_AT_ONCE = 256
 _HELD = RECORD.append(pa.field("chunk", pa.int32())).append(pa.field("start", pa.int32()))
-_KEPT = ["sha256", "version", "num_tiles", "chunk", "start"]  # of the records, once the others have been returned
-_COMBINED = 32  # chunks; each would take some kilobytes on its own
-
-Ints = npt.NDArray[np.int64]
+_NOWHERE = -1  # the chunk of a photo whose tiles are gone
 
 
 @contextmanager
@@ -77,16 +74,19 @@ class PhotoCache:
         self.shards, self._chunks, self._tiling = folder / "shards", folder / "chunks", tiling
         for needed in (self.shards, self._chunks):
             needed.mkdir(parents=True, exist_ok=True)
-        self._files: list[Path] = []  # of chunks
-        self._records = _readable(_combined(self._load(path) for path in sorted(self._chunks.glob("*.arrow"))))
+        self._kept = folder / "records.arrow"
+        self._files = sorted(self._chunks.glob("*.arrow"))  # of a run that was killed
+        left = on_disk((_load(path, number) for number, path in enumerate(self._files)), _HELD)
+        left = left.filter(pc.not_equal(left["sha256"], ""))  # what could not be read may be readable now
+        self._known = pa.concat_tables([left, self._load_kept()])  # of equal ones the first counts: it has tiles
+        self._new = self._seen = _HELD.empty_table()  # since then; and of each file
 
-    def _load(self, path: Path) -> pa.Table:
-        """Read the records of a chunk, and add where the tiles of each lie: `chunk`, a number, and `start`."""
-        records, number = feather.read_table(path, memory_map=False), len(self._files)
-        self._files.append(path)
-        ends = pc.cumulative_sum(records["num_tiles"])
-        chunk = pa.array(np.full(len(records), number), pa.int32())
-        return records.append_column("chunk", chunk).append_column("start", pc.subtract(ends, records["num_tiles"]))
+    def _load_kept(self) -> pa.Table:
+        if not self._kept.exists():
+            return _HELD.empty_table()
+        kept = pa.ipc.open_file(pa.memory_map(str(self._kept))).read_all()
+        nowhere = pa.array(np.full(len(kept), _NOWHERE, np.int32))
+        return kept.append_column("chunk", nowhere).append_column("start", nowhere)
 
     def look_at(self, sources: Sources) -> pa.Table:
         """Find out what each file is; known files are not decoded.
@@ -97,35 +97,40 @@ class PhotoCache:
         Raises:
             InputError: a file is not the one that its list describes.
         """
-        sha256 = self._hashes(sources)
-        _check_listed(sources, sha256)
-        new = np.flatnonzero(pc.invert(pc.is_in(sha256, self._records["sha256"])))
-        taken = self._take(sources, new)
-        known = pa.concat_tables([self._records, taken])
-        of_file = np.asarray(pc.index_in(sha256, known["sha256"]).fill_null(0)).astype(np.int64)
-        again = np.asarray(pc.index_in(taken["sha256"], known["sha256"])).astype(np.int64)
-        own = np.arange(len(self._records), len(known))  # what could not be read has no hash and only its own record
-        of_file[new] = np.where(pc.equal(taken["sha256"], ""), own, again)
-        self._records = _readable(known).select(_KEPT)
-        return rows_of(known, of_file).select(RECORD.names)
+        of_file = self._find(sources)
+        self._check_listed(sources, of_file)
+        new = np.flatnonzero(of_file < 0)
+        self._new = self._take(sources, new)
+        of_file[new] = len(self._known) + np.arange(len(new))
+        self._seen = rows_of(pa.concat_tables([self._known, self._new]), of_file)
+        return self._seen.select(RECORD.names)
 
-    def _hashes(self, sources: Sources) -> pa.ChunkedArray:
-        """Return the hash of each file, "" if it is unknown; of one in remote storage from its version."""
-        if not len(self._records):
-            return pa.chunked_array([pa.nulls(len(sources), pa.string()).fill_null("")])
-        with_version = self._records.filter(pc.not_equal(self._records["version"], ""))
-        known = with_version["sha256"].take(pc.index_in(sources.versions(), with_version["version"]))
-        is_local = ~sources.is_remote()
-        local = np.flatnonzero(is_local)
+    def _find(self, sources: Sources) -> Ints:
+        """Return the position of each file's record, -1 if there is none; files in remote storage by their versions."""
+        if not len(self._known):
+            return np.full(len(sources), -1)
+        versions = self._known["version"]
+        has_version = np.flatnonzero(pc.not_equal(versions, ""))
+        by_version = pc.index_in(sources.versions(), rows_of(self._known.select(["version"]), has_version)["version"])
+        found = np.asarray(pc.fill_null(by_version, -1)).astype(np.int64)
+        found[found >= 0] = has_version[found[found >= 0]]
+        local = np.flatnonzero(~sources.is_remote())
         chunks = Lazy(
             lambda start: sources.take(local[start : start + _HASHED_AT_ONCE].tolist()),
             range(0, len(local), _HASHED_AT_ONCE),
         )
-        hashed = [pa.array(some, pa.string()) for some in map_ordered(hash_files, chunks, "prepare: known files")]
-        own = pa.concat_arrays([*hashed, pa.array([], pa.string())])
-        return pa.chunked_array(
-            [pc.replace_with_mask(pc.fill_null(known, "").combine_chunks(), pa.array(is_local), own)]
-        )
+        hashed = (pa.table({"sha256": some}) for some in map_ordered(hash_files, chunks, "prepare: known files"))
+        sha256 = on_disk(hashed, pa.schema([("sha256", pa.string())]))["sha256"]
+        found[local] = pc.fill_null(pc.index_in(sha256, self._known["sha256"]), -1)
+        return found
+
+    def _check_listed(self, sources: Sources, of_file: Ints) -> None:
+        listed = sources.table.select(["sha256"])
+        both = np.flatnonzero(pc.not_equal(listed["sha256"], "").to_numpy() & (of_file >= 0))
+        wanted = rows_of(listed, both)["sha256"]
+        sha256 = rows_of(self._known.select(["sha256"]), of_file[both])["sha256"]
+        for at in np.flatnonzero(pc.not_equal(wanted, sha256)):
+            check_listed(sources[int(both[at])], sha256[int(at)].as_py())
 
     def _take(self, sources: Sources, positions: Ints) -> pa.Table:
         """Decode files in chunks; a killed run loses only the chunks that workers had not finished."""
@@ -137,16 +142,20 @@ class PhotoCache:
         def chunk(at: int) -> tuple[Path, Sequence[Source]]:
             return folder / f"{run}-{at:09d}.arrow", sources.take(positions[at : at + size].tolist())
 
-        chunks = Lazy(chunk, range(0, len(positions), size))
-        made = map_ordered(partial(_take_chunk, self._tiling), chunks, "prepare", unit="chunk")
-        return _combined(self._load(path) for path in made)
+        def taken() -> Iterator[pa.Table]:
+            chunks = Lazy(chunk, range(0, len(positions), size))
+            for path in map_ordered(partial(_take_chunk, self._tiling), chunks, "prepare", unit="chunk"):
+                self._files.append(path)
+                yield _load(path, len(self._files) - 1)
 
-    def bring_tiles(self, sources: Sources, photos: pd.DataFrame) -> tuple[Ints, Ints]:
+        return on_disk(taken(), _HELD)
+
+    def bring_tiles(self, sources: Sources, positions: Ints) -> tuple[Ints, Ints]:
         """Find the tiles of photos; decode those again whose records are known and whose tiles are gone.
 
         Args:
             sources: all files.
-            photos: by position in `sources`; `sha256` and `num_tiles` of each.
+            positions: of the photos among them.
 
         Returns:
             (n,), the number of the file of tiles (see `tiles_in`), and (n,), the first tile in it, of each photo.
@@ -154,45 +163,37 @@ class PhotoCache:
         Raises:
             InputError: a file is no longer what it was a moment ago.
         """
-        held = np.array([path.with_suffix(".npy").exists() for path in self._files], bool)
-        records = self._records.filter(pa.array(held[np.asarray(self._records["chunk"])]))
-        sha256 = pa.array(photos["sha256"], pa.string())
-        missing = np.flatnonzero(pc.index_in(sha256, records["sha256"]).is_null())
-        taken = self._take(sources, photos.index.to_numpy()[missing]).select(_KEPT)
-        before = photos.iloc[missing]
-        same = np.asarray(taken["num_tiles"]) == before["num_tiles"].to_numpy()
-        same &= as_series(taken["sha256"]).to_numpy() == before["sha256"].to_numpy()
-        if not same.all():
-            changed = sources[int(before.index.to_numpy()[np.argmin(same)])]
+        chunk, start = (self._seen[name].to_numpy()[positions].astype(np.int64) for name in ("chunk", "start"))
+        missing = np.flatnonzero(chunk == _NOWHERE)
+        taken = self._take(sources, positions[missing])
+        before = rows_of(self._seen.select(["sha256"]), positions[missing])
+        for at in np.flatnonzero(pc.not_equal(taken["sha256"], before["sha256"])):
+            changed = sources[int(positions[missing[at]])]
             raise InputError(f"{changed.path} changed while the stage ran; run it again")
-        self._records = pa.concat_tables([self._records, taken])
-        records = pa.concat_tables([records, taken])
-        places = records.select(["chunk", "start"]).take(pc.index_in(sha256, records["sha256"]))
-        return np.asarray(places["chunk"]).astype(np.int64), np.asarray(places["start"]).astype(np.int64)
+        chunk[missing], start[missing] = taken["chunk"], taken["start"]
+        return chunk, start
 
     def tiles_in(self, chunk: int) -> Path:
         """Return a file of tiles by its number."""
         return self._files[chunk].with_suffix(".npy")
 
     def tidy(self, shards: Iterable[str]) -> None:
-        """Delete what the next run does not need: tiles, which are in shards now, repeated records, other shards."""
-        records = pd.DataFrame({name: as_series(self._records[name]) for name in ("sha256", "version", "chunk")})
-        news = ~records.duplicated("sha256") | (records["version"] != "") & ~records.duplicated("version")
-        needed = set(records["chunk"][news])
-        repeats = (path for number, path in enumerate(self._files) if number not in needed)
+        """Keep what the next run needs: the records in one file, and these shards; the tiles are in them."""
+        records = pa.concat_tables([self._known, self._new]).select(RECORD.names).to_batches()
+        readable = (part.filter(pc.not_equal(part["sha256"], "")) for part in records)
+        with atomic_write(self._kept) as file:
+            write_parts(file, (pa.Table.from_batches([part]) for part in readable), RECORD)
         unneeded = {path.name for path in self.shards.iterdir()} - set(shards)
-        for path in [*self._chunks.glob("*.npy"), *repeats, *(self.shards / name for name in unneeded)]:
+        for path in [*self._chunks.iterdir(), *(self.shards / name for name in unneeded)]:
             path.unlink()
 
 
-def _combined(tables: Iterable[pa.Table]) -> pa.Table:
-    done, waiting = [_HELD.empty_table()], list[pa.Table]()
-    for table in tables:
-        waiting.append(table)
-        if len(waiting) == _COMBINED:
-            done.append(pa.concat_tables(waiting).combine_chunks())
-            waiting = []
-    return pa.concat_tables([*done, *waiting]).combine_chunks()
+def _load(path: Path, number: int) -> pa.Table:
+    """Read the records of a chunk, and add where the tiles of each lie: `chunk`, a number, and `start`."""
+    records = feather.read_table(path, memory_map=False)
+    chunk = pa.array(np.full(len(records), number, np.int32))
+    start = pc.subtract(pc.cumulative_sum(records["num_tiles"]), records["num_tiles"])
+    return records.append_column("chunk", chunk).append_column("start", start)
 
 
 def _take_chunk(tiling: TilingConfig, chunk: tuple[Path, Sequence[Source]]) -> Path:
@@ -205,15 +206,3 @@ def _take_chunk(tiling: TilingConfig, chunk: tuple[Path, Sequence[Source]]) -> P
     with atomic_write(path) as file:  # last: it says that both are there
         feather.write_feather(records, file, compression="uncompressed")
     return path
-
-
-def _readable(records: pa.Table) -> pa.Table:
-    """Leave out the records of files that could not be read: by the next run they may be."""
-    return records.filter(pc.not_equal(records["sha256"], ""))
-
-
-def _check_listed(sources: Sources, sha256: pa.ChunkedArray) -> None:
-    listed, found = sources.column("sha256"), as_series(sha256)
-    known = (listed != "") & (found != "")
-    for position in np.flatnonzero(known & (listed != found)):
-        check_listed(sources[int(position)], found[position])

@@ -1,8 +1,9 @@
 """Which photos stay, and in which split each stands.
 
-Photos are rows of a table, by their positions among the files, with columns of `photos.RECORD`; `hash0`, `hash1` and so
-on instead of `hashes`; `name` and `group` of the file; and once they are placed `split`, and `alike`, the hash of the
-first photo among the near duplicates of each.
+Photos are rows of a table in memory, by their positions among the files: numbers and categories of `photos.RECORD`,
+`hash0`, `hash1` and so on instead of `hashes`, and once they are placed `split`, and `alike`, the position of the first
+photo among the near duplicates of each. Texts stay on disk, in a table of all files: `name`, `split` and `group` as
+given, and `sha256`.
 """
 
 import hashlib
@@ -18,15 +19,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from stages.imaging.near import Hashes, near_duplicates
-from stages.imaging.source_table import Sources, as_series, rows_of
+from stages.imaging.source_table import Sources
 from stages.imaging.splits import SPLITS, leaks_across_splits, split_of
 from stages.runtime.errors import InputError
+from stages.runtime.tables import Ints, as_series, by_parts, rows_of
 
 _UNLIKELY = 0.05  # the chance of an empty split at which a folder counts as large enough
-_OF_FEW_TEXTS = ("kind", "changes")
-_UNUSED = ("version", "reason", "detail", "hashes")  # columns of a photo that can be used
+_NUMBERS, _CATEGORIES = ("pixels", "height", "width", "num_tiles"), ("kind", "changes")
 
-Ints = npt.NDArray[np.intp]
+_SPLIT = pd.CategoricalDtype(list(SPLITS), ordered=True)
+
 Bools = npt.NDArray[np.bool_]
 
 
@@ -35,38 +37,43 @@ class Selection:
     """What becomes of the photos that can be used.
 
     Attributes:
-        placed: those that stay, in the order of their hashes.
+        files: the texts of all files.
+        placed: the photos that stay, in the order of their hashes.
         left_out: `path`, `reason` and `detail` of those that do not: duplicates, and near duplicates of photos in a
             stronger split.
         pairs: near duplicates, enough of them to join every group: `one` and `other`, positions among the files; the
             name and split of each (and whether it is left out there); and in how many `bits` they differ.
     """
 
+    files: pa.Table
     placed: pd.DataFrame
     left_out: pd.DataFrame
     pairs: pd.DataFrame
 
 
-def sort_out(sources: Sources, records: pa.Table) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Divide the files into photos that can be used, and `path`, `reason` and `detail` of the others.
+def sort_out(sources: Sources, records: pa.Table) -> tuple[pa.Table, pd.DataFrame, pd.DataFrame]:
+    """Divide the files into photos that can be used, and others.
 
     Args:
         sources: the files.
         records: of each, a `photos.RECORD`.
+
+    Returns:
+        the texts of all files; the photos; and `path`, `reason` and `detail` of the others.
     """
-    usable = pc.equal(records["reason"], "")
-    good, bad = np.flatnonzero(usable), np.flatnonzero(pc.invert(usable))
-    few = [pa.field(name, pa.dictionary(pa.int32(), pa.string()) if name in _OF_FEW_TEXTS else records[name].type)
-           for name in records.column_names]  # fmt: skip
-    held = rows_of(records, good).cast(pa.schema(few))
-    photos = pd.DataFrame({name: as_series(held[name]) for name in held.column_names if name not in _UNUSED})
-    photos.index = pd.Index(good)
-    photos["name"], photos["group"] = sources.column("name"), sources.column("group")
+    files = sources.table.select(["name", "split", "group"]).append_column("sha256", records["sha256"])
+    usable = pc.equal(records["reason"], "").to_numpy()
+    good, bad = np.flatnonzero(usable), np.flatnonzero(~usable)
+    held = rows_of(records.select([*_NUMBERS, *_CATEGORIES, "hashes"]), good)
+    facts = {name: held[name].to_numpy() for name in _NUMBERS}
+    facts |= {name: as_series(held[name].dictionary_encode()).array for name in _CATEGORIES}
+    photos = pd.DataFrame(facts, index=pd.Index(good))
     if len(good):
-        hashes = np.asarray(held["hashes"].combine_chunks().flatten()).reshape(len(good), -1)
+        hashes = held["hashes"].combine_chunks().flatten().to_numpy().reshape(len(good), -1)
         photos[[f"hash{number}" for number in range(hashes.shape[1])]] = hashes
-    said = {name: as_series(records[name].take(pa.array(bad))) for name in ("reason", "detail")}
-    return photos, pd.DataFrame({"path": sources.column("name").iloc[bad].reset_index(drop=True), **said})
+    said = rows_of(records.select(["reason", "detail"]), bad)
+    rejects = {"path": as_series(rows_of(files.select(["name"]), bad)["name"])}
+    return files, photos, pd.DataFrame(rejects | {name: as_series(said[name]) for name in said.column_names})
 
 
 def hashes_of(photos: pd.DataFrame) -> Hashes:
@@ -92,11 +99,7 @@ def check_rejects(rejects: pd.DataFrame, num_files: int, max_share: float) -> No
 
 
 def select(
-    photos: pd.DataFrame,
-    given: "pd.Series[str]",
-    shares: tuple[float, float],
-    near_duplicate_bits: int,
-    seen: Hashes,
+    files: pa.Table, photos: pd.DataFrame, shares: tuple[float, float], near_duplicate_bits: int, seen: Hashes
 ) -> Selection:
     """Give each photo its split, from its list or folder, else by its group or content, and enforce that none leaks.
 
@@ -104,44 +107,60 @@ def select(
     duplicates in several splits those in the strongest stay: test before val, val before train.
 
     Args:
+        files: from `sort_out`; its `split` is that of the list or folder, "" if there is none.
         photos: in the order of the folder or list, from `sort_out`.
-        given: the split of each file from its list or folder; "" if there is none.
         shares: of val and of test, for photos whose split is not given.
         near_duplicate_bits: largest distance of the hashes of near duplicates.
         seen: of the photos that the base weights were trained on, (n, 2): what looks like one is left out of val and
             test.
     """
-    wished = [
-        split or split_of(hashlib.sha256(group.encode()).hexdigest() if group else sha256, *shares)
-        for split, group, sha256 in zip(given[photos.index], photos["group"], photos["sha256"], strict=True)
-    ]
-    photos = photos.assign(split=pd.Categorical(wished, SPLITS, ordered=True))
-    photos, twins = _drop_duplicates(photos)
-    photos, by_base = _drop_seen(photos.sort_values("sha256"), seen, near_duplicate_bits)
+    photos = photos.assign(split=pd.Categorical.from_codes(_wished(files, photos, shares), dtype=_SPLIT))
+    photos, twins = _drop_duplicates(files, photos)
+    photos, by_base = _drop_seen(files, _by_hash(files, photos), seen, near_duplicate_bits)
     groups, near = near_duplicates(hashes_of(photos), near_duplicate_bits)
-    photos["alike"] = photos["sha256"].take(groups).array
-    gone = leaks_across_splits(photos["split"].to_list(), groups)
-    return Selection(
-        photos[~gone], pd.concat([twins, by_base, _leaks(photos, gone)], ignore_index=True), _pairs(photos, gone, near)
+    photos["alike"] = photos.index.to_numpy()[groups]
+    gone = leaks_across_splits(photos["split"].cat.codes.to_numpy(), groups)
+    left_out = pd.concat([twins, by_base, _leaks(files, photos, gone)], ignore_index=True)
+    return Selection(files, photos[~gone], left_out, _pairs(files, photos, gone, near))
+
+
+def _wished(files: pa.Table, photos: pd.DataFrame, shares: tuple[float, float]) -> npt.NDArray[np.int8]:
+    wished = (
+        SPLITS.index(split or split_of(hashlib.sha256(group.encode()).hexdigest() if group else sha256, *shares))
+        for part in by_parts(files.select(["split", "group", "sha256"]), photos.index.to_numpy())
+        for split, group, sha256 in zip(*part.values(), strict=True)
     )
+    return np.fromiter(wished, np.int8, len(photos))
 
 
-def _left_out(photos: pd.DataFrame, reason: str, details: list[str]) -> pd.DataFrame:
-    names = photos["name"].to_list()
+def _by_hash(files: pa.Table, photos: pd.DataFrame) -> pd.DataFrame:
+    order = pc.sort_indices(rows_of(files.select(["sha256"]), photos.index.to_numpy()), [("sha256", "ascending")])
+    ordered: pd.DataFrame = photos.iloc[order.to_numpy()]
+    return ordered
+
+
+def names_of(files: pa.Table, photos: pd.DataFrame) -> list[str]:
+    """Return the names of a few photos."""
+    names: list[str] = rows_of(files.select(["name"]), photos.index.to_numpy())["name"].to_pylist()
+    return names
+
+
+def _left_out(files: pa.Table, photos: pd.DataFrame, reason: str, details: list[str]) -> pd.DataFrame:
+    names = names_of(files, photos)
     return pd.DataFrame({"path": names, "reason": reason, "detail": details}, dtype=pd.StringDtype("pyarrow"))
 
 
-def _drop_duplicates(photos: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    by_strength = photos[["split", "pixels_sha256"]].sort_values("split", ascending=False, kind="stable")
-    stays = ~by_strength.duplicated("pixels_sha256").sort_index()
-    kept = photos[stays]
-    twins = photos[~stays]
-    twin_of = kept[kept["pixels_sha256"].isin(twins["pixels_sha256"])].set_index("pixels_sha256")["name"]
-    details = [f"the same pixels as {name}" for name in twins["pixels_sha256"].map(twin_of)]
-    return kept.drop(columns="pixels_sha256"), _left_out(twins, "duplicate", details)
+def _drop_duplicates(files: pa.Table, photos: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    by_strength = photos[["split", "pixels"]].sort_values("split", ascending=False, kind="stable")
+    stays = ~by_strength.duplicated("pixels").sort_index()
+    kept, twins = photos[stays], photos[~stays]
+    originals = kept[kept["pixels"].isin(twins["pixels"])]
+    name_of = dict(zip(originals["pixels"], names_of(files, originals), strict=True))
+    details = [f"the same pixels as {name_of[pixels]}" for pixels in twins["pixels"]]
+    return kept.drop(columns="pixels"), _left_out(files, twins, "duplicate", details)
 
 
-def _drop_seen(photos: pd.DataFrame, seen: Hashes, bits: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+def _drop_seen(files: pa.Table, photos: pd.DataFrame, seen: Hashes, bits: int) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Take out of val and test what base weights were trained on: scores on it would say nothing."""
     hashes = hashes_of(photos)
     of_base = np.repeat(seen[:, None], hashes.shape[1], axis=1)
@@ -150,26 +169,26 @@ def _drop_seen(photos: pd.DataFrame, seen: Hashes, bits: int) -> tuple[pd.DataFr
     gone = known & (photos["split"] != "train").to_numpy()
     said = "the base weights were trained on a photo that looks like it, and it would be in {}"
     lost = photos[gone]
-    return photos[~gone].copy(), _left_out(lost, "seen_by_base", [said.format(split) for split in lost["split"]])
+    return photos[~gone].copy(), _left_out(files, lost, "seen_by_base", [said.format(split) for split in lost["split"]])
 
 
-def _leaks(photos: pd.DataFrame, gone: Bools) -> pd.DataFrame:
+def _leaks(files: pa.Table, photos: pd.DataFrame, gone: Bools) -> pd.DataFrame:
     lost = photos[gone]
     stronger = photos[~gone & photos["alike"].isin(lost["alike"])].drop_duplicates("alike", keep="last")
-    stronger = stronger.set_index("alike")
+    stronger = stronger.assign(name=names_of(files, stronger)).set_index("alike")
     details = [
         f"looks like {stronger['name'][alike]}, which is in {stronger['split'][alike]}, and would be in {split}"
         for alike, split in zip(lost["alike"], lost["split"], strict=True)
     ]
-    return _left_out(lost, "near_duplicate", details)
+    return _left_out(files, lost, "near_duplicate", details)
 
 
-def _pairs(photos: pd.DataFrame, gone: Bools, near: Ints) -> pd.DataFrame:
+def _pairs(files: pa.Table, photos: pd.DataFrame, gone: Bools, near: Ints) -> pd.DataFrame:
     hashes = hashes_of(photos)
     table: dict[str, Any] = {}
     for key, path, split, column in (("one", "path", "split", 0), ("other", "near", "split_of_near", 1)):
         rows = photos.iloc[near[:, column]]
-        table[key], table[path] = rows.index, rows["name"].to_numpy()
+        table[key], table[path] = rows.index, names_of(files, rows)
         left = gone[near[:, column]]
         table[split] = [f"{each}, left out" if out else each for each, out in zip(rows["split"], left, strict=True)]
     upright = hashes[near[:, 0], :1]

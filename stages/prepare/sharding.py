@@ -15,7 +15,6 @@ A shard's name is a hash of its photos and settings, so equal names mean equal b
 import hashlib
 import os
 import shutil
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -24,12 +23,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
 
 from stages.imaging.shards import Pixels
 from stages.imaging.source_table import batch_of
+from stages.imaging.splits import SPLITS
 from stages.prepare.tiling import TilingConfig
 from stages.runtime.files import sha256, write_array
+from stages.runtime.tables import by_parts, rows_of
 
 _END_DIGITS = slice(48, 56)  # of a photo's hash; others than those that choose its split
 
@@ -58,10 +61,13 @@ class ShardJob:
     pieces: list[tuple[Path, int, int]]
 
 
-def assign_shards(placed: pd.DataFrame, cutting: TilingConfig, shard_bytes: int) -> tuple[pd.DataFrame, list[Shard]]:
+def assign_shards(
+    files: pa.Table, placed: pd.DataFrame, cutting: TilingConfig, shard_bytes: int
+) -> tuple[pd.DataFrame, list[Shard]]:
     """Assign photos to shards.
 
     Args:
+        files: name and hash of all files.
         placed: all used photos, in the order of their hashes.
         cutting: how they are cut.
         shard_bytes: size limit of a shard, which holds at least one photo.
@@ -71,28 +77,38 @@ def assign_shards(placed: pd.DataFrame, cutting: TilingConfig, shard_bytes: int)
     """
     most = max(1, shard_bytes // (3 * cutting.tile_size**2))
     every = max(1, round(most / cutting.max_tiles / 2))
-    batch = pd.Categorical([sys.intern(batch_of(name)) for name in placed["name"]])
-    order = np.lexsort((batch.codes, placed["split"].cat.codes))  # stable, so by hash within each
-    ordered, part = placed.iloc[order], list(zip(placed["split"].iloc[order], batch.codes[order], strict=True))
-    ends = [int(sha256[_END_DIGITS], 16) % every == 0 for sha256 in ordered["sha256"]]
-    cuts = [0, *_cut(ordered["num_tiles"].to_list(), part, ends, most), len(ordered)]
+    texts = by_parts(files.select(["name", "sha256"]), placed.index.to_numpy())
+    facts = (fact for part in texts for fact in zip(part["name"], part["sha256"], strict=True))
+    number_of: dict[str, int] = {}
+    batch, ends = np.zeros(len(placed), np.int32), np.zeros(len(placed), bool)
+    for row, (name, digest) in enumerate(facts):
+        batch[row] = number_of.setdefault(batch_of(name), len(number_of))
+        ends[row] = int(digest[_END_DIGITS], 16) % every == 0
+    batch = np.argsort(np.argsort(list(number_of)))[batch].astype(np.int32)  # by name
+    order = np.lexsort((batch, placed["split"].cat.codes))  # stable, so by hash within each
+    ordered, batch, ends = placed.iloc[order], batch[order], ends[order]
+    split = ordered["split"].cat.codes.to_numpy()
+    starts = (np.diff(batch) != 0) | (np.diff(split) != 0) | ends[:-1]
+    cuts = [0, *_cut(ordered["num_tiles"].to_numpy(), starts, most), len(ordered)]
     rows = [slice(start, stop) for start, stop in pairwise(cuts)]
+    hashes, positions = files.select(["sha256"]), ordered.index.to_numpy()
     return ordered, [
-        Shard(ordered["split"].iloc[each.start], _name(ordered["sha256"].iloc[each], cutting), each) for each in rows
+        Shard(SPLITS[split[each.start]], _name(rows_of(hashes, positions[each])["sha256"].to_pylist(), cutting), each)
+        for each in rows
     ]
 
 
-def _cut(tiles: Sequence[int], part: Sequence[object], ends: Sequence[bool], most: int) -> Iterator[int]:
+def _cut(tiles: npt.NDArray[np.int32], starts: npt.NDArray[np.bool_], most: int) -> Iterator[int]:
     """Yield the positions at which a shard begins, but the first."""
     filled = 0
     for position, count in enumerate(tiles):
-        begins = position and (part[position] != part[position - 1] or ends[position - 1] or filled + count > most)
+        begins = position and (starts[position - 1] or filled + count > most)
         if begins:
             yield position
-        filled = count if begins else filled + count
+        filled = int(count) if begins else filled + int(count)
 
 
-def _name(hashes: "pd.Series[str]", cutting: TilingConfig) -> str:
+def _name(hashes: Sequence[str], cutting: TilingConfig) -> str:
     settings = f"{cutting.tile_size} {cutting.short_sides} {cutting.max_tiles} {cutting.seed}"
     text = " ".join([settings, *hashes])
     return f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.npy"

@@ -53,7 +53,7 @@ WORK = {
         f"stage.SHARD_BYTES = {A_SHARD} * tiles[0].nbytes\n"
         "def record(source):\n"
         "    sha256 = hashlib.sha256(source.name.encode()).hexdigest()\n"
-        "    facts = {'sha256': sha256, 'pixels_sha256': sha256, 'kind': 'JPEG', 'num_tiles': len(tiles)}\n"
+        "    facts = {'sha256': sha256, 'pixels': int(sha256[:16], 16), 'kind': 'JPEG', 'num_tiles': len(tiles)}\n"
         "    facts |= {'hashes': [int(sha256[:16], 16), int(sha256[16:32], 16)], 'height': 240, 'width': 320}\n"
         "    return dict.fromkeys(['version', 'reason', 'detail', 'changes'], '') | facts\n"
         "def take(sources, _):\n"

@@ -136,8 +136,8 @@ def test_a_file_that_is_decoded_again_has_one_record(project, decoded):
     decoded.clear()
     main()
     assert len(decoded) > 1
-    chunks = Path(".remembered/prepare").glob("*/chunks/*.arrow")
-    hashes = [sha256 for chunk in chunks for sha256 in pd.read_feather(chunk)["sha256"]]
+    (records,) = Path(".remembered/prepare").glob("*/records.arrow")
+    hashes = list(pd.read_feather(records)["sha256"])
     assert len(hashes) == len(set(hashes)) == 51
 
 

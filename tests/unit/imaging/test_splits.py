@@ -27,6 +27,7 @@ def test_the_shares_are_met():
 def test_the_strongest_split_of_a_group_stays_and_the_others_go():
     groups = np.array([0, 0, 2, 2, 4, 4, 4, 7])
     splits = ["train", "val", "val", "test", "train", "test", "val", "train"]
-    assert leaks_across_splits(splits, groups).tolist() == [True, False, True, False, True, False, True, False]
-    assert leaks_across_splits(["train", "train"], np.array([0, 0])).tolist() == [False, False]
-    assert leaks_across_splits([], np.array([], int)).tolist() == []
+    ranks = np.array([SPLITS.index(split) for split in splits])
+    assert leaks_across_splits(ranks, groups).tolist() == [True, False, True, False, True, False, True, False]
+    assert leaks_across_splits(np.array([0, 0]), np.array([0, 0])).tolist() == [False, False]
+    assert leaks_across_splits(np.array([], int), np.array([], int)).tolist() == []
