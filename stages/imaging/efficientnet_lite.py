@@ -47,9 +47,9 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the block's feature map."""
-        wide = F.relu6(self.widen(x)) if self.widen is not None else x
-        narrow: Tensor = self.narrow(F.relu6(self.each(wide)))
-        return narrow + x if self._adds else narrow
+        wide = F.relu6(self.widen(x), inplace=True) if self.widen is not None else x
+        narrow: Tensor = self.narrow(F.relu6(self.each(wide), inplace=True))
+        return narrow.add_(x) if self._adds else narrow
 
 
 def layers(name: str, weights: Mapping[str, Tensor]) -> list[nn.Sequential]:

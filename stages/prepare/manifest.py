@@ -41,20 +41,21 @@ def write_manifest(
     """
     with atomic_write(path) as file, pq.ParquetWriter(file, SCHEMA) as writer:
         for table in _batches(files, photos, shards, cutting):
-            writer.write_table(pa.Table.from_pandas(table, SCHEMA, preserve_index=False))
+            writer.write_table(table)
 
 
 def _batches(
     files: pa.Table, photos: pd.DataFrame, shards: Sequence[Shard], cutting: TilingConfig
-) -> Iterator[pd.DataFrame]:
-    waiting: list[pd.DataFrame] = []
+) -> Iterator[pa.Table]:
+    waiting: list[pa.Table] = []
     for shard in shards:
-        waiting.append(_table_of(_with_texts(files, photos.iloc[shard.rows]), shard, cutting))
+        table = _table_of(_with_texts(files, photos.iloc[shard.rows]), shard, cutting)
+        waiting.append(pa.Table.from_pandas(table, SCHEMA, preserve_index=False))
         if sum(map(len, waiting)) >= _ROWS_AT_ONCE:
-            yield pd.concat(waiting)
+            yield pa.concat_tables(waiting)
             waiting = []
     if waiting:
-        yield pd.concat(waiting)
+        yield pa.concat_tables(waiting)
 
 
 def _with_texts(files: pa.Table, photos: pd.DataFrame) -> pd.DataFrame:
