@@ -69,7 +69,7 @@ class Subject:
 
     def budget(self) -> LocalBudget:
         """Return how long this process works alone: to the end if torch fills, or FID is gathered."""
-        return LocalBudget(math.inf if self.by_torch or self.measures.fid else LOCAL_S)
+        return LocalBudget(math.inf if self.by_torch or self.measures.fid else LOCAL_S, all_cores=self.by_torch)
 
     def load_measures(self) -> dict[str, Distance | Lpips]:
         """Load the measures of a single pair, by name; they are called with composites, targets and holes."""

@@ -11,13 +11,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from stages.imaging.images import BadImageError
 from stages.runtime import remote
 from stages.runtime.errors import InputError, os_reason
 from stages.runtime.remote import Remote
-from stages.runtime.tables import ROWS_AT_ONCE, as_series, by_parts, few_rows, on_disk
+from stages.runtime.tables import ROWS_AT_ONCE, Ints, as_series, by_parts, few_rows, on_disk
 
 _SOURCE_SCHEMA = pa.schema(
     [
@@ -102,7 +101,7 @@ class Sources(Sequence[Source]):
         for start in range(0, len(self), ROWS_AT_ONCE):
             yield from self[start : start + ROWS_AT_ONCE]
 
-    def take(self, positions: Sequence[int]) -> list[Source]:
+    def take(self, positions: Sequence[int] | Ints) -> list[Source]:
         """Return the files at some positions."""
         return [_source(row) for row in few_rows(self.table, np.asarray(positions, np.int64)).to_pylist()]
 
@@ -115,14 +114,16 @@ class Sources(Sequence[Source]):
         folders = (part["folder"] for part in by_parts(self.table.select(["folder"]), np.arange(len(self))))
         return np.array([remote.is_address(folder) for some in folders for folder in some], bool)
 
-    def versions(self) -> pa.Array:
+    def versions(self) -> pa.ChunkedArray:
         """Return `Source.version` of all files: address and version of those in remote storage, else ""."""
-        has = pc.not_equal(self.table["version"], "").combine_chunks()
-        rows = self.table.filter(has)
-        folder, file = rows["folder"], rows["file"].cast(pa.string())
-        told = pc.binary_join_element_wise(pc.binary_join_element_wise(folder, file, "/"), rows["version"], " ")
-        nothing = pa.nulls(len(self), pa.string()).fill_null("")
-        return pc.replace_with_mask(nothing, has, told.combine_chunks()) if len(rows) else nothing
+        schema = pa.schema([("version", pa.string())])
+        parts = by_parts(self.table.select(["folder", "file", "version"]), np.arange(len(self)))
+        return on_disk((pa.table({"version": _versions(**part)}, schema) for part in parts), schema)["version"]
+
+
+def _versions(folder: list[str], file: list[bytes], version: list[str]) -> list[str]:
+    rows = zip(folder, file, version, strict=True)
+    return [f"{where}/{os.fsdecode(name)} {which}" if which else "" for where, name, which in rows]
 
 
 def _tables(rows: Iterable[Mapping[str, str]]) -> Iterator[pa.Table]:

@@ -21,7 +21,9 @@ from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import numpy as np
 import pandas as pd
+import pyarrow.compute as pc
 from pydantic import Field
 
 from stages.imaging.images import printable_name
@@ -98,7 +100,7 @@ def find_sources(params: SourcesParams) -> Sources:
     else:
         rows = (source_row(file.folder, file.name, file.name, file.version) for file in search_remote(photos))
     sources = Sources(_by_folder(rows, is_list(params)) if params.split_folders else rows)
-    if params.split_folders and not sources.column("split").astype(bool).any():
+    if params.split_folders and not pc.any(pc.not_equal(sources.table["split"], "")).as_py():
         raise ParamsError(
             f"`prepare.split_folders` in params.yaml is true, but {photos} has no photos in a folder "
             f"{', '.join(filter(None, _SPLITS))}; create them, or set it to false"
@@ -128,11 +130,12 @@ def _local_list(photos: Path, table: str) -> Path:
 
 
 def _check_groups(sources: Sources) -> None:
-    table = pd.DataFrame({name: sources.column(name) for name in ("group", "split")})
-    of_group = table[table["group"] != ""].drop_duplicates()
+    table = sources.table.select(["group", "split"]).filter(pc.not_equal(sources.table["group"], ""))
+    of_group = table.group_by(["group", "split"], use_threads=False).aggregate([]).to_pandas()
     again = of_group[of_group.duplicated("group")]
     if len(again):
-        group, position = again["group"].iloc[0], again.index[0]
+        group = again["group"].iloc[0]
+        position = int(np.flatnonzero(pc.equal(sources.table["group"], group))[-1])
         splits = of_group.loc[of_group["group"] == group, "split"].iloc[:2]
         said = " and ".join(sorted(repr(each) if each else "none" for each in splits))
         raise InputError(f"{sources[position].name}: the group {group!r} is in the splits {said}; use one, or none")

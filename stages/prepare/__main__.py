@@ -73,9 +73,9 @@ def main() -> None:
     sources = find_sources(params)
     with open_cache(cutting) as cache, fresh_folder(PREPARED) as folder:
         selection, rejects = _select(sources, cache, params, shares)
-        selection.placed, shards = assign_shards(selection.files, selection.placed, cutting, SHARD_BYTES)
+        selection.placed, texts, shards = assign_shards(selection.files, selection.placed, cutting, SHARD_BYTES)
         _write_shards(folder, sources, selection.placed, shards, cache)
-        write_manifest(folder / "manifest.parquet", selection.files, selection.placed, shards, cutting)
+        write_manifest(folder / "manifest.parquet", selection.placed, texts, shards, cutting)
         write_csv(folder / "rejects.csv", rejects.sort_values(list(rejects.columns)))
         write_csv(folder / "near_duplicates.csv", selection.pairs.drop(columns=["one", "other"]))
         summary = summarise(selection, rejects)

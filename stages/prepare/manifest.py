@@ -14,7 +14,6 @@ from stages.prepare.selection import hashes_of
 from stages.prepare.sharding import Shard
 from stages.prepare.tiling import TilingConfig
 from stages.runtime.files import atomic_write
-from stages.runtime.tables import rows_of
 
 SCHEMA = pa.schema(
     [
@@ -28,40 +27,34 @@ _ROWS_AT_ONCE = 20_000
 
 
 def write_manifest(
-    path: Path, files: pa.Table, photos: pd.DataFrame, shards: Sequence[Shard], cutting: TilingConfig
+    path: Path, photos: pd.DataFrame, texts: pa.Table, shards: Sequence[Shard], cutting: TilingConfig
 ) -> None:
     """Write the table of all tiles, in the order of the shards.
 
     Args:
         path: of the file.
-        files: name and hash of all files.
-        photos: in the order of their tiles, from `sharding.assign_shards`.
-        shards: of these photos.
+        photos: in the order of their tiles, from `sharding.assign_shards`; so are the next two.
+        texts: of the photos.
+        shards: of the photos.
         cutting: how the photos are cut.
     """
     with atomic_write(path) as file, pq.ParquetWriter(file, SCHEMA) as writer:
-        for table in _batches(files, photos, shards, cutting):
+        for table in _batches(photos, texts, shards, cutting):
             writer.write_table(table)
 
 
 def _batches(
-    files: pa.Table, photos: pd.DataFrame, shards: Sequence[Shard], cutting: TilingConfig
+    photos: pd.DataFrame, texts: pa.Table, shards: Sequence[Shard], cutting: TilingConfig
 ) -> Iterator[pa.Table]:
     waiting: list[pa.Table] = []
     for shard in shards:
-        table = _table_of(_with_texts(files, photos.iloc[shard.rows]), shard, cutting)
+        table = _table_of(photos.iloc[shard.rows].assign(**texts[shard.rows].to_pydict()), shard, cutting)
         waiting.append(pa.Table.from_pandas(table, SCHEMA, preserve_index=False))
         if sum(map(len, waiting)) >= _ROWS_AT_ONCE:
             yield pa.concat_tables(waiting)
             waiting = []
     if waiting:
         yield pa.concat_tables(waiting)
-
-
-def _with_texts(files: pa.Table, photos: pd.DataFrame) -> pd.DataFrame:
-    texts = rows_of(files.select(["name", "sha256"]), photos.index.to_numpy()).to_pydict()
-    alike = rows_of(files.select(["sha256"]), photos["alike"].to_numpy())["sha256"].to_pylist()
-    return photos.assign(**texts, alike=alike)
 
 
 def _table_of(photos: pd.DataFrame, shard: Shard, cutting: TilingConfig) -> pd.DataFrame:

@@ -36,7 +36,7 @@ from stages.runtime.files import atomic_write, remove_folder, write_array
 from stages.runtime.locks import flock
 from stages.runtime.machine import workers
 from stages.runtime.parallel import Lazy, map_ordered
-from stages.runtime.tables import Ints, on_disk, rows_of, write_parts
+from stages.runtime.tables import Ints, find, first_of_each, on_disk, rows_of, write_parts
 
 _LIBRARIES = ("imagehash", "numpy", "pillow", "scipy")  # whose other versions may give other pixels or hashes
 _CHUNK_BYTES = 32 * 2**20  # of tiles; a worker holds one chunk in memory
@@ -75,11 +75,11 @@ class PhotoCache:
         for needed in (self.shards, self._chunks):
             needed.mkdir(parents=True, exist_ok=True)
         self._kept = folder / "records.arrow"
-        self._files = sorted(self._chunks.glob("*.arrow"))  # of a run that was killed
-        left = on_disk((_load(path, number) for number, path in enumerate(self._files)), _HELD)
-        left = left.filter(pc.not_equal(left["sha256"], ""))  # what could not be read may be readable now
+        # of a run that was killed; one that is killed in `tidy` may leave records without tiles
+        self._files = [path for path in sorted(self._chunks.glob("*.arrow")) if path.with_suffix(".npy").exists()]
+        left = on_disk((_readable(_load(path, number)) for number, path in enumerate(self._files)), _HELD)
         self._known = pa.concat_tables([left, self._load_kept()])  # of equal ones the first counts: it has tiles
-        self._new = self._seen = _HELD.empty_table()  # since then; and of each file
+        self._new = self._seen = _HELD.empty_table()  # made by this run; of each file
 
     def _load_kept(self) -> pa.Table:
         if not self._kept.exists():
@@ -109,19 +109,15 @@ class PhotoCache:
         """Return the position of each file's record, -1 if there is none; files in remote storage by their versions."""
         if not len(self._known):
             return np.full(len(sources), -1)
-        versions = self._known["version"]
-        has_version = np.flatnonzero(pc.not_equal(versions, ""))
-        by_version = pc.index_in(sources.versions(), rows_of(self._known.select(["version"]), has_version)["version"])
-        found = np.asarray(pc.fill_null(by_version, -1)).astype(np.int64)
-        found[found >= 0] = has_version[found[found >= 0]]
+        found = find(sources.versions(), self._known["version"])
         local = np.flatnonzero(~sources.is_remote())
         chunks = Lazy(
-            lambda start: sources.take(local[start : start + _HASHED_AT_ONCE].tolist()),
+            lambda start: sources.take(local[start : start + _HASHED_AT_ONCE]),
             range(0, len(local), _HASHED_AT_ONCE),
         )
         hashed = (pa.table({"sha256": some}) for some in map_ordered(hash_files, chunks, "prepare: known files"))
         sha256 = on_disk(hashed, pa.schema([("sha256", pa.string())]))["sha256"]
-        found[local] = pc.fill_null(pc.index_in(sha256, self._known["sha256"]), -1)
+        found[local] = find(sha256, self._known["sha256"])
         return found
 
     def _check_listed(self, sources: Sources, of_file: Ints) -> None:
@@ -140,7 +136,7 @@ class PhotoCache:
         folder, run = self._chunks.absolute(), uuid.uuid4().hex[:8]  # absolute, for workers of a cluster
 
         def chunk(at: int) -> tuple[Path, Sequence[Source]]:
-            return folder / f"{run}-{at:09d}.arrow", sources.take(positions[at : at + size].tolist())
+            return folder / f"{run}-{at:09d}.arrow", sources.take(positions[at : at + size])
 
         def taken() -> Iterator[pa.Table]:
             chunks = Lazy(chunk, range(0, len(positions), size))
@@ -179,13 +175,18 @@ class PhotoCache:
 
     def tidy(self, shards: Iterable[str]) -> None:
         """Keep what the next run needs: the records in one file, and these shards; the tiles are in them."""
-        records = pa.concat_tables([self._known, self._new]).select(RECORD.names).to_batches()
-        readable = (part.filter(pc.not_equal(part["sha256"], "")) for part in records)
+        records = pa.concat_tables([self._known, self._new]).select(RECORD.names)
+        unlike = rows_of(records, first_of_each(records.select(["sha256", "version"])))
         with atomic_write(self._kept) as file:
-            write_parts(file, (pa.Table.from_batches([part]) for part in readable), RECORD)
+            write_parts(file, (_readable(pa.Table.from_batches([part])) for part in unlike.to_batches()), RECORD)
         unneeded = {path.name for path in self.shards.iterdir()} - set(shards)
         for path in [*self._chunks.iterdir(), *(self.shards / name for name in unneeded)]:
-            path.unlink()
+            path.unlink(missing_ok=True)  # a worker of a killed run may rename its draft just now
+
+
+def _readable(records: pa.Table) -> pa.Table:
+    """Leave out files that could not be read: by the next run they may be."""
+    return records.filter(pc.not_equal(records["sha256"], ""))
 
 
 def _load(path: Path, number: int) -> pa.Table:

@@ -15,7 +15,7 @@ A shard's name is a hash of its photos and settings, so equal names mean equal b
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
@@ -63,7 +63,7 @@ class ShardJob:
 
 def assign_shards(
     files: pa.Table, placed: pd.DataFrame, cutting: TilingConfig, shard_bytes: int
-) -> tuple[pd.DataFrame, list[Shard]]:
+) -> tuple[pd.DataFrame, pa.Table, list[Shard]]:
     """Assign photos to shards.
 
     Args:
@@ -73,15 +73,17 @@ def assign_shards(
         shard_bytes: size limit of a shard, which holds at least one photo.
 
     Returns:
-        the photos in the order of their tiles, and the shards of train, val and test in the same order.
+        the photos in the order of their tiles; `name`, `sha256` and `alike`, the hash of the first photo among the near
+        duplicates, of each; and the shards of train, val and test in the same order.
     """
     most = max(1, shard_bytes // (3 * cutting.tile_size**2))
     every = max(1, round(most / cutting.max_tiles / 2))
-    texts = by_parts(files.select(["name", "sha256"]), placed.index.to_numpy())
-    facts = (fact for part in texts for fact in zip(part["name"], part["sha256"], strict=True))
     number_of: dict[str, int] = {}
     batch, ends = np.zeros(len(placed), np.int32), np.zeros(len(placed), bool)
-    for row, (name, digest) in enumerate(facts):
+    as_listed = np.argsort(placed.index.to_numpy())  # reads each part of the table once
+    parts = by_parts(files.select(["name", "sha256"]), placed.index.to_numpy()[as_listed])
+    facts = (fact for part in parts for fact in zip(part["name"], part["sha256"], strict=True))
+    for row, (name, digest) in zip(as_listed, facts, strict=True):
         batch[row] = number_of.setdefault(batch_of(name), len(number_of))
         ends[row] = int(digest[_END_DIGITS], 16) % every == 0
     batch = np.argsort(np.argsort(list(number_of)))[batch].astype(np.int32)  # by name
@@ -91,11 +93,14 @@ def assign_shards(
     starts = (np.diff(batch) != 0) | (np.diff(split) != 0) | ends[:-1]
     cuts = [0, *_cut(ordered["num_tiles"].to_numpy(), starts, most), len(ordered)]
     rows = [slice(start, stop) for start, stop in pairwise(cuts)]
-    hashes, positions = files.select(["sha256"]), ordered.index.to_numpy()
-    return ordered, [
-        Shard(SPLITS[split[each.start]], _name(rows_of(hashes, positions[each])["sha256"].to_pylist(), cutting), each)
-        for each in rows
-    ]
+    texts = rows_of(files.select(["name", "sha256"]), ordered.index.to_numpy())
+    alike = rows_of(files.select(["sha256"]), ordered["alike"].to_numpy())["sha256"]
+    texts = texts.append_column("alike", alike)
+    return (
+        ordered,
+        texts,
+        [Shard(SPLITS[split[each.start]], _name(texts["sha256"][each], cutting), each) for each in rows],
+    )
 
 
 def _cut(tiles: npt.NDArray[np.int32], starts: npt.NDArray[np.bool_], most: int) -> Iterator[int]:
@@ -108,9 +113,9 @@ def _cut(tiles: npt.NDArray[np.int32], starts: npt.NDArray[np.bool_], most: int)
         filled = int(count) if begins else filled + int(count)
 
 
-def _name(hashes: Sequence[str], cutting: TilingConfig) -> str:
+def _name(hashes: pa.ChunkedArray, cutting: TilingConfig) -> str:
     settings = f"{cutting.tile_size} {cutting.short_sides} {cutting.max_tiles} {cutting.seed}"
-    text = " ".join([settings, *hashes])
+    text = " ".join([settings, *hashes.to_pylist()])
     return f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.npy"
 
 

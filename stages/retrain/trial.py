@@ -145,6 +145,7 @@ def _score(champion: Champion, files: Path, tree: Path) -> Champion:
     if not (tree / FOLDER).is_dir():
         return scored
     by_onnx = files / "model.onnx"  # as the candidate's; the files are of this machine alone, so workers are not asked
-    subject = replace(subject, filled_by=str(by_onnx)) if by_onnx.is_file() else subject
+    if by_onnx.is_file():
+        subject, local = replace(subject, filled_by=str(by_onnx)), replace(local, all_cores=False)
     outcome = evaluate_photographs(subject, read_questions(tree / FOLDER), local, tree / FOLDER, VARIANTS[:1])
     return replace(scored, photographs=outcome.scores)

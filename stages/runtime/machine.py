@@ -79,7 +79,10 @@ def keep_to_cores() -> None:
 
 @contextmanager
 def as_worker() -> Iterator[None]:
-    """Compute with one core, as workers do: with more, torch's sums of convolutions have other last bits."""
+    """Compute with one core, as workers do: with more, torch's sums of convolutions have other last bits.
+
+    Torch counts if it has been imported before.
+    """
     global _worker  # noqa: PLW0603 - a fact of the process
     torch, before = sys.modules.get("torch"), _worker
     threads = torch.get_num_threads() if torch else 1

@@ -8,7 +8,6 @@ If a worker process dies, for instance for lack of memory, other workers take ov
 """
 
 import hashlib
-import math
 import os
 import platform
 import threading
@@ -69,13 +68,14 @@ class Lazy(Sequence[Item]):
 class LocalBudget:
     """Seconds of work that a process does itself before it starts workers, which takes seconds; shared by many calls.
 
-    It computes with one core, as workers do, so that results and times are theirs.
-
     Attributes:
-        left_s: seconds left; counts down. Infinite: this process does everything, with all cores.
+        left_s: seconds left; counts down. Infinite: this process does everything.
+        all_cores: whether it computes with all its cores, instead of with one as workers do, whose results and times
+            are the same then.
     """
 
     left_s: float
+    all_cores: bool = False
 
 
 def map_ordered(
@@ -105,7 +105,7 @@ def map_ordered(
     with bar:
         while done < len(items) and local is not None and local.left_s > 0:
             start = time.monotonic()
-            result = _as_worker(work, items[done]) if local.left_s < math.inf else work(items[done])
+            result = work(items[done]) if local.all_cores else _as_worker(work, items[done])
             local.left_s -= time.monotonic() - start
             yield result
             done += 1

@@ -2,18 +2,25 @@
 
     table = on_disk(parts, schema)                  # from tables that follow each other
     rows_of(table, np.array([7, 3]))                # some of its rows
+    find(names, table["name"])                      # where in a column each of some texts is
 
-Arrow's own `take` joins all parts of a table in memory first. Here rows are taken part by part.
+Arrow's own `take` joins all parts of a table in memory first, and its `index_in` cannot hold more than 2 GiB of texts.
+Here both are done part by part. The files have no names: they end with the process.
 """
 
+import hashlib
+import mmap
 from collections.abc import Iterable, Iterator
-from tempfile import NamedTemporaryFile
+from tempfile import TemporaryFile
 from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
+
+from stages.runtime import project
 
 ROWS_AT_ONCE = 10_000  # of a part
 
@@ -27,11 +34,14 @@ def as_series(column: pa.ChunkedArray) -> "pd.Series[Any]":
 
 
 def on_disk(tables: Iterable[pa.Table], schema: pa.Schema) -> pa.Table:
-    """Join tables in a temporary file, which disappears with the last table that is made from it."""
-    with NamedTemporaryFile(prefix="inpaint-") as file:
+    """Join tables in a file of the project's disk, since the system's temporary folder may be in memory."""
+    folder = project.root() / ".remembered"
+    folder.mkdir(parents=True, exist_ok=True)
+    with TemporaryFile(dir=folder) as file:
         write_parts(file, tables, schema)
         file.flush()
-        return pa.ipc.open_file(pa.memory_map(file.name)).read_all()
+        pages = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)  # which outlive the file
+    return pa.ipc.open_file(pa.py_buffer(pages)).read_all()
 
 
 def write_parts(file: IO[bytes], tables: Iterable[pa.Table], schema: pa.Schema) -> None:
@@ -77,6 +87,37 @@ def few_rows(table: pa.Table, positions: Ints) -> pa.Table:
     if not taken:
         return table.slice(0, 0)
     return pa.concat_tables(taken).combine_chunks().take(pa.array(np.argsort(order)))
+
+
+def find(texts: pa.ChunkedArray, among: pa.ChunkedArray) -> Ints:
+    """Return for each text its first position among others, -1 if it is not there or empty; 24 bytes for each."""
+    wanted, others = (pa.table({"text": column}) for column in (texts, among))
+    keys = _keys(others)
+    order = np.argsort(keys, kind="stable")
+    keys, found = keys[order], np.full(len(texts), -1)
+    for start in range(0, len(texts) if len(keys) else 0, ROWS_AT_ONCE):
+        part = wanted.slice(start, ROWS_AT_ONCE)
+        own = _keys(part)
+        at = np.searchsorted(keys, own).clip(max=len(keys) - 1)
+        hit = np.flatnonzero(keys[at] == own)
+        position = order[at[hit]]
+        ours, theirs = part.take(pa.array(hit))["text"], few_rows(others, position)["text"]
+        same = np.asarray(pc.and_(pc.equal(ours, theirs), pc.not_equal(ours, "")), bool)
+        found[start + hit[same]] = position[same]
+    return found
+
+
+def first_of_each(table: pa.Table) -> Ints:
+    """Return the ascending positions of the rows, of texts, that are unlike those before them."""
+    return np.sort(np.unique(_keys(table), return_index=True)[1])
+
+
+def _keys(table: pa.Table) -> npt.NDArray[np.uint64]:
+    """Hash rows of texts to 64 bits, which two of 100 million share with a chance of 0.03 %."""
+    parts = (table.slice(start, ROWS_AT_ONCE).to_pydict() for start in range(0, len(table), ROWS_AT_ONCE))
+    rows = ("\n".join(row).encode() for part in parts for row in zip(*part.values(), strict=True))
+    hashed = (int.from_bytes(hashlib.blake2b(row, digest_size=8).digest()) for row in rows)
+    return np.fromiter(hashed, np.uint64, len(table))
 
 
 def by_parts(table: pa.Table, positions: Ints) -> Iterator[dict[str, list[Any]]]:

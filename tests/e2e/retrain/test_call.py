@@ -6,6 +6,7 @@ The project is a folder of a larger git repository, where more can go wrong than
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -159,3 +160,18 @@ def test_without_its_data_a_version_is_made_from_the_photographs(project: Projec
     said = project.inpaint("model", "rebuild", "models:/inpaint-pconv/3").splitlines()
     assert "the cache does not hold" in said[0]
     assert said[-1].startswith("equal: version 3")
+
+
+def test_another_machine_takes_part(project: Project) -> None:
+    """Two processes stand for machines: the scheduler calls one, and the other waits for trainings."""
+    write_photos(project.root / "data/inbox", 300, 6)
+    given = {"INPAINT_NODES": "2", "INPAINT_RENDEZVOUS": f"127.0.0.1:{free_port()}", "INPAINT_DEVICE": "cpu"}
+    waiting = project.start(sys.executable, "-m", "stages.train", "--wait", **given)
+    try:
+        called = project.run(*CALL, check=False, **given)
+        assert called.returncode in (0, 10), called.stderr
+    finally:
+        os.killpg(waiting.pid, signal.SIGINT)
+        said, _ = waiting.communicate()
+    assert "that training has ended" in said, said
+    assert waiting.returncode == 130

@@ -130,15 +130,56 @@ def test_only_what_is_new_is_decoded(project, decoded):
     assert len(decoded) == 56
 
 
+def known() -> list[str]:
+    """The hashes of the cache's records."""
+    (records,) = Path(".remembered/prepare").glob("*/records.arrow")
+    return list(pd.read_feather(records)["sha256"])
+
+
 def test_a_file_that_is_decoded_again_has_one_record(project, decoded):
     main()
     save_png("photos/a/new.png", photo(90))
     decoded.clear()
     main()
     assert len(decoded) > 1
-    (records,) = Path(".remembered/prepare").glob("*/records.arrow")
-    hashes = list(pd.read_feather(records)["sha256"])
-    assert len(hashes) == len(set(hashes)) == 51
+    assert len(known()) == len(set(known())) == 51
+
+
+def test_records_whose_tiles_were_being_deleted_are_no_obstacle(project, monkeypatch):
+    unlink = Path.unlink
+
+    def stop(path: Path, **how: bool) -> None:
+        if path.suffix == ".arrow":
+            raise KeyboardInterrupt
+        unlink(path, **how)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Path, "unlink", stop)
+        patch.setattr(Path, "iterdir", lambda folder: iter(sorted(folder.glob("*"), reverse=True)))
+        main()
+    (left,) = Path(".remembered/prepare").glob("*/chunks")
+    assert len(list(left.glob("*.arrow"))) > len(list(left.glob("*.npy")))
+    save_png("photos/a/new.png", photo(90))
+    main()
+    assert len(known()) == len(set(known())) == 51
+    found = contents()
+    shutil.rmtree(".remembered")
+    main()
+    assert contents() == found
+
+
+def test_the_parts_of_tables_do_not_show(project, monkeypatch):
+    write_photos("photos/c", range(5))  # copies
+    Path("photos/b/no photo.jpg").write_text("no photo")
+    main()
+    whole = contents()
+    for at_once in (1, 3):
+        shutil.rmtree(".remembered")
+        monkeypatch.setattr("stages.runtime.tables.ROWS_AT_ONCE", at_once)
+        monkeypatch.setattr("stages.imaging.source_table.ROWS_AT_ONCE", at_once)
+        for _ in range(2):  # of which the second knows all
+            main()
+            assert contents() == whole
 
 
 def test_without_hard_links_the_bytes_are_the_same(project, decoded, monkeypatch):

@@ -132,6 +132,17 @@ def test_a_listing_stands_for_the_bucket(store, name):
     assert contents() != prepared
 
 
+def test_files_without_a_version_are_read_again_and_have_one_record(store):
+    names = "\n".join(f"s3://photos/album,{name}" for name in NAMES)
+    Path("photos.csv").write_text(f"folder,file\n{names}\n")
+    write_params(photos="photos.csv")
+    for _ in range(2):
+        stage.main()
+        assert store.reads() == len(NAMES)
+    (records,) = Path(".remembered/prepare").glob("*/records.arrow")
+    assert len(pd.read_feather(records)) == len(NAMES)
+
+
 @pytest.mark.parametrize(
     ("address", "message"),
     [

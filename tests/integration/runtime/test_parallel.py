@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from dask.distributed import Client, LocalCluster
 
-from stages.runtime import parallel
+from stages.runtime import machine, parallel
 from stages.runtime.errors import InputError
 from stages.runtime.parallel import LocalBudget, map_ordered
 
@@ -40,6 +40,19 @@ def test_little_work_is_done_at_home_and_the_rest_by_others(monkeypatch: pytest.
     assert 4 < own < 20  # more than one call has items
     assert set(by[:own]) == {os.getpid()}
     assert list(map_ordered(square, range(50), "squares", local=LocalBudget(1e-4))) == [n * n for n in range(50)]
+
+
+def cores_of(_number: int) -> int:
+    return machine.cores()
+
+
+def test_work_at_home_has_one_core_as_that_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "cores", lambda: 1 if machine._worker else 2)
+    assert list(map_ordered(cores_of, range(2), "cores", local=LocalBudget(60))) == [1] * 2
+    assert list(map_ordered(cores_of, range(2), "cores", local=LocalBudget(60, all_cores=True))) == [2] * 2
+    monkeypatch.setenv("INPAINT_WORKERS", "1")
+    assert list(map_ordered(cores_of, range(2), "cores")) == [1] * 2
+    assert cores_of(0) == 2
 
 
 def die_once(item: tuple[Path, int]) -> int:
