@@ -78,6 +78,7 @@ class Subject:
 
 @lru_cache(maxsize=1)
 def _load_measures(measures: Measures, device: str) -> dict[str, Distance | Lpips]:
+    """Load the measures, and keep this process to its cores and the memory that they free."""
     machine.keep_freed_memory()  # else the perceptual distance waits for pages to be zeroed
     machine.keep_to_cores()
     found: dict[str, Distance | Lpips] = {}

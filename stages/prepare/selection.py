@@ -26,7 +26,6 @@ from stages.runtime.tables import Ints, as_series, by_parts, rows_of
 
 _UNLIKELY = 0.05  # the chance of an empty split at which a folder counts as large enough
 _NUMBERS, _CATEGORIES = ("pixels", "height", "width", "num_tiles"), ("kind", "changes")
-
 _SPLIT = pd.CategoricalDtype(list(SPLITS), ordered=True)
 
 Bools = npt.NDArray[np.bool_]
