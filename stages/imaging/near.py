@@ -106,7 +106,9 @@ def _components(pairs: Ints, count: int) -> Ints:
 def _close(hashes: npt.NDArray[np.uint64], bits: int) -> Iterator[Ints]:
     """Yield positions (m, 2) of close hashes, some of them repeatedly."""
     unique, first, which = np.unique(hashes, return_index=True, return_inverse=True)
-    yield np.column_stack([first[which], np.arange(len(hashes))])
+    again = np.flatnonzero(first[which] != np.arange(len(hashes)))
+    yield np.column_stack([first[which[again]], again])
+    del which, again  # of millions
     for mask in _masks(bits, len(unique)):
         for near in _agreeing(unique, mask, bits):
             yield first[near]
