@@ -10,6 +10,7 @@ If a worker process dies, for instance for lack of memory, other workers take ov
 import hashlib
 import os
 import platform
+import sys
 import threading
 import time
 from collections import deque
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any, TypeVar, overload
 
 import joblib
+from joblib.externals.loky import process_executor
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 from tqdm import tqdm
 
@@ -194,6 +196,8 @@ def _start_worker(stage: int) -> None:
 
     A thread polls for that: the kernel's signal would come when the thread that started the worker ends, maybe earlier.
     """
+    # Loky replaces a worker that has grown by 300 MB, as every one does that keeps the memory of its models.
+    process_executor._MAX_MEMORY_LEAK_SIZE = sys.maxsize
     machine.become_worker()
 
     def watch() -> None:
