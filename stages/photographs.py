@@ -27,6 +27,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 from PIL import Image
 from pydantic import ConfigDict, Field
 
@@ -242,7 +244,8 @@ def main() -> None:
 
 def _files(names: set[str], params: SourcesParams) -> dict[str, Source]:
     sources = find_sources(params)
-    found = {each.name: each for each in sources.take(np.flatnonzero(sources.column("name").isin(names)).tolist())}
+    is_asked = pc.is_in(sources.table["name"], pa.array(names, pa.string()))
+    found = {each.name: each for each in sources.take(np.flatnonzero(is_asked))}
     if gone := names - found.keys():
         raise InputError(
             f"{min(gone)}, a test photograph of data/prepared, is no longer in {params.photos}; run dvc repro"

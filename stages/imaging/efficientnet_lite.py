@@ -35,7 +35,10 @@ class SameConv(nn.Conv2d):
 
 
 class Block(nn.Module):
-    """An inverted residual: expand, depthwise convolution, project; the input is added if the shapes agree."""
+    """An inverted residual: expand, depthwise convolution, project; the input is added if the shapes agree.
+
+    Activations and addition are in place: no weight is trained, so nothing needs what they overwrite.
+    """
 
     def __init__(self, channels_in: int, kernel: int, stride: int, expansion: int, channels: int) -> None:
         super().__init__()

@@ -5,18 +5,17 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import pyarrow as pa
 
 from stages.imaging.images import BadImageError
 from stages.runtime import remote
 from stages.runtime.errors import InputError, os_reason
 from stages.runtime.remote import Remote
-from stages.runtime.tables import ROWS_AT_ONCE, Ints, as_series, by_parts, few_rows, on_disk
+from stages.runtime.tables import ROWS_AT_ONCE, Ints, by_parts, few_rows, on_disk
 
 _SOURCE_SCHEMA = pa.schema(
     [
@@ -71,7 +70,7 @@ def batch_of(name: str) -> str:
     return name.partition("/")[0] if "/" in name else ""
 
 
-class Sources(Sequence[Source]):
+class Sources:
     """Files that should be photos, as a table on disk, since as many `Source` would not fit into memory.
 
     Args:
@@ -86,28 +85,18 @@ class Sources(Sequence[Source]):
         """Return the number of files."""
         return len(self.table)
 
-    @overload
-    def __getitem__(self, at: int) -> Source: ...
-    @overload
-    def __getitem__(self, at: slice) -> list[Source]: ...
-    def __getitem__(self, at: int | slice) -> Source | list[Source]:
-        """Return a file, or some of them."""
-        if isinstance(at, slice):
-            return self.take(range(len(self))[at])
+    def __getitem__(self, at: int) -> Source:
+        """Return a file."""
         return self.take([range(len(self))[at]])[0]
 
     def __iter__(self) -> Iterator[Source]:
         """Yield all files, some thousands at a time."""
         for start in range(0, len(self), ROWS_AT_ONCE):
-            yield from self[start : start + ROWS_AT_ONCE]
+            yield from self.take(range(start, min(start + ROWS_AT_ONCE, len(self))))
 
     def take(self, positions: Sequence[int] | Ints) -> list[Source]:
         """Return the files at some positions."""
         return [_source(row) for row in few_rows(self.table, np.asarray(positions, np.int64)).to_pylist()]
-
-    def column(self, name: str) -> "pd.Series[str]":
-        """Return what all files have in one of the columns."""
-        return as_series(self.table[name])
 
     def is_remote(self) -> "npt.NDArray[np.bool_]":
         """Return which files are in remote storage."""

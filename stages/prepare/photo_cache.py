@@ -84,7 +84,7 @@ class PhotoCache:
     def _load_kept(self) -> pa.Table:
         if not self._kept.exists():
             return _HELD.empty_table()
-        kept = pa.ipc.open_file(pa.memory_map(str(self._kept))).read_all()
+        kept = feather.read_table(self._kept, memory_map=True)
         nowhere = pa.array(np.full(len(kept), _NOWHERE, np.int32))
         return kept.append_column("chunk", nowhere).append_column("start", nowhere)
 

@@ -80,7 +80,7 @@ def assign_shards(
     every = max(1, round(most / cutting.max_tiles / 2))
     number_of: dict[str, int] = {}
     batch, ends = np.zeros(len(placed), np.int32), np.zeros(len(placed), bool)
-    as_listed = np.argsort(placed.index.to_numpy())  # reads each part of the table once
+    as_listed = np.argsort(placed.index)  # reads each part of the table once
     parts = by_parts(files.select(["name", "sha256"]), placed.index.to_numpy()[as_listed])
     facts = (fact for part in parts for fact in zip(part["name"], part["sha256"], strict=True))
     for row, (name, digest) in zip(as_listed, facts, strict=True):
@@ -96,11 +96,9 @@ def assign_shards(
     texts = rows_of(files.select(["name", "sha256"]), ordered.index.to_numpy())
     alike = rows_of(files.select(["sha256"]), ordered["alike"].to_numpy())["sha256"]
     texts = texts.append_column("alike", alike)
-    return (
-        ordered,
-        texts,
-        [Shard(SPLITS[split[each.start]], _name(texts["sha256"][each], cutting), each) for each in rows],
-    )
+    names = (_name(texts["sha256"][each], cutting) for each in rows)
+    shards = [Shard(SPLITS[split[each.start]], name, each) for name, each in zip(names, rows, strict=True)]
+    return ordered, texts, shards
 
 
 def _cut(tiles: npt.NDArray[np.int32], starts: npt.NDArray[np.bool_], most: int) -> Iterator[int]:

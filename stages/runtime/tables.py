@@ -71,8 +71,16 @@ def rows_of(table: pa.Table, positions: Ints) -> pa.Table:
         return table
     if len(positions) <= ROWS_AT_ONCE:
         return few_rows(table, positions)
-    starts = range(0, len(positions), ROWS_AT_ONCE)
-    return on_disk((few_rows(table, positions[start : start + ROWS_AT_ONCE]) for start in starts), table.schema)
+    return on_disk(_in_turn(table, positions), table.schema)
+
+
+def by_parts(table: pa.Table, positions: Ints) -> Iterator[dict[str, list[Any]]]:
+    """Yield the columns of some rows, some thousands at a time."""
+    return (part.to_pydict() for part in _in_turn(table, positions))
+
+
+def _in_turn(table: pa.Table, positions: Ints) -> Iterator[pa.Table]:
+    return (few_rows(table, positions[at : at + ROWS_AT_ONCE]) for at in range(0, len(positions), ROWS_AT_ONCE))
 
 
 def few_rows(table: pa.Table, positions: Ints) -> pa.Table:
@@ -118,9 +126,3 @@ def _keys(table: pa.Table) -> npt.NDArray[np.uint64]:
     rows = ("\n".join(row).encode() for part in parts for row in zip(*part.values(), strict=True))
     hashed = (int.from_bytes(hashlib.blake2b(row, digest_size=8).digest()) for row in rows)
     return np.fromiter(hashed, np.uint64, len(table))
-
-
-def by_parts(table: pa.Table, positions: Ints) -> Iterator[dict[str, list[Any]]]:
-    """Yield the columns of some rows, some thousands at a time."""
-    for start in range(0, len(positions), ROWS_AT_ONCE):
-        yield few_rows(table, positions[start : start + ROWS_AT_ONCE]).to_pydict()

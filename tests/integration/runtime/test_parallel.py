@@ -55,6 +55,9 @@ def test_work_at_home_has_one_core_as_that_of_others(monkeypatch: pytest.MonkeyP
     assert cores_of(0) == 2
 
 
+held: list[bytes] = []
+
+
 def grow(number: int) -> int:
     if number > 1 and not held:  # loky measures a worker first once it has worked for a second
         held.append(b"1" * 400_000_000)
@@ -62,9 +65,7 @@ def grow(number: int) -> int:
     return os.getpid()
 
 
-held: list[bytes] = []
-
-
+@pytest.mark.filterwarnings("default:A worker stopped")  # as an error it would end the thread that hands out work
 def test_a_worker_may_grow(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("INPAINT_WORKERS", "2")
     assert len(set(map_ordered(grow, range(8), "numbers"))) == 2
