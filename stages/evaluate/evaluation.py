@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from stages.evaluate.critic import told_apart
 from stages.evaluate.filling import BATCH_SIZE, MODELS, Filler, Questions, choose_filler
 from stages.evaluate.perceptual import Distance, Fid, Lpips
 from stages.evaluate.scores import Answer, composite, score, to_floats
@@ -162,6 +161,8 @@ def evaluate(subject: Subject, test: PairTest, pairs: pd.DataFrame, local: Local
         worst = heapq.nsmallest(test.num_worst, worst + scored.worst, key=lambda one: one[:2])
     scores = pairs.join(pd.concat(tables))
     if subject.measures.critic:
+        from stages.evaluate.critic import told_apart  # imports torch, which calls of retraining seldom need
+
         asked = pairs.iloc[: subject.measures.critic]
         targets, holes = _read(tiles, mask_set, asked)
         made = np.stack([composites[row] for row in asked.index])

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -19,8 +20,7 @@ from stages.evaluate.photographs import FOLDER, VARIANTS, evaluate_photographs, 
 from stages.imaging.holes import MaskSet
 from stages.imaging.near import from_text, near_duplicates
 from stages.imaging.shards import Tiles
-from stages.inpainting import exported, inpainter, soundness
-from stages.inpainting.exported import ExportedModel
+from stages.inpainting import inpainter, soundness
 from stages.retrain.gate import Case, Champion
 from stages.runtime import machine
 from stages.runtime.errors import InputError
@@ -28,6 +28,9 @@ from stages.runtime.files import sha256
 from stages.runtime.params import read
 from stages.tracking import aliases, versions
 from stages.tracking.versions import Version
+
+if TYPE_CHECKING:  # most calls try nothing, and torch takes a second to import
+    from stages.inpainting.exported import ExportedModel
 
 _TIMED_ROUNDS = 7
 _TIMED_BATCH = 16
@@ -71,6 +74,8 @@ def measure(tree: Path, key: str, candidate: Version, champion: Version | None, 
         InputError: the candidate cannot be loaded.
         TrackingError: MLflow cannot be reached.
     """
+    from stages.inpainting import exported
+
     folder = tree / f"data/models/{key}"
     model, tiles = exported.load(folder / "model.pt2", machine.device()), Tiles([tree / "data/prepared/test"])
     photographs = pd.read_parquet(tree / f"data/evaluation/{key}/photographs.parquet")
@@ -117,7 +122,7 @@ def photographs_seen(tree: Path, version: Version) -> frozenset[str] | None:
     return frozenset(tested.loc[alike | tested["photo"].isin(learned), "photo"])
 
 
-def _slowdown(candidate: ExportedModel, champion: ExportedModel, tiles: Tiles, mask_set: MaskSet) -> float:
+def _slowdown(candidate: "ExportedModel", champion: "ExportedModel", tiles: Tiles, mask_set: MaskSet) -> float:
     """Return the ratio of the two models' times; they are timed in turn, so that other load slows both."""
     import torch
 

@@ -27,7 +27,7 @@ from stages.runtime.errors import InpaintError, InputError
 from stages.runtime.log import log
 
 if TYPE_CHECKING:  # the process that starts the others does without its import, which takes seconds
-    from lightning_fabric import Fabric
+    from stages.training.fabric import Fabric
 
 RESTARTS = 3
 _PORT = "29400"
@@ -141,7 +141,7 @@ def _rendezvous() -> tuple[str, int]:
     if not said and (host := _first("PET_MASTER_ADDR", "MASTER_ADDR")):
         said = f"{host}:{_first('PET_MASTER_PORT', 'MASTER_PORT') or _PORT}"
     if not said and (hosts := _first("SLURM_STEP_NODELIST")):
-        from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
+        from stages.training.fabric import SLURMEnvironment
 
         said = SLURMEnvironment.resolve_root_node_address(hosts)
     host, _, port = said.rpartition(":") if ":" in said else (said, "", "")

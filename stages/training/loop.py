@@ -15,9 +15,6 @@ from statistics import fmean
 from typing import Any
 
 import torch
-from lightning_fabric import Fabric
-from lightning_fabric.plugins.environments.lightning import LightningEnvironment
-from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
@@ -27,6 +24,7 @@ from stages.runtime import guard, machine
 from stages.runtime.errors import InpaintError
 from stages.training import checkpoint, distributed
 from stages.training.dataset import Batch, Pixels, TrainingBatches, ValidationBatches, keep_batch
+from stages.training.fabric import Fabric, LightningEnvironment, TorchElasticEnvironment
 from stages.training.module import InpaintingModule
 from stages.training.record import RecordWriter
 from stages.training.settings import Criterion, FitSettings

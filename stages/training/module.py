@@ -6,7 +6,6 @@ from copy import deepcopy
 from typing import NamedTuple
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grad_norm_
@@ -17,6 +16,7 @@ from stages.imaging import features
 from stages.inpainting.composite import composite
 from stages.runtime import machine
 from stages.training.dataset import Batch, to_float
+from stages.training.fabric import Fabric
 from stages.training.harmonic import HarmonicResidual
 from stages.training.settings import FitSettings
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import torch
-from lightning_fabric import Fabric
 
 from stages.imaging import shards
 from stages.inpainting import exported, onnx_export
@@ -21,6 +20,7 @@ from stages.runtime.log import log
 from stages.runtime.params import read, read_seed
 from stages.training import checkpoint, distributed, loop, weights
 from stages.training.dataset import TrainingBatches, ValidationBatches
+from stages.training.fabric import Fabric
 from stages.training.module import InpaintingModule
 from stages.training.record import RecordWriter
 from stages.training.settings import START, START_FILE, WEIGHTS, Criterion, FitSettings, ModelEntry
