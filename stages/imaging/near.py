@@ -30,6 +30,7 @@ _HASHED_SIDE = 128  # pixels; a picture is first scaled to this size, since the 
 _MOST_EXTRA_BANDS = 5  # beyond the number of differing bits
 _SORTING = 20  # cost of sorting one hash, in comparisons
 _MOST_PENDING = 2**20  # pairs before they are joined into groups
+_AT_ONCE = 2**15  # hashes compared with the next ones
 
 Hashes = npt.NDArray[np.uint64]
 Ints = npt.NDArray[np.intp]
@@ -105,10 +106,13 @@ def _components(pairs: Ints, count: int) -> Ints:
 
 def _close(hashes: npt.NDArray[np.uint64], bits: int) -> Iterator[Ints]:
     """Yield positions (m, 2) of close hashes, some of them repeatedly."""
-    unique, first, which = np.unique(hashes, return_index=True, return_inverse=True)
-    again = np.flatnonzero(first[which] != np.arange(len(hashes)))
-    yield np.column_stack([first[which[again]], again])
-    del which, again  # of millions
+    order = np.argsort(hashes, kind="stable")
+    unique = hashes[order]
+    is_new = np.append(True, unique[1:] != unique[:-1])[: len(hashes)]
+    starts, again = np.flatnonzero(is_new), np.flatnonzero(~is_new)
+    first, unique = order[starts], unique[starts]
+    yield np.column_stack([first[np.searchsorted(starts, again) - 1], order[again]])
+    del order, is_new, starts, again  # of millions
     for mask in _masks(bits, len(unique)):
         for near in _agreeing(unique, mask, bits):
             yield first[near]
@@ -136,18 +140,19 @@ def _agreeing(hashes: npt.NDArray[np.uint64], mask: np.uint64, bits: int) -> Ite
     order = np.argsort(keys)
     keys, pending = keys[order], 0
     found: list[Ints] = []
-    starts = np.arange(len(keys) - 1)
-    for shift in range(1, len(keys)):
-        starts = starts[starts + shift < len(keys)]
-        starts = starts[keys[starts] == keys[starts + shift]]  # runs of equal keys get shorter with every shift
-        if not len(starts):
-            break
-        one, other = order[starts], order[starts + shift]
-        near = np.bitwise_count(hashes[one] ^ hashes[other]) <= bits
-        found.append(np.column_stack([one[near], other[near]]))
-        pending += len(found[-1])
-        if pending > _MOST_PENDING:
-            yield np.concatenate(found)
-            found, pending = [], 0
+    for start in range(0, len(keys) - 1, _AT_ONCE):
+        starts = np.arange(start, min(start + _AT_ONCE, len(keys) - 1))
+        for shift in range(1, len(keys)):
+            starts = starts[starts + shift < len(keys)]
+            starts = starts[keys[starts] == keys[starts + shift]]  # runs of equal keys get shorter with every shift
+            if not len(starts):
+                break
+            one, other = order[starts], order[starts + shift]
+            near = np.bitwise_count(hashes[one] ^ hashes[other]) <= bits
+            found.append(np.column_stack([one[near], other[near]]))
+            pending += len(found[-1])
+            if pending > _MOST_PENDING:
+                yield np.concatenate(found)
+                found, pending = [], 0
     if pending:
         yield np.concatenate(found)

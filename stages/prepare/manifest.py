@@ -10,7 +10,6 @@ import pyarrow.parquet as pq
 
 from stages.imaging.near import as_text
 from stages.prepare.photos import tiles_of
-from stages.prepare.selection import hashes_of
 from stages.prepare.sharding import Shard
 from stages.prepare.tiling import TilingConfig
 from stages.runtime.files import atomic_write
@@ -62,7 +61,7 @@ def _table_of(photos: pd.DataFrame, shard: Shard, cutting: TilingConfig) -> pd.D
     tiles = [tiles_of(sha256, shape, cutting) for sha256, shape in zip(photos["sha256"], shapes, strict=True)]
     called = {"sha256": "photo", "name": "source", "kind": "kind", "changes": "converted", "alike": "group"}
     table = photos[list(called)].rename(columns=called).astype(object)
-    table["perceptual_hash"] = [as_text(hashes.ravel().tolist()) for hashes in hashes_of(photos)]
+    table["perceptual_hash"] = [as_text(hashes) for hashes in photos["hashes"]]
     table = table.loc[table.index.repeat(photos["num_tiles"])].reset_index(drop=True)
     numbers = table.groupby("photo").cumcount().astype(str).str.zfill(3)
     table["id"] = table["photo"].str[:16] + "-" + numbers

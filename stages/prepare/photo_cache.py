@@ -71,13 +71,16 @@ class PhotoCache:
     """
 
     def __init__(self, folder: Path, tiling: TilingConfig) -> None:
-        self.shards, self._chunks, self._tiling = folder / "shards", folder / "chunks", tiling
+        self._tiling, self.shards = tiling, folder / "shards"
+        self._chunks = (folder / "chunks").absolute()  # workers of a cluster have other working directories
         for needed in (self.shards, self._chunks):
             needed.mkdir(parents=True, exist_ok=True)
         self._kept = folder / "records.arrow"
         # of a run that was killed; one that is killed in `tidy` may leave records without tiles
-        self._files = [path for path in sorted(self._chunks.glob("*.arrow")) if path.with_suffix(".npy").exists()]
-        left = on_disk((_readable(_load(path, number)) for number, path in enumerate(self._files)), _HELD)
+        whole = (path for path in self._chunks.glob("*.arrow") if path.with_suffix(".npy").exists())
+        self._names = sorted(path.name for path in whole)
+        parts = (_readable(_load(self._chunks / name, number)) for number, name in enumerate(self._names))
+        left = on_disk(parts, _HELD)
         self._known = pa.concat_tables([left, self._load_kept()])  # of equal ones the first counts: it has tiles
         self._new = self._seen = _HELD.empty_table()  # made by this run; of each file
 
@@ -133,16 +136,16 @@ class PhotoCache:
         tiles_bytes = self._tiling.max_tiles * self._tiling.tile_size**2 * 3
         fair = -(-len(positions) // (_CHUNKS_A_WORKER * workers()))
         size = max(1, min(_CHUNK_FILES, _CHUNK_BYTES // tiles_bytes, fair))
-        folder, run = self._chunks.absolute(), uuid.uuid4().hex[:8]  # absolute, for workers of a cluster
+        run = uuid.uuid4().hex[:8]
 
         def chunk(at: int) -> tuple[Path, Sequence[Source]]:
-            return folder / f"{run}-{at:09d}.arrow", sources.take(positions[at : at + size])
+            return self._chunks / f"{run}-{at:09d}.arrow", sources.take(positions[at : at + size])
 
         def taken() -> Iterator[pa.Table]:
             chunks = Lazy(chunk, range(0, len(positions), size))
             for path in map_ordered(partial(_take_chunk, self._tiling), chunks, "prepare", unit="chunk"):
-                self._files.append(path)
-                yield _load(path, len(self._files) - 1)
+                self._names.append(path.name)
+                yield _load(path, len(self._names) - 1)
 
         return on_disk(taken(), _HELD)
 
@@ -171,7 +174,7 @@ class PhotoCache:
 
     def tiles_in(self, chunk: int) -> Path:
         """Return a file of tiles by its number."""
-        return self._files[chunk].with_suffix(".npy")
+        return (self._chunks / self._names[chunk]).with_suffix(".npy")
 
     def tidy(self, shards: Iterable[str]) -> None:
         """Keep what the next run needs: the records in one file, and these shards; the tiles are in them."""

@@ -1,9 +1,8 @@
 """Which photos stay, and in which split each stands.
 
 Photos are rows of a table in memory, by their positions among the files: numbers and categories of `photos.RECORD`,
-`hash0`, `hash1` and so on instead of `hashes`, and once they are placed `split`, and `alike`, the position of the first
-photo among the near duplicates of each. Texts stay on disk, in a table of all files: `name`, `split` and `group` as
-given, and `sha256`.
+and once they are placed `split`, and `alike`, the position of the first photo among the near duplicates of each. The
+rest stays on disk, in a table of all files: `name`, `split` and `group` as given, `sha256` and `hashes`.
 """
 
 import hashlib
@@ -36,7 +35,7 @@ class Selection:
     """What becomes of the photos that can be used.
 
     Attributes:
-        files: the texts of all files.
+        files: what stays on disk, of all files.
         placed: the photos that stay, in the order of their hashes.
         left_out: `path`, `reason` and `detail` of those that do not: duplicates, and near duplicates of photos in a
             stronger split.
@@ -58,27 +57,27 @@ def sort_out(sources: Sources, records: pa.Table) -> tuple[pa.Table, pd.DataFram
         records: of each, a `photos.RECORD`.
 
     Returns:
-        the texts of all files; the photos; and `path`, `reason` and `detail` of the others.
+        what stays on disk, of all files; the photos; and `path`, `reason` and `detail` of the others.
     """
-    files = sources.table.select(["name", "split", "group"]).append_column("sha256", records["sha256"])
+    files = sources.table.select(["name", "split", "group"])
+    for name in ("sha256", "hashes"):
+        files = files.append_column(name, records[name])
     usable = pc.equal(records["reason"], "").to_numpy()
     good, bad = np.flatnonzero(usable), np.flatnonzero(~usable)
-    held = rows_of(records.select([*_NUMBERS, *_CATEGORIES, "hashes"]), good)
+    held = rows_of(records.select([*_NUMBERS, *_CATEGORIES]), good)
     facts = {name: held[name].to_numpy() for name in _NUMBERS}
     facts |= {name: as_series(held[name].dictionary_encode()).array for name in _CATEGORIES}
     photos = pd.DataFrame(facts, index=pd.Index(good))
-    if len(good):
-        hashes = held["hashes"].combine_chunks().flatten().to_numpy().reshape(len(good), -1)
-        photos[[f"hash{number}" for number in range(hashes.shape[1])]] = hashes
     said = rows_of(records.select(["reason", "detail"]), bad)
     rejects = {"path": as_series(rows_of(files.select(["name"]), bad)["name"])}
     return files, photos, pd.DataFrame(rejects | {name: as_series(said[name]) for name in said.column_names})
 
 
-def hashes_of(photos: pd.DataFrame) -> Hashes:
+def _hashes_of(files: pa.Table, photos: pd.DataFrame) -> Hashes:
     """Return the perceptual hashes of photos, uint64 (n, ways, 2)."""
-    columns = [name for name in photos.columns if str(name).startswith("hash")]
-    return photos[columns].to_numpy(np.uint64).reshape(len(photos), max(1, len(columns) // 2), 2)
+    held = rows_of(files.select(["hashes"]), photos.index.to_numpy())["hashes"]
+    hashes: Hashes = held.combine_chunks().flatten().to_numpy()
+    return hashes.reshape(len(photos), len(hashes) // (2 * len(photos)) if len(photos) else 1, 2)
 
 
 def check_rejects(rejects: pd.DataFrame, num_files: int, max_share: float) -> None:
@@ -116,7 +115,7 @@ def select(
     photos = photos.assign(split=pd.Categorical.from_codes(_wished(files, photos, shares), dtype=_SPLIT))
     photos, twins = _drop_duplicates(files, photos)
     photos, by_base = _drop_seen(files, _by_hash(files, photos), seen, near_duplicate_bits)
-    groups, near = near_duplicates(hashes_of(photos), near_duplicate_bits)
+    groups, near = near_duplicates(_hashes_of(files, photos), near_duplicate_bits)
     photos["alike"] = photos.index.to_numpy()[groups]
     gone = leaks_across_splits(photos["split"].cat.codes.to_numpy(), groups)
     left_out = pd.concat([twins, by_base, _leaks(files, photos, gone)], ignore_index=True)
@@ -161,7 +160,7 @@ def _drop_duplicates(files: pa.Table, photos: pd.DataFrame) -> tuple[pd.DataFram
 
 def _drop_seen(files: pa.Table, photos: pd.DataFrame, seen: Hashes, bits: int) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Take out of val and test what base weights were trained on: scores on it would say nothing."""
-    hashes = hashes_of(photos)
+    hashes = _hashes_of(files, photos)
     of_base = np.repeat(seen[:, None], hashes.shape[1], axis=1)
     groups, _ = near_duplicates(np.concatenate([of_base, hashes]), bits)
     known = np.isin(groups[len(seen) :], groups[: len(seen)])
@@ -183,15 +182,14 @@ def _leaks(files: pa.Table, photos: pd.DataFrame, gone: Bools) -> pd.DataFrame:
 
 
 def _pairs(files: pa.Table, photos: pd.DataFrame, gone: Bools, near: Ints) -> pd.DataFrame:
-    hashes = hashes_of(photos)
     table: dict[str, Any] = {}
     for key, path, split, column in (("one", "path", "split", 0), ("other", "near", "split_of_near", 1)):
         rows = photos.iloc[near[:, column]]
         table[key], table[path] = rows.index, names_of(files, rows)
         left = gone[near[:, column]]
         table[split] = [f"{each}, left out" if out else each for each, out in zip(rows["split"], left, strict=True)]
-    upright = hashes[near[:, 0], :1]
-    table["bits"] = np.bitwise_count(upright ^ hashes[near[:, 1]]).min(axis=(1, 2), initial=64).astype(int)
+    one, other = (_hashes_of(files, photos.iloc[near[:, column]]) for column in (0, 1))
+    table["bits"] = np.bitwise_count(one[:, :1] ^ other).min(axis=(1, 2), initial=64).astype(int)
     return pd.DataFrame(table)
 
 

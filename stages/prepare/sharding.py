@@ -37,7 +37,7 @@ from stages.runtime.tables import by_parts, rows_of
 _END_DIGITS = slice(48, 56)  # of a photo's hash; others than those that choose its split
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Shard:
     """A file of tiles, and the rows of the photos that they are from."""
 
@@ -67,14 +67,14 @@ def assign_shards(
     """Assign photos to shards.
 
     Args:
-        files: name and hash of all files.
+        files: `name`, `sha256` and `hashes` of all files.
         placed: all used photos, in the order of their hashes.
         cutting: how they are cut.
         shard_bytes: size limit of a shard, which holds at least one photo.
 
     Returns:
-        the photos in the order of their tiles; `name`, `sha256` and `alike`, the hash of the first photo among the near
-        duplicates, of each; and the shards of train, val and test in the same order.
+        the photos in the order of their tiles; `name`, `sha256`, `hashes` and `alike`, the SHA-256 of the first photo
+        among the near duplicates, of each; and the shards of train, val and test in the same order.
     """
     most = max(1, shard_bytes // (3 * cutting.tile_size**2))
     every = max(1, round(most / cutting.max_tiles / 2))
@@ -93,7 +93,7 @@ def assign_shards(
     starts = (np.diff(batch) != 0) | (np.diff(split) != 0) | ends[:-1]
     cuts = [0, *_cut(ordered["num_tiles"].to_numpy(), starts, most), len(ordered)]
     rows = [slice(start, stop) for start, stop in pairwise(cuts)]
-    texts = rows_of(files.select(["name", "sha256"]), ordered.index.to_numpy())
+    texts = rows_of(files.select(["name", "sha256", "hashes"]), ordered.index.to_numpy())
     alike = rows_of(files.select(["sha256"]), ordered["alike"].to_numpy())["sha256"]
     texts = texts.append_column("alike", alike)
     names = (_name(texts["sha256"][each], cutting) for each in rows)

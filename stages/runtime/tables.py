@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 
 from stages.runtime import project
 
-ROWS_AT_ONCE = 10_000  # of a part
+ROWS_AT_ONCE = 2_000  # of a part
 
 Ints = npt.NDArray[np.int64]
 

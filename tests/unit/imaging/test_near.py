@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance
 
+from stages.imaging import near
 from stages.imaging.near import near_duplicates, perceptual_hash
 from tests import factories
 
@@ -90,7 +91,8 @@ def brute_force(looks: np.ndarray, bits: int) -> list[int]:
 
 @pytest.mark.parametrize("bits", [0, 1, 3, 6, 10, 16])
 @pytest.mark.parametrize("count", [50, 1500])
-def test_the_search_finds_what_comparing_every_pair_finds(bits, count):
+def test_the_search_finds_what_comparing_every_pair_finds(bits, count, monkeypatch):
+    monkeypatch.setattr(near, "_AT_ONCE", 100)
     rng = np.random.default_rng([bits, count])
     looks = rng.integers(0, 2**64, (count, 1, 2), np.uint64)
     for copy in range(count // 2, count):  # half are others, with as many bits flipped as is allowed, or one more
