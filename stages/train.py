@@ -21,7 +21,9 @@ from stages.training import distributed
 
 def main(key: str) -> None:
     """Train the model called `key` in params.yaml, in one process or several."""
-    distributed.launch(key, train_here, read("train", dict[str, Any]).get(key, {}).get("batch_size"))
+    settings = read("train", dict[str, Any]).get(key)  # not checked yet: that takes torch
+    batch_size = settings.get("batch_size") if isinstance(settings, dict) else None
+    distributed.launch(key, train_here, batch_size if isinstance(batch_size, int) else None)
 
 
 def train_here(key: str) -> None:

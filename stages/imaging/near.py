@@ -22,7 +22,7 @@ import numpy.typing as npt
 from imagehash import dhash, phash
 from PIL import Image
 from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
+from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
 
 BITS = 64
 
@@ -82,7 +82,7 @@ def near_duplicates(hashes: Hashes, bits: int) -> tuple[Ints, Ints]:
 
     Returns:
         (n,), for each picture the position of the first one in its group; and (m, 2), ascending, pairs of near
-        duplicates: not all pairs of a large group, but enough to connect it.
+        duplicates: of a group of k pictures k - 1 pairs, which connect it.
     """
     count, ways, kinds = hashes.shape
     owners = np.repeat(np.arange(count), ways)
@@ -92,9 +92,19 @@ def near_duplicates(hashes: Hashes, bits: int) -> tuple[Ints, Ints]:
             pairs = np.sort(owners[positions], axis=1)
             pairs = pairs[groups[pairs[:, 0]] != groups[pairs[:, 1]]]
             if len(pairs):
-                kept.append(np.unique(pairs, axis=0))
+                kept.append(_connecting(pairs, groups))
                 groups = _components(np.concatenate([kept[-1], np.column_stack([groups, np.arange(count)])]), count)
     return groups, np.unique(np.concatenate(kept), axis=0)
+
+
+def _connecting(pairs: Ints, groups: Ints) -> Ints:
+    """Return as few of some pairs as join the same groups: a spanning forest, of the first pair of each two groups."""
+    pairs = np.unique(pairs, axis=0)
+    edges, first = np.unique(np.sort(groups[pairs], axis=1), axis=0, return_index=True)
+    weights = first + 1  # 0 would be no edge
+    graph = coo_array((weights, (edges[:, 0], edges[:, 1])), shape=(len(groups), len(groups)))
+    kept: Ints = minimum_spanning_tree(graph.tocsr()).data.astype(np.intp) - 1
+    return pairs[np.sort(kept)]
 
 
 def _components(pairs: Ints, count: int) -> Ints:

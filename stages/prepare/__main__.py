@@ -10,6 +10,7 @@ the counts; and `data_report.html`.
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -28,7 +29,7 @@ from stages.prepare.data_report import data_report
 from stages.prepare.manifest import write_manifest
 from stages.prepare.photo_cache import PhotoCache, open_cache
 from stages.prepare.selection import Selection, check_rejects, check_splits, select, sort_out
-from stages.prepare.sharding import Shard, ShardJob, assign_shards, write_shard
+from stages.prepare.sharding import Shard, ShardJob, assign_shards, link_shard, write_shard
 from stages.prepare.tiling import TilingConfig
 from stages.runtime import guard, machine
 from stages.runtime.errors import ParamsError
@@ -76,6 +77,7 @@ def main() -> None:
         selection.placed, texts, shards = assign_shards(selection.files, selection.placed, cutting, SHARD_BYTES)
         _write_shards(folder, sources, selection.placed, shards, cache)
         write_manifest(folder / "manifest.parquet", selection.placed, texts, shards, cutting)
+        machine.return_freed_memory()
         write_csv(folder / "rejects.csv", rejects.sort_values(list(rejects.columns)))
         write_csv(folder / "near_duplicates.csv", selection.pairs.drop(columns=["one", "other"]))
         summary = summarise(selection, rejects)
@@ -123,30 +125,40 @@ def _cutting(params: PrepareParams, tile_size: int, seed: int) -> TilingConfig:
 def _write_shards(
     folder: Path, sources: Sources, placed: pd.DataFrame, shards: Sequence[Shard], cache: PhotoCache
 ) -> None:
-    is_new = np.zeros(len(placed), bool)
-    for shard in shards:
-        is_new[shard.rows] = not (cache.shards / shard.name).exists()
-    chunk_of, start_of = np.zeros((2, len(placed)), np.int64)
-    chunk_of[is_new], start_of[is_new] = cache.bring_tiles(sources, placed.index.to_numpy()[is_new])
-    counts = placed["num_tiles"].to_numpy()
+    for split in SPLITS:
+        (folder / split).mkdir()
 
     def job(number: int) -> ShardJob:
         shard = shards[number]
-        rows = [*range(shard.rows.start, shard.rows.stop)] if is_new[shard.rows.start] else []
-        return ShardJob(
-            target=(folder / shard.split / shard.name).absolute(),
-            known=(cache.shards / shard.name).absolute(),
+        return ShardJob((folder / shard.split / shard.name).absolute(), (cache.shards / shard.name).absolute())
+
+    known = [number for number in range(len(shards)) if job(number).known.exists()]
+    entries: list[dict[str, Any] | None] = [None] * len(shards)
+    linked = map_ordered(link_shard, Lazy(job, known), "prepare: known shards", unit="shard")
+    for number, entry in zip(known, linked, strict=True):
+        entries[number] = entry
+    new = [number for number, entry in enumerate(entries) if entry is None]
+    is_new = np.zeros(len(placed), bool)
+    for number in new:
+        is_new[shards[number].rows] = True
+    chunk_of, start_of = np.zeros((2, len(placed)), np.int32)
+    chunk_of[is_new], start_of[is_new] = cache.bring_tiles(sources, placed.index.to_numpy()[is_new])
+    machine.return_freed_memory()  # of millions of photos: hashes, sorted in many ways
+    counts = placed["num_tiles"].to_numpy()
+
+    def full_job(number: int) -> ShardJob:
+        rows = range(len(placed))[shards[number].rows]
+        return replace(
+            job(number),
             pieces=[(cache.tiles_in(chunk_of[row]), int(start_of[row]), int(counts[row])) for row in rows],
         )
 
+    made = map_ordered(write_shard, Lazy(full_job, new), "prepare: shards", unit="shard")
+    for number, entry in zip(new, made, strict=True):
+        entries[number] = entry
     for split in SPLITS:
-        (folder / split).mkdir()
-    jobs = Lazy(job, range(len(shards)))
-    entries = list(map_ordered(write_shard, jobs, "prepare: shards", unit="shard"))
-    for split in SPLITS:
-        members = [entry for shard, entry in zip(shards, entries, strict=True) if shard.split == split]
+        members = [entry for shard, entry in zip(shards, entries, strict=True) if entry and shard.split == split]
         close_folder(folder / split, members)
-    machine.return_freed_memory()  # grows with the number of shards
 
 
 def summarise(selection: Selection, rejects: pd.DataFrame) -> dict[str, Any]:

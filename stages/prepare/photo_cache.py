@@ -6,11 +6,12 @@
     chunks/<name>.arrow    the same for a chunk of work, written by the worker that decoded it, until a run succeeds
     chunks/<name>.npy      their tiles, until then
     shards/<name>.npy      hard links to the shards of the last run, which take no room of their own
+    shards/<name>.sha256   their hashes, by which a damaged one is told and made again
 
 A file with a record is hashed and not decoded; in remote storage its address and version stand for the hash. It is
 decoded again only if its shard changes because other photographs came or went. The fingerprint stands for settings,
-code and libraries; other fingerprints are deleted. The cache only saves time: with it or without, `prepare` writes the
-same bytes.
+code and libraries; other fingerprints are deleted. Records of files that are gone stay, 0.3 kB each, for the day when
+they come back. The cache only saves time: with it or without, `prepare` writes the same bytes.
 """
 
 import fcntl
@@ -23,6 +24,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import feather
@@ -45,6 +47,8 @@ _CHUNKS_A_WORKER = 4  # at least, so that none waits long for the last one
 _HASHED_AT_ONCE = 256
 _HELD = RECORD.append(pa.field("chunk", pa.int32())).append(pa.field("start", pa.int32()))
 _NOWHERE = -1  # the chunk of a photo whose tiles are gone
+
+Int32s = npt.NDArray[np.int32]
 
 
 @contextmanager
@@ -149,7 +153,7 @@ class PhotoCache:
 
         return on_disk(taken(), _HELD)
 
-    def bring_tiles(self, sources: Sources, positions: Ints) -> tuple[Ints, Ints]:
+    def bring_tiles(self, sources: Sources, positions: Ints) -> tuple[Int32s, Int32s]:
         """Find the tiles of photos; decode those again whose records are known and whose tiles are gone.
 
         Args:
@@ -162,7 +166,7 @@ class PhotoCache:
         Raises:
             InputError: a file is no longer what it was a moment ago.
         """
-        chunk, start = (self._seen[name].to_numpy()[positions].astype(np.int64) for name in ("chunk", "start"))
+        chunk, start = (self._seen[name].to_numpy()[positions] for name in ("chunk", "start"))
         missing = np.flatnonzero(chunk == _NOWHERE)
         taken = self._take(sources, positions[missing])
         before = rows_of(self._seen.select(["sha256"]), positions[missing])
@@ -182,8 +186,9 @@ class PhotoCache:
         unlike = rows_of(records, first_of_each(records.select(["sha256", "version"])))
         with atomic_write(self._kept) as file:
             write_parts(file, (_readable(pa.Table.from_batches([part])) for part in unlike.to_batches()), RECORD)
-        unneeded = {path.name for path in self.shards.iterdir()} - set(shards)
-        for path in [*self._chunks.iterdir(), *(self.shards / name for name in unneeded)]:
+        needed = {Path(name).stem for name in shards}
+        unneeded = [path for path in self.shards.iterdir() if path.stem not in needed]
+        for path in [*self._chunks.iterdir(), *unneeded]:
             path.unlink(missing_ok=True)  # a worker of a killed run may rename its draft just now
 
 

@@ -75,9 +75,12 @@ def sort_out(sources: Sources, records: pa.Table) -> tuple[pa.Table, pd.DataFram
 
 def _hashes_of(files: pa.Table, photos: pd.DataFrame) -> Hashes:
     """Return the perceptual hashes of photos, uint64 (n, ways, 2)."""
-    held = rows_of(files.select(["hashes"]), photos.index.to_numpy())["hashes"]
-    hashes: Hashes = held.combine_chunks().flatten().to_numpy()
-    return hashes.reshape(len(photos), len(hashes) // (2 * len(photos)) if len(photos) else 1, 2)
+    order = np.argsort(photos.index)  # reads each part of the table once
+    held = rows_of(files.select(["hashes"]), photos.index.to_numpy()[order])["hashes"]
+    flat: Hashes = held.combine_chunks().flatten().to_numpy()
+    hashes = np.empty((len(photos), len(flat) // (2 * len(photos)) if len(photos) else 1, 2), np.uint64)
+    hashes[order] = flat.reshape(hashes.shape)
+    return hashes
 
 
 def check_rejects(rejects: pd.DataFrame, num_files: int, max_share: float) -> None:
@@ -138,7 +141,7 @@ def _by_hash(files: pa.Table, photos: pd.DataFrame) -> pd.DataFrame:
 
 
 def names_of(files: pa.Table, photos: pd.DataFrame) -> list[str]:
-    """Return the names of a few photos."""
+    """Return the names of photos, of which there should be few."""
     names: list[str] = rows_of(files.select(["name"]), photos.index.to_numpy())["name"].to_pylist()
     return names
 

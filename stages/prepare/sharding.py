@@ -15,7 +15,7 @@ A shard's name is a hash of its photos and settings, so equal names mean equal b
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
@@ -52,13 +52,13 @@ class ShardJob:
 
     Attributes:
         target: the file to write.
-        known: the same shard in the cache; linked afterwards if the file system supports it.
+        known: the same shard in the cache; beside it lies its SHA-256.
         pieces: its tiles: for each photo a file, the first tile in it, and how many.
     """
 
     target: Path
     known: Path
-    pieces: list[tuple[Path, int, int]]
+    pieces: Sequence[tuple[Path, int, int]] = ()
 
 
 def assign_shards(
@@ -117,16 +117,37 @@ def _name(hashes: pa.ChunkedArray, cutting: TilingConfig) -> str:
     return f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.npy"
 
 
-def write_shard(job: ShardJob) -> dict[str, Any]:
-    """Write a shard, or link it from the cache; return its entry in the folder's index."""
-    if job.known.exists():
+def link_shard(job: ShardJob) -> dict[str, Any] | None:
+    """Link a shard from the cache; return its entry in the folder's index, None if it is not what it was."""
+    try:
         _link_or_copy(job.known, job.target)
-    else:
-        write_array(job.target, np.concatenate([_read(*piece) for piece in job.pieces]))
-        with suppress(OSError):  # no hard links possible: the next run writes it again
-            os.link(job.target, job.known)
-    tiles_held = len(np.load(job.target, mmap_mode="r"))
-    return {"file": job.target.name, "tiles": tiles_held, "sha256": sha256(job.target)}
+        wanted = _digest_of(job.known).read_text()
+    except FileNotFoundError:
+        wanted = ""
+    if wanted and (entry := _entry(job.target))["sha256"] == wanted:
+        return entry
+    for path in (job.target, job.known):  # one file with two names
+        path.unlink(missing_ok=True)
+    return None
+
+
+def write_shard(job: ShardJob) -> dict[str, Any]:
+    """Write a shard, and link it in the cache; return its entry in the folder's index."""
+    write_array(job.target, np.concatenate([_read(*piece) for piece in job.pieces]))
+    entry = _entry(job.target)
+    with suppress(OSError):  # no hard links possible: the next run writes it again
+        os.link(job.target, job.known)
+        _digest_of(job.known).write_text(entry["sha256"])
+    return entry
+
+
+def _entry(shard: Path) -> dict[str, Any]:
+    digest = sha256(shard)
+    return {"file": shard.name, "tiles": len(np.load(shard, mmap_mode="r")), "sha256": digest}
+
+
+def _digest_of(known: Path) -> Path:
+    return known.with_suffix(".sha256")
 
 
 def _read(path: Path, start: int, count: int) -> Pixels:

@@ -27,6 +27,7 @@ from tqdm import tqdm
 
 from stages.runtime import machine
 from stages.runtime.errors import InputError
+from stages.runtime.log import log
 
 BACKENDS = ("loky", "dask")
 
@@ -35,6 +36,8 @@ _TIMEOUT_S = 10  # for the scheduler to answer
 _MOST_DEATHS = 3  # in a row without a result: then an item is to blame
 _DASK_GAVE_UP = "KilledWorker"  # an item's workers died, as often in a row; by name, since Dask may not be installed
 _AHEAD = 4  # items a worker
+_FEWEST_AHEAD = 32  # items, by which an adaptive cluster sees that more workers would help
+_LOOK_AGAIN_S = 2.0  # at how many workers there are
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -48,7 +51,7 @@ class Lazy(Sequence[Item]):
         positions: of all items.
     """
 
-    def __init__(self, make: Callable[[int], Item], positions: range) -> None:
+    def __init__(self, make: Callable[[int], Item], positions: Sequence[int]) -> None:
         self._make, self._positions = make, positions
 
     def __len__(self) -> int:
@@ -153,13 +156,17 @@ def _as_worker(work: Callable[[Item], Result], item: Item) -> Result:
 
 
 def _by_dask(work: Callable[[Item], Result], items: Sequence[Item]) -> Iterable[Result]:
-    """Submit items a little ahead of what is asked for, so that results do not pile up."""
-    client = _dask_client()
-    ahead, waiting = _AHEAD * max(1, sum(client.nthreads().values())), deque[Any]()
+    """Submit items a little ahead of what is asked for, so that results do not pile up. Workers may come and go."""
+    client, waiting, looked = _dask_client(), deque[Any](), -_LOOK_AGAIN_S
     checked = partial(_with_code, _code(), work)
+    if not client.nthreads():
+        log(f"no worker has joined the Dask scheduler at {client.scheduler.address} yet; waiting for one")
     for item in items:
         waiting.append(client.submit(checked, item, pure=False))
-        if len(waiting) > ahead:
+        if time.monotonic() - looked > _LOOK_AGAIN_S:
+            ahead = max(_FEWEST_AHEAD, _AHEAD * sum(client.nthreads().values()))
+            looked = time.monotonic()
+        while len(waiting) > ahead:
             yield waiting.popleft().result()
     while waiting:
         yield waiting.popleft().result()

@@ -23,6 +23,7 @@ import pyarrow.compute as pc
 from stages.runtime import project
 
 ROWS_AT_ONCE = 2_000  # of a part
+_ROWS_TAKEN_AT_ONCE = 5 * ROWS_AT_ONCE  # of many parts, in each of which they have to be looked for
 
 Ints = npt.NDArray[np.int64]
 
@@ -71,16 +72,16 @@ def rows_of(table: pa.Table, positions: Ints) -> pa.Table:
         return table
     if len(positions) <= ROWS_AT_ONCE:
         return few_rows(table, positions)
-    return on_disk(_in_turn(table, positions), table.schema)
+    return on_disk(_in_turn(table, positions, _ROWS_TAKEN_AT_ONCE), table.schema)
 
 
 def by_parts(table: pa.Table, positions: Ints) -> Iterator[dict[str, list[Any]]]:
     """Yield the columns of some rows, some thousands at a time."""
-    return (part.to_pydict() for part in _in_turn(table, positions))
+    return (part.to_pydict() for part in _in_turn(table, positions, ROWS_AT_ONCE))
 
 
-def _in_turn(table: pa.Table, positions: Ints) -> Iterator[pa.Table]:
-    return (few_rows(table, positions[at : at + ROWS_AT_ONCE]) for at in range(0, len(positions), ROWS_AT_ONCE))
+def _in_turn(table: pa.Table, positions: Ints, size: int) -> Iterator[pa.Table]:
+    return (few_rows(table, positions[at : at + size]) for at in range(0, len(positions), size))
 
 
 def few_rows(table: pa.Table, positions: Ints) -> pa.Table:

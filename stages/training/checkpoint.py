@@ -6,7 +6,8 @@ The fingerprint covers everything that a training depends on, so it resumes only
 import fcntl
 import io
 import os
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,9 +20,11 @@ from stages.runtime.errors import InputError
 from stages.runtime.files import atomic_write
 from stages.runtime.locks import flock
 from stages.runtime.log import log
+from stages.training.fabric import Fabric
 from stages.training.module import InpaintingModule
 
 FILE = "checkpoint.pt"
+_POLL_S = 1.0
 
 
 def folder(of: str) -> Path:
@@ -30,34 +33,49 @@ def folder(of: str) -> Path:
 
 
 @contextmanager
-def place(of: str, leads: bool) -> Iterator[Path]:
-    """Keep the folder of a training with this fingerprint to the process that leads; others get a temporary one."""
-    if leads:
-        with held(where := folder(of)):
+def place(of: str, fabric: Fabric) -> Iterator[Path]:
+    """Keep the folder of a training with this fingerprint to process 0; others get a temporary one.
+
+    While process 0 waits for the folder, it tells the others every second: they would give up after half an hour.
+    """
+    if fabric.is_global_zero:
+        with held(where := folder(of), waiting=lambda: fabric.broadcast(False)):
+            fabric.broadcast(True)
             yield where
     else:
+        while not fabric.broadcast(False):
+            pass
         with TemporaryDirectory() as name:
             yield Path(name)
 
 
 @contextmanager
-def held(where: Path) -> Iterator[None]:
+def held(where: Path, waiting: Callable[[], object] = lambda: None) -> Iterator[None]:
     """Keep the folder of a checkpoint to one process, waiting for others: checkouts of one project share it.
 
     Such checkouts are those of `dvc exp run --queue` and of retraining.
+
+    Args:
+        where: the folder.
+        waiting: is called once a second while another process has it.
 
     Raises:
         InputError: the file system does not support locks.
     """
     path = where.parents[1] / ".locks" / f"{where.name}.training"
     path.parent.mkdir(exist_ok=True)
+    is_told = False
     while True:
         with path.open("a") as file:
             try:
                 flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                log("waiting for a process that trains the same model in another checkout")
-                flock(file, fcntl.LOCK_EX)
+                if not is_told:
+                    log("waiting for a process that trains the same model in another checkout")
+                is_told = True
+                waiting()
+                time.sleep(_POLL_S)
+                continue
             if not path.exists() or not os.path.samestat(path.stat(), os.fstat(file.fileno())):
                 continue  # whoever held it has removed it since
             try:

@@ -34,7 +34,7 @@ _PORT = "29400"
 _POLL_S = 1.0
 _SILENCE_S = 60.0
 
-os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # torch reads it when it is loaded; warns of every connection
+os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "FATAL")  # torch reads it when it is loaded; our sentences say the rest
 
 Work = Callable[[str], None]
 
@@ -146,7 +146,7 @@ def _rendezvous() -> tuple[str, int]:
         said = SLURMEnvironment.resolve_root_node_address(hosts)
     host, _, port = said.rpartition(":") if ":" in said else (said, "", "")
     host = host.strip("[]")  # of an IPv6 address
-    if not host or not (port or _PORT).isdecimal():
+    if not host or not (port or _PORT).isdecimal() or not 0 < int(port or _PORT) < 2**16:
         raise InputError(f"INPAINT_RENDEZVOUS should be HOST:PORT of the machine that runs DVC, but is {said!r}")
     return host, int(port or _PORT)
 
@@ -175,6 +175,8 @@ def _run_agent(key: str, work: Work) -> str:
     together, seconds = nodes(), machine.from_environment("INPAINT_RENDEZVOUS_TIMEOUT", 1, 60)
     host, port = _rendezvous() if together > 1 else ("127.0.0.1", 0)
     where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    if key:
+        _check_name(host)
     ends = signal.getsignal(signal.SIGTERM)
     # A machine that was started again does not know the store that processes of the first round have shared.
     os.environ["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"
@@ -197,9 +199,10 @@ def _run_agent(key: str, work: Work) -> str:
         try:
             said: Mapping[int, str] = elastic_launch(config, _work)(work, key, os.getpid(), scratch)
         except rendezvous.RendezvousConnectionError:
-            raise InputError(
-                f"INPAINT_RENDEZVOUS is {where}, which cannot be opened; it should be this machine, and a free port"
-            ) from None
+            wanted = (
+                "it should be this machine, and a free port" if key else "see whether the machine there still trains"
+            )
+            raise InputError(f"INPAINT_RENDEZVOUS is {where}, which cannot be opened; {wanted}") from None
         except rendezvous.RendezvousTimeoutError:
             raise InputError(
                 f"INPAINT_NODES is {together}, but not all came to {where} within {seconds} s; run `python -m "
@@ -218,6 +221,15 @@ def _run_agent(key: str, work: Work) -> str:
         finally:
             signal.signal(signal.SIGTERM, ends)
     return next(iter(said.values()), "")
+
+
+def _check_name(host: str) -> None:
+    try:
+        socket.getaddrinfo(host, None)
+    except OSError as error:
+        raise InputError(
+            f"INPAINT_RENDEZVOUS names {host}, which is unknown here ({error}); it should name this machine"
+        ) from None
 
 
 def _quieten_torch() -> None:

@@ -63,7 +63,7 @@ def train(
         start = _read_start(key)
         facts = _facts(key, seed, entry, settings, criterion, start)
     distributed.require_same(fabric, facts)
-    with checkpoint.place(facts["fingerprint"], leads) as state:
+    with checkpoint.place(facts["fingerprint"], fabric) as state:
         if (state / checkpoint.FILE).exists():
             log(f"{key}: resuming the interrupted training")
         elif leads:

@@ -55,6 +55,18 @@ def test_a_new_folder_leaves_every_shard_and_split_as_it_was(project):
     assert len(splits()) == len(old_splits) + 20
 
 
+def test_a_shard_that_was_damaged_where_it_lies_is_made_again(project, decoded):
+    main()
+    good, damaged = contents(), next(Path("data/prepared/train").glob("*.npy"))
+    with damaged.open("r+b") as file:  # which the cache has under another name
+        file.seek(-3000, os.SEEK_END)
+        file.write(bytes(3000))
+    decoded.clear()
+    main()
+    assert contents() == good
+    assert 0 < len(decoded) < 20  # its photos alone
+
+
 def test_a_folder_that_goes_takes_its_shards_and_no_others(project):
     main()
     both = shards()

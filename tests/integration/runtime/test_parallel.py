@@ -4,7 +4,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -114,15 +114,43 @@ def test_an_unknown_backend_or_a_scheduler_that_is_away_is_said(
         list(map_ordered(square, range(3), "squares", local=LocalBudget(local_s)))
 
 
+@contextmanager
+def cluster_of(workers: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalCluster]:
+    with LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None) as cluster:
+        monkeypatch.setenv("INPAINT_BACKEND", "dask")
+        monkeypatch.setenv("INPAINT_SCHEDULER", cluster.scheduler_address)
+        yield cluster
+        with suppress(ValueError):
+            Client.current().close()
+
+
 @pytest.fixture
 def on_dask(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A scheduler with two workers that are processes of their own."""
-    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
-        monkeypatch.setenv("INPAINT_BACKEND", "dask")
-        monkeypatch.setenv("INPAINT_SCHEDULER", cluster.scheduler_address)
+    with cluster_of(2, monkeypatch):
         yield
-        with suppress(ValueError):
-            Client.current().close()
+
+
+def who_works(_: int) -> int:
+    time.sleep(0.05)
+    return os.getpid()
+
+
+def test_workers_of_dask_may_come_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parallel, "_FEWEST_AHEAD", 1)
+    monkeypatch.setattr(parallel, "_AHEAD", 1)
+    monkeypatch.setattr(parallel, "_LOOK_AGAIN_S", 0.1)
+    said = list[str]()
+    with cluster_of(0, monkeypatch) as cluster:
+        monkeypatch.setattr(parallel, "log", lambda text: (said.append(text), cluster.scale(1)))
+        found = map_ordered(who_works, range(1000), "numbers")
+        first, seen = next(found), set[int]()
+        cluster.scale(4)
+        while len(seen) < 4:  # two are as many as could work ahead of the first
+            seen.add(next(found))
+    assert first in seen
+    assert len(said) == 1
+    assert "no worker has joined" in said[0]
 
 
 @pytest.mark.usefixtures("on_dask")

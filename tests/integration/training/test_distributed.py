@@ -243,6 +243,8 @@ def test_synchronised_batch_norm_keeps_a_plain_network_for_export(key: str) -> N
         ({"INPAINT_NODES": "two"}, "INPAINT_NODES should be an integer from 1, but is 'two'"),
         ({"INPAINT_NODES": "2"}, "INPAINT_RENDEZVOUS should be HOST:PORT of the machine that runs DVC, but is ''"),
         ({"INPAINT_NODES": "2", "INPAINT_RENDEZVOUS": "127.0.0.1:x"}, "INPAINT_RENDEZVOUS should be HOST:PORT"),
+        ({"INPAINT_NODES": "2", "INPAINT_RENDEZVOUS": "127.0.0.1:70000"}, "INPAINT_RENDEZVOUS should be HOST:PORT"),
+        ({"INPAINT_NODES": "2", "INPAINT_RENDEZVOUS": "nowhere.invalid:1"}, "names nowhere.invalid, which is unknown"),
         ({"INPAINT_NODES": "2", "INPAINT_RENDEZVOUS": "127.0.0.1:{free}"}, "not all came to 127.0.0.1:.* within 1 s"),
         ({"INPAINT_NODES": "2", "INPAINT_RENDEZVOUS": "192.0.2.1:{free}"}, "which cannot be opened"),
         ({"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "{free}"}, "INPAINT_NODES is 2, but not all"),

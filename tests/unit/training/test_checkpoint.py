@@ -2,7 +2,7 @@
 
 import pickle
 from pathlib import Path
-from threading import Event, Thread
+from threading import Semaphore, Thread
 
 import pytest
 import torch
@@ -71,16 +71,16 @@ def test_a_file_that_would_run_code_is_refused(tmp_path: Path, write: str) -> No
 
 
 def test_checkouts_that_train_the_same_take_turns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    state, waits, order = tmp_path / ".resume/1234", Event(), list[str]()
-    monkeypatch.setattr(checkpoint, "log", lambda _: waits.set())
+    state, calls, order = tmp_path / ".resume/1234", Semaphore(0), list[str]()
+    monkeypatch.setattr(checkpoint, "_POLL_S", 0.01)
 
     def second() -> None:
-        with checkpoint.held(state):
+        with checkpoint.held(state, waiting=calls.release):  # by which the processes of a training know that it waits
             order.append("second")
 
     with checkpoint.held(state):
         (other := Thread(target=second)).start()
-        assert waits.wait(30)
+        assert all(calls.acquire(timeout=30) for _ in range(3))
         order.append("first")
     other.join(30)
     assert order == ["first", "second"]
