@@ -36,6 +36,7 @@ from stages.runtime import project
 from stages.runtime.errors import InputError
 from stages.runtime.files import atomic_write, remove_folder, write_array
 from stages.runtime.locks import flock
+from stages.runtime.log import log
 from stages.runtime.machine import workers
 from stages.runtime.parallel import Lazy, map_ordered
 from stages.runtime.tables import Ints, find, first_of_each, on_disk, rows_of, write_parts
@@ -59,7 +60,11 @@ def open_cache(tiling: TilingConfig) -> Iterator["PhotoCache"]:
     libraries = {name: version(name) for name in _LIBRARIES}
     folder = home / project.fingerprint({"cutting": asdict(tiling), **libraries})[:32]
     with (home / ".lock").open("a") as lock:
-        flock(lock, fcntl.LOCK_EX)
+        try:
+            flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            log("prepare: waiting for a process that prepares photos in another checkout")
+            flock(lock, fcntl.LOCK_EX)
         yield PhotoCache(folder, tiling)
         for other in home.iterdir():
             if other.is_dir() and other != folder:

@@ -81,7 +81,7 @@ def keep_to_cores() -> None:
 def as_worker() -> Iterator[None]:
     """Compute with one core, as workers do: with more, torch's sums of convolutions have other last bits.
 
-    Torch counts if it has been imported before.
+    Work that is the first to import torch sees to that itself, by `keep_to_cores`.
     """
     global _worker  # noqa: PLW0603 - a fact of the process
     torch, before = sys.modules.get("torch"), _worker

@@ -133,9 +133,10 @@ def main() -> None:
     for tiles in asked.tiles:
         with tempfile.TemporaryDirectory() as folder:
             for stage, cells in found.items():
-                if stage == "prepare":
-                    make_photos(Path(folder), tiles)
-                elif not stage.startswith("prepare") and not (Path(folder) / "data/holes.npy").exists():
+                if stage.startswith("prepare"):
+                    if not (Path(folder) / "photos").exists():
+                        make_photos(Path(folder), tiles)
+                elif not (Path(folder) / "data/holes.npy").exists():
                     make(Path(folder), tiles)
                 cells.append(run(stage, Path(folder)))
                 print(f"{tiles:,} tiles: {stage}: {cells[-1]}", file=sys.stderr, flush=True)
