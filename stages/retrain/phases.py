@@ -148,6 +148,9 @@ def _refuse_untrained(call: Call, new: list[Path]) -> None:
 
 def _train_and_judge(call: Call, worktree: Worktree) -> None:
     """Run the pipeline in the worktree, let the gate decide, and write the decision down."""
+    if call.uncrowned is None:
+        call.uncrowned = [key for key in read("models", dict[str, Any]) if aliases.champion(_name_of(key)) is None]
+        call.save()
     with worktree.opened() as tree:
         start.write_starts(_choose_starts(call), tree / start.STARTS)
         worktree.repro()
@@ -157,12 +160,12 @@ def _train_and_judge(call: Call, worktree: Worktree) -> None:
 
 def _choose_starts(call: Call) -> dict[str, str]:
     """Return what each training starts from, by key; what is not listed starts from what `train.KEY` says."""
-    models, prefix = read("models", dict[str, Any]), read("publish.model_name", str)
+    models = read("models", dict[str, Any])
     if call.params.start_from != "champion":
         return dict.fromkeys(models, call.params.start_from)
     starts = {}
     for key in models:
-        champion = aliases.champion(f"{prefix}-{key}")
+        champion = aliases.champion(_name_of(key))
         if champion is not None and champion.tags.get(versions.WEIGHTS_SHA):
             starts[key] = champion.uri
         elif champion is not None:
@@ -170,23 +173,31 @@ def _choose_starts(call: Call) -> dict[str, str]:
     return starts
 
 
+def _name_of(key: str) -> str:
+    return f"{read('publish.model_name', str)}-{key}"
+
+
 def _judge(call: Call, tree: Path) -> None:
     """Let the gate decide on every new model."""
     models, methods = read("models", dict[str, Any]), read("methods", dict[str, Any])
     classical = [key for key in methods if key not in models and (tree / f"data/evaluation/{key}").exists()]
-    prefix, rng = read("publish.model_name", str), np.random.default_rng([read_seed(), *b"gate"])
+    rng = np.random.default_rng([read_seed(), *b"gate"])
     criterion, decisions = read("criterion", Criterion), []
     for key in models:
-        name = f"{prefix}-{key}"
+        name = _name_of(key)
         aliases.settle(name)
         candidate, champion = trial.find_candidate(tree, key, name), aliases.champion(name)
-        if champion is not None and champion.number == candidate.number:
-            log(f"retrain: {key}: version {candidate.number} is the champion")
-            continue
-        case = trial.measure(tree, key, candidate, champion, classical)
-        decision = gate.decide(case, call.params.gate, criterion, rng)
-        decisions.append(decision)
         passed = "promoted" if call.params.promote == "automatic" else "waiting"
+        if champion is not None and champion.number == candidate.number:
+            if key not in (call.uncrowned or []):
+                log(f"retrain: {key}: version {candidate.number} is the champion")
+                continue
+            champion, passed = None, "promoted"  # by `publish`, as the first of its name always is
+            decision = gate.Decision(True, "the first version needs no gate", ())
+        else:
+            case = trial.measure(tree, key, candidate, champion, classical)
+            decision = gate.decide(case, call.params.gate, criterion, rng)
+        decisions.append(decision)
         call.models[key] = {
             "name": name,
             "version": candidate.number,
