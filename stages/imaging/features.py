@@ -70,11 +70,12 @@ def load(name: str) -> Features:
         InputError: the weights are missing or not the expected ones.
         ValueError: there is no such classifier.
     """
-    if name == "vgg16":
-        return _vgg16()
-    if name not in _WHEELS:
+    if name != "vgg16" and name not in _WHEELS:
         raise ValueError(f"features should be one of {', '.join([*_WHEELS, 'vgg16'])}, but are {name!r}")
-    return _lite(name)
+    # Layers draw weights before they are given their own: a training that loads them at a later step, because it was
+    # resumed there, has to draw the same numbers afterwards.
+    with torch.random.fork_rng(devices=()):
+        return _vgg16() if name == "vgg16" else _lite(name)
 
 
 @cache

@@ -51,8 +51,13 @@ def project_of(folder: Path, key: str) -> Path:
     folder.mkdir()
     params = tiny_params()
     phases = {"finetune_steps": 40} if key != "pix2pix" else {"decay_steps": 60}
-    params["train"]["pconv"]["hole_perceptual_weight"] = 0.1
-    params["train"][key] |= {"steps": 160, "validate_every": 50, "checkpoint_every_s": 0.1, **phases}
+    params["train"][key] |= {
+        "hole_perceptual_weight": 0.1,
+        "steps": 160,
+        "validate_every": 50,
+        "checkpoint_every_s": 0.1,
+        **phases,
+    }
     make_training_project(folder, params)
     return folder
 
