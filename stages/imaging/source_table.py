@@ -142,5 +142,5 @@ def check_listed(source: Source, sha256: str) -> None:
     if source.sha256 and source.sha256 != sha256:
         raise InputError(
             f"{source.path} is not the listed file: its SHA-256 is {sha256}, the list says {source.sha256}; "
-            "install the locked version of the package, or correct the list"
+            "correct the list, or restore the file (of a package: install its locked version)"
         )

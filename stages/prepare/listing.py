@@ -16,6 +16,7 @@ from stages.runtime import guard
 from stages.runtime.errors import InputError
 from stages.runtime.files import write_csv, write_parquet
 from stages.runtime.log import log
+from stages.runtime.remote import is_address
 
 _WRITERS = {".csv": write_csv, ".parquet": write_parquet}
 
@@ -24,10 +25,12 @@ def write_listing(address: str, path: Path) -> int:
     """Write the list; return how many files it has.
 
     Raises:
-        InputError: the address cannot be read, or `path` ends in neither `.csv` nor `.parquet`.
+        InputError: the address is none or cannot be read, or `path` ends in neither `.csv` nor `.parquet`.
     """
     if path.suffix not in _WRITERS:
         raise InputError(f"{path} should end in {' or '.join(_WRITERS)}")
+    if not is_address(address):
+        raise InputError(f"{address} should be an address such as s3://bucket/photos; a folder needs no list")
     files = search_remote(address)
     _WRITERS[path.suffix](path, pd.DataFrame(files, columns=["folder", "file", "version"]))
     return len(files)

@@ -112,7 +112,11 @@ def _version(info: dict[str, Any]) -> str:
 @contextmanager
 def _explained(address: str, missing: bool = False) -> Iterator[None]:
     """Turn a driver's errors into sentences; those of single files pass unless `missing`."""
+    import fsspec
+
     scheme = address.partition("://")[0]
+    if _FSSPEC_NAMES.get(scheme, scheme) not in fsspec.available_protocols():
+        raise InputError(f"{address} has an unknown scheme; it should be an address such as s3://bucket/folder")
     try:
         yield
     except (FileNotFoundError, PermissionError) as error:

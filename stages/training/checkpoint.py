@@ -62,7 +62,7 @@ def held(where: Path, waiting: Callable[[], object] = lambda: None) -> Iterator[
     Raises:
         InputError: the file system does not support locks.
     """
-    path = where.parents[1] / ".locks" / f"{where.name}.training"
+    path = _lock_of(where)
     path.parent.mkdir(exist_ok=True)
     is_told = False
     while True:
@@ -71,7 +71,7 @@ def held(where: Path, waiting: Callable[[], object] = lambda: None) -> Iterator[
                 flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 if not is_told:
-                    log("waiting for a process that trains the same model in another checkout")
+                    log(f"waiting for a process that trains the same model in another checkout ({where.name})")
                 is_told = True
                 waiting()
                 time.sleep(_POLL_S)
@@ -83,6 +83,22 @@ def held(where: Path, waiting: Callable[[], object] = lambda: None) -> Iterator[
             finally:
                 path.unlink(missing_ok=True)
             return
+
+
+def is_held(where: Path) -> bool:
+    """Return whether a process trains with the folder of a checkpoint."""
+    try:
+        with _lock_of(where).open() as file:
+            flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
+def _lock_of(where: Path) -> Path:
+    return where.parents[1] / ".locks" / f"{where.name}.training"
 
 
 def save(where: Path, module: InpaintingModule, progress: Mapping[str, Any]) -> None:

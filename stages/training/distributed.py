@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from stages.runtime import guard, machine
+from stages.runtime import guard, machine, project
 from stages.runtime.errors import InpaintError, InputError
 from stages.runtime.log import log
 
@@ -88,6 +88,10 @@ def wait(work: Work) -> None:
             "INPAINT_RENDEZVOUS have to be set on all"
         )
     host, port = _rendezvous()
+    try:
+        _check_name(host)
+    except InputError as error:  # it may become known once the other machine is there
+        log(str(error))
     log(f"waiting for trainings at {host}:{port}; Control-C ends it")
     silent_since: float | None = time.monotonic()  # None: it has been told
     while True:
@@ -96,13 +100,13 @@ def wait(work: Work) -> None:
             socket.create_connection((host, port), timeout=_POLL_S).close()
         except OSError as error:  # nobody is there yet
             if silent_since is not None and time.monotonic() - silent_since > _SILENCE_S:
-                log(f"nobody trains at {host}:{port} yet ({error}); waiting")
+                log(f"nobody trains at {host}:{port} ({error}); waiting")
                 silent_since = None
             continue
         log(f"taking part in a training at {host}:{port}")
         try:
-            _run_agent("", work)
-            log("that training has ended; waiting for others")
+            said = _run_agent("", work)
+            log(f"that training has ended{f': {said}' * bool(said)}; waiting for others")
         except InpaintError as error:
             log(str(error))
 
@@ -228,7 +232,7 @@ def _check_name(host: str) -> None:
         socket.getaddrinfo(host, None)
     except OSError as error:
         raise InputError(
-            f"INPAINT_RENDEZVOUS names {host}, which is unknown here ({error}); it should name this machine"
+            f"INPAINT_RENDEZVOUS names {host}, which is unknown here ({error}); name the machine that runs DVC"
         ) from None
 
 
@@ -296,10 +300,11 @@ def require_same(fabric: "Fabric", facts: Mapping[str, Any]) -> None:
     Raises:
         AgreedError: they do not.
     """
-    for theirs, host in gather(fabric, (facts, platform.node())):
+    place = f"{platform.node()}:{project.root().resolve()}"
+    for theirs, other in gather(fabric, (facts, place)):
         if theirs["fingerprint"] != facts["fingerprint"]:
             what = differing(theirs, facts)
-            raise AgreedError(f"{host} has another {what} than {platform.node()}; give all machines the same folder")
+            raise AgreedError(f"{other} has another {what} than {place}; give all machines the same folder")
 
 
 def differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:

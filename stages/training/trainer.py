@@ -100,7 +100,7 @@ def _log_other_trainings(facts: Mapping[str, Any], state: Path) -> None:
     """Log why interrupted trainings of the same key are not resumed."""
     for place in sorted(state.parent.glob("*/record")):
         other = RecordWriter.content_of(place)
-        if place.parent == state or other is None or other["key"] != facts["key"]:
+        if place.parent == state or other is None or other["key"] != facts["key"] or checkpoint.is_held(place.parent):
             continue
         log(
             f"{facts['key']}: starting anew; the interrupted training in {place.parent.relative_to(project.root())} "

@@ -151,13 +151,18 @@ def test_files_without_a_version_are_read_again_and_have_one_record(store):
         ("s3://empty", "s3://empty is empty; put photographs there"),
         ("s3://photos/absent.csv", r"s3://photos/absent.csv cannot be read: it does not exist"),
         ("gs://photos", "gs://photos needs a driver, which is not installed; run make gs"),
-        ("ftq://photos", "ftq://photos cannot be reached .ValueError: Protocol not known: ftq"),
+        ("ftq://photos", "ftq://photos has an unknown scheme; it should be an address such as s3://bucket"),
     ],
 )
 def test_a_wrong_address_is_named(store, address, message):
     write_params(photos=address)
     with pytest.raises(InputError, match=message):
         stage.main()
+
+
+def test_a_list_of_a_folder_is_not_asked_for(tmp_path):
+    with pytest.raises(InputError, match="a folder needs no list"):
+        write_listing(str(tmp_path), Path("photos.csv"))
 
 
 @pytest.mark.parametrize("check", [stage.main, preflight.main])

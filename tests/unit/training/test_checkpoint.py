@@ -78,7 +78,9 @@ def test_checkouts_that_train_the_same_take_turns(tmp_path: Path, monkeypatch: p
         with checkpoint.held(state, waiting=calls.release):  # by which the processes of a training know that it waits
             order.append("second")
 
+    assert not checkpoint.is_held(state)
     with checkpoint.held(state):
+        assert checkpoint.is_held(state)
         (other := Thread(target=second)).start()
         assert all(calls.acquire(timeout=30) for _ in range(3))
         order.append("first")
