@@ -140,6 +140,19 @@ def test_cut_off_before_or_after_any_step_the_next_call_does_the_rest(
     all_is_done(project)
 
 
+def test_the_first_version_is_reported_as_promoted(project: Judged, monkeypatch: pytest.MonkeyPatch) -> None:
+    with store.reached():
+        store.connect().delete_registered_model_alias(NAME, "champion")
+
+    def published(*_: object) -> Version:
+        return aliases.promote(NAME, "2", "the first")[1]  # as `publish` does in the worktree
+
+    monkeypatch.setattr(trial, "find_candidate", published)
+    assert project.call() == "promoted"
+    assert named()["champion"] == "2"
+    assert versions.resolve(f"models:/{NAME}/2").tags["gate.reason"] == "the first version needs no gate"
+
+
 def test_what_a_person_decided_meanwhile_stands(project: Judged, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(Worktree, "bring_home", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
