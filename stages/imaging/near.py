@@ -98,7 +98,7 @@ def near_duplicates(hashes: Hashes, bits: int) -> tuple[Ints, Ints]:
 
 
 def _connecting(pairs: Ints, groups: Ints) -> Ints:
-    """Return as few of some pairs as join the same groups: a spanning forest, of the first pair of each two groups."""
+    """Return the fewest pairs that still join the same groups: a spanning forest, the first pair of any two groups."""
     pairs = np.unique(pairs, axis=0)
     edges, first = np.unique(np.sort(groups[pairs], axis=1), axis=0, return_index=True)
     weights = first + 1  # 0 would be no edge

@@ -3,8 +3,8 @@
     python -m stages.prepare
 
 Outputs: shards of tiles in `train/`, `val/` and `test/`; `manifest.parquet`, a row per tile (its box in pixels of the
-photo, and its `scale`); `rejects.csv`, a row per unused file; `near_duplicates.csv`, a row per pair; `summary.json`,
-the counts; and `data_report.html`.
+photo, and its `scale`); `rejects.csv`, a row per unused file; `near_duplicates.csv`, pairs that connect each group;
+`summary.json`, the counts; and `data_report.html`.
 """
 
 import sys
@@ -133,32 +133,28 @@ def _write_shards(
         return ShardJob((folder / shard.split / shard.name).absolute(), (cache.shards / shard.name).absolute())
 
     known = [number for number in range(len(shards)) if job(number).known.exists()]
-    entries: list[dict[str, Any] | None] = [None] * len(shards)
     linked = map_ordered(link_shard, Lazy(job, known), "prepare: known shards", unit="shard")
-    for number, entry in zip(known, linked, strict=True):
-        entries[number] = entry
-    new = [number for number, entry in enumerate(entries) if entry is None]
+    entries = {number: entry for number, entry in zip(known, linked, strict=True) if entry is not None}
+    new = [number for number in range(len(shards)) if number not in entries]
     is_new = np.zeros(len(placed), bool)
     for number in new:
         is_new[shards[number].rows] = True
     chunk_of, start_of = np.zeros((2, len(placed)), np.int32)
     chunk_of[is_new], start_of[is_new] = cache.bring_tiles(sources, placed.index.to_numpy()[is_new])
-    machine.return_freed_memory()  # of millions of photos: hashes, sorted in many ways
+    machine.return_freed_memory()  # of the search for near duplicates among millions
     counts = placed["num_tiles"].to_numpy()
 
     def full_job(number: int) -> ShardJob:
-        rows = range(len(placed))[shards[number].rows]
+        rows = range(shards[number].rows.start, shards[number].rows.stop)
         return replace(
             job(number),
             pieces=[(cache.tiles_in(chunk_of[row]), int(start_of[row]), int(counts[row])) for row in rows],
         )
 
     made = map_ordered(write_shard, Lazy(full_job, new), "prepare: shards", unit="shard")
-    for number, entry in zip(new, made, strict=True):
-        entries[number] = entry
+    entries |= zip(new, made, strict=True)
     for split in SPLITS:
-        members = [entry for shard, entry in zip(shards, entries, strict=True) if entry and shard.split == split]
-        close_folder(folder / split, members)
+        close_folder(folder / split, [entries[n] for n, shard in enumerate(shards) if shard.split == split])
 
 
 def summarise(selection: Selection, rejects: pd.DataFrame) -> dict[str, Any]:

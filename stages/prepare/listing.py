@@ -25,7 +25,7 @@ def write_listing(address: str, path: Path) -> int:
     """Write the list; return how many files it has.
 
     Raises:
-        InputError: the address is none or cannot be read, or `path` ends in neither `.csv` nor `.parquet`.
+        InputError: `address` is not an address or cannot be read, or `path` ends in neither `.csv` nor `.parquet`.
     """
     if path.suffix not in _WRITERS:
         raise InputError(f"{path} should end in {' or '.join(_WRITERS)}")

@@ -6,12 +6,13 @@
     chunks/<name>.arrow    the same for a chunk of work, written by the worker that decoded it, until a run succeeds
     chunks/<name>.npy      their tiles, until then
     shards/<name>.npy      hard links to the shards of the last run, which take no room of their own
-    shards/<name>.sha256   their hashes, by which a damaged one is told and made again
+    shards/<name>.sha256   their hashes, by which a damaged one is recognised and made again
 
 A file with a record is hashed and not decoded; in remote storage its address and version stand for the hash. It is
 decoded again only if its shard changes because other photographs came or went. The fingerprint stands for settings,
 code and libraries; other fingerprints are deleted. Records of files that are gone stay, 0.3 kB each, for the day when
-they come back. The cache only saves time: with it or without, `prepare` writes the same bytes.
+they come back. Without hard links there are no shards here, and every run decodes all photos. The cache only saves
+time: with it or without, `prepare` writes the same bytes.
 """
 
 import fcntl

@@ -31,7 +31,7 @@ from stages.imaging.shards import Pixels
 from stages.imaging.source_table import batch_of
 from stages.imaging.splits import SPLITS
 from stages.prepare.tiling import TilingConfig
-from stages.runtime.files import sha256, write_array
+from stages.runtime.files import sha256, write_array, write_text
 from stages.runtime.tables import by_parts, rows_of
 
 _END_DIGITS = slice(48, 56)  # of a photo's hash; others than those that choose its split
@@ -119,13 +119,11 @@ def _name(hashes: pa.ChunkedArray, cutting: TilingConfig) -> str:
 
 def link_shard(job: ShardJob) -> dict[str, Any] | None:
     """Link a shard from the cache; return its entry in the folder's index, None if it is not what it was."""
-    try:
+    with suppress(FileNotFoundError):
         _link_or_copy(job.known, job.target)
-        wanted = _digest_of(job.known).read_text()
-    except FileNotFoundError:
-        wanted = ""
-    if wanted and (entry := _entry(job.target))["sha256"] == wanted:
-        return entry
+        digest = sha256(job.target)
+        if _digest_of(job.known).read_bytes() == digest.encode():
+            return _entry(job.target, digest)
     for path in (job.target, job.known):  # one file with two names
         path.unlink(missing_ok=True)
     return None
@@ -134,15 +132,15 @@ def link_shard(job: ShardJob) -> dict[str, Any] | None:
 def write_shard(job: ShardJob) -> dict[str, Any]:
     """Write a shard, and link it in the cache; return its entry in the folder's index."""
     write_array(job.target, np.concatenate([_read(*piece) for piece in job.pieces]))
-    entry = _entry(job.target)
-    with suppress(OSError):  # no hard links possible: the next run writes it again
+    digest = sha256(job.target)
+    with suppress(OSError):  # as where hard links are impossible: then the next run writes it again
+        job.known.unlink(missing_ok=True)  # of a worker that died just here
         os.link(job.target, job.known)
-        _digest_of(job.known).write_text(entry["sha256"])
-    return entry
+        write_text(_digest_of(job.known), digest)
+    return _entry(job.target, digest)
 
 
-def _entry(shard: Path) -> dict[str, Any]:
-    digest = sha256(shard)
+def _entry(shard: Path, digest: str) -> dict[str, Any]:
     return {"file": shard.name, "tiles": len(np.load(shard, mmap_mode="r")), "sha256": digest}
 
 
@@ -159,6 +157,7 @@ def _read(path: Path, start: int, count: int) -> Pixels:
 
 
 def _link_or_copy(known: Path, target: Path) -> None:
+    target.unlink(missing_ok=True)  # of a worker that died after this
     try:
         os.link(known, target)
     except OSError:

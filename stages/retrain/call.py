@@ -22,7 +22,7 @@ from stages.runtime import files
 from stages.runtime.log import log
 from stages.runtime.params import read
 
-_SAVED = ("id", "batch", "uncrowned", "outcome", "models")
+_SAVED = ("id", "batch", "crowned", "outcome", "models")
 
 
 class _Sources(SourcesParams):
@@ -59,7 +59,7 @@ class Call:
         params: the section `retrain` of params.yaml.
         id: identifies the call in MLflow, however often it was cut off.
         batch: folder of the new photographs, within that of all photographs; "" if there are none.
-        uncrowned: keys of the models that had no champion before the training; None before that is known.
+        crowned: keys of the models that had a champion before the training; None before that is known.
         outcome: the decision, "" before it: "promoted", "waiting", "kept", "refused" or "nothing new".
         models: by key, the gate's decision (JSON) with the version, and the champion at that time.
         shifts: how the new photographs differ from the known ones; empty if they were not compared.
@@ -71,7 +71,7 @@ class Call:
     params: RetrainParams
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
     batch: str = ""
-    uncrowned: list[str] | None = None
+    crowned: list[str] | None = None
     outcome: str = ""
     models: dict[str, dict[str, Any]] = field(default_factory=dict)
     shifts: list[Shift] = field(default_factory=list)

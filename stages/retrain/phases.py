@@ -148,8 +148,8 @@ def _refuse_untrained(call: Call, new: list[Path]) -> None:
 
 def _train_and_judge(call: Call, worktree: Worktree) -> None:
     """Run the pipeline in the worktree, let the gate decide, and write the decision down."""
-    if call.uncrowned is None:
-        call.uncrowned = [key for key in read("models", dict[str, Any]) if aliases.champion(_name_of(key)) is None]
+    if call.crowned is None:
+        call.crowned = [key for key in read("models", dict[str, Any]) if aliases.champion(_name_of(key)) is not None]
         call.save()
     with worktree.opened() as tree:
         start.write_starts(_choose_starts(call), tree / start.STARTS)
@@ -189,7 +189,7 @@ def _judge(call: Call, tree: Path) -> None:
         candidate, champion = trial.find_candidate(tree, key, name), aliases.champion(name)
         passed = "promoted" if call.params.promote == "automatic" else "waiting"
         if champion is not None and champion.number == candidate.number:
-            if key not in (call.uncrowned or []):
+            if call.crowned is None or key in call.crowned:
                 log(f"retrain: {key}: version {candidate.number} is the champion")
                 continue
             champion, passed = None, "promoted"  # by `publish`, as the first of its name always is
@@ -212,13 +212,14 @@ def _judge(call: Call, tree: Path) -> None:
     if call.batch and any(gate.surely_worse(one, call.params.refuse_loss_db) for one in decisions):
         log(f"retrain: the new photographs made models worse; look at them in {call.refused_folder}")
         call.outcome = "refused"
-        for model in call.models.values():
-            model |= {"decision": "kept", "reason": f"its photographs are refused; {model['reason']}"}
+        for key, model in call.models.items():
+            if key in (call.crowned or []):  # others have a first version, which is the champion
+                model |= {"decision": "kept", "reason": f"its photographs are refused; {model['reason']}"}
 
 
 def _outcome(call: Call) -> str:
     decisions = {model["decision"] for model in call.models.values()}
-    return next((each for each in ("promoted", "waiting") if each in decisions), "kept")
+    return next((each for each in ("waiting", "promoted") if each in decisions), "kept")
 
 
 def _act(call: Call, worktree: Worktree, options: Options) -> None:

@@ -176,8 +176,8 @@ def _with_code(code: str, work: Callable[[Item], Result], item: Item) -> Result:
     """Do the work if this process has the code of the one that asks: else results would bear the wrong fingerprint."""
     if _code() != code:
         raise InputError(
-            f"a Dask worker on {platform.node()} has other code of the project, that in {Path(__file__).parents[2]}; "
-            "update it, or start the worker with the .venv of the project's folder"
+            f"a Dask worker on {platform.node()} has other code of the project, from {Path(__file__).parents[2]}; "
+            "update that folder, or start the worker with the .venv of the project's folder"
         )
     machine.become_worker()
     return work(item)

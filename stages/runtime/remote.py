@@ -115,7 +115,8 @@ def _explained(address: str, missing: bool = False) -> Iterator[None]:
     import fsspec
 
     scheme = address.partition("://")[0]
-    if _FSSPEC_NAMES.get(scheme, scheme) not in fsspec.available_protocols():
+    last = scheme.rpartition("::")[2]  # of fsspec's chains, such as simplecache::s3
+    if _FSSPEC_NAMES.get(last, last) not in fsspec.available_protocols():
         raise InputError(f"{address} has an unknown scheme; it should be an address such as s3://bucket/folder")
     try:
         yield

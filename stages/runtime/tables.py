@@ -23,7 +23,7 @@ import pyarrow.compute as pc
 from stages.runtime import project
 
 ROWS_AT_ONCE = 2_000  # of a part
-_ROWS_TAKEN_AT_ONCE = 5 * ROWS_AT_ONCE  # of many parts, in each of which they have to be looked for
+_ROWS_TAKEN_AT_ONCE = 5 * ROWS_AT_ONCE  # more, since rows are looked up in every part
 
 Ints = npt.NDArray[np.int64]
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import IO, Any
 
 import torch
 
@@ -64,19 +64,19 @@ def held(where: Path, waiting: Callable[[], object] = lambda: None) -> Iterator[
     """
     path = _lock_of(where)
     path.parent.mkdir(exist_ok=True)
-    is_told = False
+    misses = 0
     while True:
         with path.open("a") as file:
             try:
                 flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                if not is_told:
+                if misses == 1:  # the first may be due to one who only asks, in `is_held`
                     log(f"waiting for a process that trains the same model in another checkout ({where.name})")
-                is_told = True
                 waiting()
-                time.sleep(_POLL_S)
+                time.sleep(_POLL_S if misses else 0)
+                misses += 1
                 continue
-            if not path.exists() or not os.path.samestat(path.stat(), os.fstat(file.fileno())):
+            if not _is_at(path, file):
                 continue  # whoever held it has removed it since
             try:
                 yield
@@ -95,6 +95,13 @@ def is_held(where: Path) -> bool:
     except BlockingIOError:
         return True
     return False
+
+
+def _is_at(path: Path, file: IO[str]) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(file.fileno()))
+    except FileNotFoundError:
+        return False
 
 
 def _lock_of(where: Path) -> Path:

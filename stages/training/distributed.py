@@ -109,6 +109,7 @@ def wait(work: Work) -> None:
             log(f"that training has ended{f': {said}' * bool(said)}; waiting for others")
         except InpaintError as error:
             log(str(error))
+        silent_since = time.monotonic()
 
 
 def processes() -> int:
@@ -230,7 +231,7 @@ def _run_agent(key: str, work: Work) -> str:
 def _check_name(host: str) -> None:
     try:
         socket.getaddrinfo(host, None)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # the latter of a name with an empty or too long part
         raise InputError(
             f"INPAINT_RENDEZVOUS names {host}, which is unknown here ({error}); name the machine that runs DVC"
         ) from None
@@ -300,11 +301,11 @@ def require_same(fabric: "Fabric", facts: Mapping[str, Any]) -> None:
     Raises:
         AgreedError: they do not.
     """
-    place = f"{platform.node()}:{project.root().resolve()}"
-    for theirs, other in gather(fabric, (facts, place)):
+    here = f"{platform.node()}:{project.root().resolve()}"
+    for theirs, there in gather(fabric, (facts, here)):
         if theirs["fingerprint"] != facts["fingerprint"]:
             what = differing(theirs, facts)
-            raise AgreedError(f"{other} has another {what} than {place}; give all machines the same folder")
+            raise AgreedError(f"{there} has another {what} than {here}; give all machines the same folder")
 
 
 def differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
