@@ -187,6 +187,8 @@ def _read_list(path: Path | Remote, columns: Columns) -> Iterator[dict[str, str]
         table = _read_table(path)
     except OSError as error:  # at an address
         raise InputError(f"{path} cannot be read: {os_reason(error)}; correct `prepare.photos`") from None
+    except pd.errors.EmptyDataError:
+        raise InputError(f"{path} is empty; it should list photographs, or be a folder of them") from None
     except (ValueError, pd.errors.ParserWarning) as error:
         raise InputError(f"{path} is neither a folder nor a list of photographs: {error}") from None
     called, has = columns.model_dump(), ", ".join(map(str, table.columns))

@@ -259,6 +259,8 @@ def _work(work: Work, key: str, agent: int, scratch: str) -> str:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # at once: Python's handlers wait for torch's connections
     guard.end_with(agent)
     tempfile.tempdir = scratch
+    if (restarts := os.environ["TORCHELASTIC_RESTART_COUNT"]) != "0" and os.environ["RANK"] == "0":
+        log(f"a process died; all start again from the last checkpoint ({restarts} of {RESTARTS} times)")
     try:
         work(key)
     except AgreedError as error:

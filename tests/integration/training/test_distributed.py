@@ -144,7 +144,7 @@ def test_processes_do_what_micro_batches_do(tmp_path: Path, parts: str) -> None:
 def test_processes_that_are_killed_go_on_from_the_checkpoint(tmp_path: Path, key: str) -> None:
     whole, killed = made(tmp_path / "whole"), made(tmp_path / "killed")
     for root in (whole, killed):
-        set_params(root, key, steps=60, validate_every=40, checkpoint_every_s=1e-6)
+        set_params(root, key, hole_perceptual_weight=0.1, steps=60, validate_every=40, checkpoint_every_s=1e-6)
     assert ends(start(key, whole, whole)) == [0, 0]
     started = start(key, killed, killed)
     wait_for(lambda: any(killed.glob(".resume/*/checkpoint.pt")), 60)

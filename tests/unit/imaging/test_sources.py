@@ -120,7 +120,7 @@ def test_folders_called_as_splits_are_the_splits_when_that_is_asked_for(tmp_path
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "is neither a folder nor a list of photographs: No columns"),
+        ("", "is empty; it should list photographs"),
         ("path,split\na.jpg,train\n", "has no column 'file', but path, split; set `prepare.columns.file`"),
         (HEADER, "lists no photographs"),
         (HEADER + ",a.jpg,train,,x\n", "neither a folder nor a list of photographs: .*does not match length of data"),
