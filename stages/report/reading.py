@@ -12,6 +12,7 @@ from stages.comparing.scores import by_default
 from stages.inpainting.inpainter import CLASSICAL
 from stages.runtime.errors import InputError
 from stages.tracking.record import Record
+from stages.training.settings import START, WEIGHTS
 
 _PAIR = ["pair", "sha256"]
 _QUESTION = ["id", "sha256"]
@@ -79,7 +80,8 @@ class Training:
     def kept(self) -> str:
         """Digest of the initial weights if training did not improve on them and kept them; else ""."""
         record = Record.model_construct(**self.record)  # old ones may lack what is not asked for here
-        return str(record.inputs.get(record.parent, {}).get("digest", "")) if record.kept_start else ""
+        start = record.inputs.get(str(START / self.key / WEIGHTS), {})
+        return str(start.get("digest", "")) if record.kept_start else ""
 
 
 def read_evaluations(folder: Path, methods: Mapping[str, str]) -> list[Evaluation]:

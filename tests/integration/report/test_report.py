@@ -257,7 +257,7 @@ def test_what_kept_its_start_is_said_and_the_same_weights_are_no_rivals(project)
         path = Path(f"data/training/{key}/record.json")
         record = json.loads(path.read_text())
         record["params"] |= {"start_from": "base", "base": "grey.safetensors"}
-        record["inputs"] |= {"grey.safetensors": {"digest": "ba5e"}}
+        record["inputs"] |= {f"data/start/{key}/weights.safetensors": {"digest": "ba5e"}}
         record["summary"] |= {"best_step": 0}
         path.write_text(json.dumps(record))
     main()

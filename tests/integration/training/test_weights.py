@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from stages.imaging.images import save_png
+from stages.report.reading import Training
 from stages.runtime.errors import InpaintError, ParamsError
 from stages.runtime.files import sha256
 from stages.start import main, write_starts
@@ -48,7 +49,9 @@ def test_a_start_that_training_only_spoils_is_kept() -> None:
     Path(f"data/models/pconv/{WEIGHTS}").rename("start.safetensors")
     start("pconv", "start.safetensors", learning_rate=0.9, finetune_learning_rate=0.9, clip_norm=1e6)
     fit("pconv")
-    assert json.loads(Path("data/training/pconv/record.json").read_text())["summary"]["best_step"] == 0
+    record = json.loads(Path("data/training/pconv/record.json").read_text())
+    assert record["summary"]["best_step"] == 0
+    assert Training("pconv", record, pd.DataFrame(), pd.DataFrame()).kept == sha256("start.safetensors")
 
 
 def test_weights_of_another_network_are_refused_by_what_differs() -> None:

@@ -70,7 +70,7 @@ def test_questions_whose_methods_are_not_there_are_not_asked():
 def training(key: str, best_step: int) -> Training:
     record = {
         "params": {"start_from": "base", "base": "pconv.safetensors"},
-        "inputs": {"pconv.safetensors": {"digest": "ba5e"}},
+        "inputs": {f"data/start/{key}/weights.safetensors": {"digest": "ba5e"}},
         "summary": {"steps": 1200, "best_step": best_step},
     }
     return Training(key, record, pd.DataFrame(), pd.DataFrame())
