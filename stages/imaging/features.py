@@ -70,12 +70,11 @@ def load(name: str) -> Features:
         InputError: the weights are missing or not the expected ones.
         ValueError: there is no such classifier.
     """
-    if name != "vgg16" and name not in _WHEELS:
+    if name == "vgg16":
+        return _vgg16()
+    if name not in _WHEELS:
         raise ValueError(f"features should be one of {', '.join([*_WHEELS, 'vgg16'])}, but are {name!r}")
-    # Layers draw weights before they are given their own: a training that loads them at a later step, because it was
-    # resumed there, has to draw the same numbers afterwards.
-    with torch.random.fork_rng(devices=()):
-        return _vgg16() if name == "vgg16" else _lite(name)
+    return _lite(name)
 
 
 @cache
@@ -85,7 +84,10 @@ def _lite(name: str) -> Features:
     with as_file(files(package) / "models" / file) as path:
         weights = torch.load(path, map_location="cpu", weights_only=True)
     try:
-        stages = efficientnet_lite.layers(name, weights)
+        # Layers draw weights before they are given their own: a training that loads them at a later step, because it
+        # was resumed there, has to draw the same numbers afterwards.
+        with torch.random.fork_rng(devices=()):
+            stages = efficientnet_lite.layers(name, weights)
     except (KeyError, RuntimeError) as error:
         raise InputError(
             f"{package} does not contain the weights of {name} ({error}); install its locked version"

@@ -150,6 +150,20 @@ def _agreeing(hashes: npt.NDArray[np.uint64], mask: np.uint64, bits: int) -> Ite
     order = np.argsort(keys)
     keys, pending = keys[order], 0
     found: list[Ints] = []
+    for starts, shift in _equal(keys):
+        one, other = order[starts], order[starts + shift]
+        near = np.bitwise_count(hashes[one] ^ hashes[other]) <= bits
+        found.append(np.column_stack([one[near], other[near]]))
+        pending += len(found[-1])
+        if pending > _MOST_PENDING:
+            yield np.concatenate(found)
+            found, pending = [], 0
+    if pending:
+        yield np.concatenate(found)
+
+
+def _equal(keys: npt.NDArray[np.uint64]) -> Iterator[tuple[Ints, int]]:
+    """Yield positions of sorted keys, some at a time, and how many places later the same key stands again."""
     for start in range(0, len(keys) - 1, _AT_ONCE):
         starts = np.arange(start, min(start + _AT_ONCE, len(keys) - 1))
         for shift in range(1, len(keys)):
@@ -157,12 +171,4 @@ def _agreeing(hashes: npt.NDArray[np.uint64], mask: np.uint64, bits: int) -> Ite
             starts = starts[keys[starts] == keys[starts + shift]]  # runs of equal keys get shorter with every shift
             if not len(starts):
                 break
-            one, other = order[starts], order[starts + shift]
-            near = np.bitwise_count(hashes[one] ^ hashes[other]) <= bits
-            found.append(np.column_stack([one[near], other[near]]))
-            pending += len(found[-1])
-            if pending > _MOST_PENDING:
-                yield np.concatenate(found)
-                found, pending = [], 0
-    if pending:
-        yield np.concatenate(found)
+            yield starts, shift

@@ -10,7 +10,6 @@ photo, and its `scale`); `rejects.csv`, a row per unused file; `near_duplicates.
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -29,7 +28,7 @@ from stages.prepare.data_report import data_report
 from stages.prepare.manifest import write_manifest
 from stages.prepare.photo_cache import PhotoCache, open_cache
 from stages.prepare.selection import Selection, check_rejects, check_splits, select, sort_out
-from stages.prepare.sharding import Shard, ShardJob, assign_shards, link_shard, write_shard
+from stages.prepare.sharding import Piece, Shard, ShardJob, assign_shards, link_shard, write_shard
 from stages.prepare.tiling import TilingConfig
 from stages.runtime import guard, machine
 from stages.runtime.errors import ParamsError
@@ -128,9 +127,9 @@ def _write_shards(
     for split in SPLITS:
         (folder / split).mkdir()
 
-    def job(number: int) -> ShardJob:
+    def job(number: int, pieces: Sequence[Piece] = ()) -> ShardJob:
         shard = shards[number]
-        return ShardJob((folder / shard.split / shard.name).absolute(), (cache.shards / shard.name).absolute())
+        return ShardJob((folder / shard.split / shard.name).absolute(), (cache.shards / shard.name).absolute(), pieces)
 
     known = [number for number in range(len(shards)) if job(number).known.exists()]
     linked = map_ordered(link_shard, Lazy(job, known), "prepare: known shards", unit="shard")
@@ -146,10 +145,7 @@ def _write_shards(
 
     def full_job(number: int) -> ShardJob:
         rows = range(shards[number].rows.start, shards[number].rows.stop)
-        return replace(
-            job(number),
-            pieces=[(cache.tiles_in(chunk_of[row]), int(start_of[row]), int(counts[row])) for row in rows],
-        )
+        return job(number, [(cache.tiles_in(chunk_of[row]), int(start_of[row]), int(counts[row])) for row in rows])
 
     made = map_ordered(write_shard, Lazy(full_job, new), "prepare: shards", unit="shard")
     entries |= zip(new, made, strict=True)

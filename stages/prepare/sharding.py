@@ -34,6 +34,8 @@ from stages.prepare.tiling import TilingConfig
 from stages.runtime.files import sha256, write_array, write_text
 from stages.runtime.tables import by_parts, rows_of
 
+Piece = tuple[Path, int, int]
+
 _END_DIGITS = slice(48, 56)  # of a photo's hash; others than those that choose its split
 
 
@@ -58,7 +60,7 @@ class ShardJob:
 
     target: Path
     known: Path
-    pieces: Sequence[tuple[Path, int, int]] = ()
+    pieces: Sequence[Piece]
 
 
 def assign_shards(

@@ -154,7 +154,7 @@ def _train_and_judge(call: Call, worktree: Worktree) -> None:
     with worktree.opened() as tree:
         start.write_starts(_choose_starts(call), tree / start.STARTS)
         worktree.repro()
-        _judge(call, tree)
+        _judge(call, tree, call.crowned)
     call.save()
 
 
@@ -177,8 +177,8 @@ def _name_of(key: str) -> str:
     return f"{read('publish.model_name', str)}-{key}"
 
 
-def _judge(call: Call, tree: Path) -> None:
-    """Let the gate decide on every new model."""
+def _judge(call: Call, tree: Path, crowned: list[str]) -> None:
+    """Let the gate decide on every new model, but for the first versions of those that are not `Call.crowned`."""
     models, methods = read("models", dict[str, Any]), read("methods", dict[str, Any])
     classical = [key for key in methods if key not in models and (tree / f"data/evaluation/{key}").exists()]
     rng = np.random.default_rng([read_seed(), *b"gate"])
@@ -189,7 +189,7 @@ def _judge(call: Call, tree: Path) -> None:
         candidate, champion = trial.find_candidate(tree, key, name), aliases.champion(name)
         passed = "promoted" if call.params.promote == "automatic" else "waiting"
         if champion is not None and champion.number == candidate.number:
-            if call.crowned is None or key in call.crowned:
+            if key in crowned:
                 log(f"retrain: {key}: version {candidate.number} is the champion")
                 continue
             champion, passed = None, "promoted"  # by `publish`, as the first of its name always is
@@ -213,7 +213,7 @@ def _judge(call: Call, tree: Path) -> None:
         log(f"retrain: the new photographs made models worse; look at them in {call.refused_folder}")
         call.outcome = "refused"
         for key, model in call.models.items():
-            if key in (call.crowned or []):  # others have a first version, which is the champion
+            if key in crowned:  # others have a first version, which is the champion
                 model |= {"decision": "kept", "reason": f"its photographs are refused; {model['reason']}"}
 
 

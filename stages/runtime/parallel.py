@@ -8,6 +8,7 @@ If a worker process dies, for instance for lack of memory, other workers take ov
 """
 
 import hashlib
+import math
 import os
 import platform
 import sys
@@ -157,7 +158,7 @@ def _as_worker(work: Callable[[Item], Result], item: Item) -> Result:
 
 def _by_dask(work: Callable[[Item], Result], items: Sequence[Item]) -> Iterable[Result]:
     """Submit items a little ahead of what is asked for, so that results do not pile up. Workers may come and go."""
-    client, waiting, looked = _dask_client(), deque[Any](), -_LOOK_AGAIN_S
+    client, waiting, looked = _dask_client(), deque[Any](), -math.inf
     checked = partial(_with_code, _code(), work)
     if not client.nthreads():
         log(f"no worker has joined the Dask scheduler at {client.scheduler.address} yet; waiting for one")

@@ -106,7 +106,7 @@ def wait(work: Work) -> None:
         log(f"taking part in a training at {host}:{port}")
         try:
             said = _run_agent("", work)
-            log(f"that training has ended{f': {said}' * bool(said)}; waiting for others")
+            log(f"that training has ended{f': {said}' if said else ''}; waiting for others")
         except InpaintError as error:
             log(str(error))
         silent_since = time.monotonic()
