@@ -70,7 +70,7 @@ def _measures(originals: Tiles, altered: Tiles) -> list[Histogram]:
     }
     titles = {"brightness of a tile, mean of 0 to 255": 255, "contrast of a tile, deviation": 100}
     return [
-        Histogram(title, {name: columns[number] for name, columns in measured.items()}, 0, high)
+        Histogram.of(title, {name: columns[number] for name, columns in measured.items()}, 0, high)
         for number, (title, high) in enumerate(titles.items())
     ]
 

@@ -106,7 +106,7 @@ def _measures(mask_set: MaskSet, rows_of: Mapping[str, npt.NDArray[np.int64]]) -
         "missing pixels in the margin, %": 100,
     }
     return [
-        Histogram(title, {kind: columns[:, number] for kind, columns in measured.items()}, 0, high)
+        Histogram.of(title, {kind: columns[:, number] for kind, columns in measured.items()}, 0, high)
         for number, (title, high) in enumerate(titles.items())
     ]
 
@@ -123,7 +123,7 @@ def _measure(hole: Pixels) -> tuple[float, float, float, float]:
 
 def _ratios(tables: Mapping[str, pd.DataFrame]) -> Histogram:
     values = {split: 100 * table["ratio"].to_numpy(np.float64) for split, table in tables.items()}
-    return Histogram("missing pixels, %", values, 0, 70, bars=28)
+    return Histogram.of("missing pixels, %", values, 0, 70, bars=28)
 
 
 def _cells(tables: Mapping[str, pd.DataFrame]) -> list[list[str]]:

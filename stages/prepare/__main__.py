@@ -81,8 +81,9 @@ def main() -> None:
         write_csv(folder / "near_duplicates.csv", selection.pairs.drop(columns=["one", "other"]))
         summary = summarise(selection, rejects)
         write_json(folder / "summary.json", summary)
+        cache.tidy(shard.name for shard in shards)  # before the report, whose packages take memory, too
+        machine.return_freed_memory()
         write_text(folder / "data_report.html", data_report(folder, sources, selection, rejects, summary))
-        cache.tidy(shard.name for shard in shards)
     _tell(summary)
 
 

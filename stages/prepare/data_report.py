@@ -96,8 +96,8 @@ def _sizes(selection: Selection) -> list[Histogram]:
     longest = float(np.percentile(np.concatenate(list(sides.values())), 98))
     high = 10.0 ** np.floor(np.log10(longest))
     return [
-        Histogram("short side of the photo, pixels", sides, 0, float(np.ceil(longest / high) * high)),
-        Histogram("width over height", ratios, 0, 3),
+        Histogram.of("short side of the photo, pixels", sides, 0, float(np.ceil(longest / high) * high)),
+        Histogram.of("width over height", ratios, 0, 3),
     ]
 
 
@@ -105,7 +105,7 @@ def _colours(tiles: Mapping[str, Tiles]) -> list[Histogram]:
     measured = {split: _measure(some_of(some, _MEASURED)) for split, some in tiles.items()}
     names = ("brightness of a tile, mean of 0 to 255", "contrast of a tile, deviation", "colourfulness of a tile")
     return [
-        Histogram(name, {split: columns[:, number] for split, columns in measured.items()}, 0, high)
+        Histogram.of(name, {split: columns[:, number] for split, columns in measured.items()}, 0, high)
         for number, (name, high) in enumerate(zip(names, (255, 100, 100), strict=True))
     ]
 

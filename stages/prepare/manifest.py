@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from stages.imaging.near import as_text
@@ -47,8 +48,7 @@ def _batches(
 ) -> Iterator[pa.Table]:
     waiting: list[pa.Table] = []
     for shard in shards:
-        table = _table_of(photos.iloc[shard.rows].assign(**texts[shard.rows].to_pydict()), shard, cutting)
-        waiting.append(pa.Table.from_pandas(table, SCHEMA, preserve_index=False))
+        waiting.append(_table_of(photos.iloc[shard.rows], texts[shard.rows], shard, cutting))
         if sum(map(len, waiting)) >= _ROWS_AT_ONCE:
             yield pa.concat_tables(waiting)
             waiting = []
@@ -56,19 +56,29 @@ def _batches(
         yield pa.concat_tables(waiting)
 
 
-def _table_of(photos: pd.DataFrame, shard: Shard, cutting: TilingConfig) -> pd.DataFrame:
+def _table_of(photos: pd.DataFrame, texts: pa.Table, shard: Shard, cutting: TilingConfig) -> pa.Table:
     shapes = list(zip(photos["height"].to_list(), photos["width"].to_list(), strict=True))
-    tiles = [tiles_of(sha256, shape, cutting) for sha256, shape in zip(photos["sha256"], shapes, strict=True)]
-    called = {"sha256": "photo", "name": "source", "kind": "kind", "changes": "converted", "alike": "group"}
-    table = photos[list(called)].rename(columns=called).astype(object)
-    table["perceptual_hash"] = [as_text(hashes) for hashes in photos["hashes"]]
-    table = table.loc[table.index.repeat(photos["num_tiles"])].reset_index(drop=True)
-    numbers = table.groupby("photo").cumcount().astype(str).str.zfill(3)
-    table["id"] = table["photo"].str[:16] + "-" + numbers
-    table["split"], table["shard"], table["row"] = shard.split, shard.name, np.arange(len(table))
+    tiles = [
+        tiles_of(sha256, shape, cutting) for sha256, shape in zip(texts["sha256"].to_pylist(), shapes, strict=True)
+    ]
+    counts = photos["num_tiles"].to_numpy()
+    of_photo = {
+        "photo": texts["sha256"],
+        "source": texts["name"],
+        "kind": pa.array(photos["kind"]).cast(pa.string()),
+        "converted": pa.array(photos["changes"]).cast(pa.string()),
+        "group": texts["alike"],
+        "perceptual_hash": [as_text(hashes) for hashes in texts["hashes"].to_pylist()],
+    }
+    of_tile = pa.table(of_photo).take(np.repeat(np.arange(len(photos)), counts))
+    columns = {name: of_tile[name] for name in of_photo}
+    numbers = pa.array(np.concatenate([np.arange(count) for count in counts])).cast(pa.string())
+    padded = pc.utf8_lpad(numbers, 3, "0")
+    columns["id"] = pc.binary_join_element_wise(pc.utf8_slice_codeunits(columns["photo"], 0, 16), padded, "-")
+    columns["row"] = np.arange(len(of_tile))
+    columns |= {name: pa.repeat(text, len(of_tile)) for name, text in (("split", shard.split), ("shard", shard.name))}
     boxes = [each.boxes(shape, cutting.tile_size) for each, shape in zip(tiles, shapes, strict=True)]
-    table[["x0", "y0", "x1", "y1"]] = np.concatenate(boxes)
+    columns |= zip(("x0", "y0", "x1", "y1"), np.concatenate(boxes).T, strict=True)
     scales = [each.short_sides / min(shape) for each, shape in zip(tiles, shapes, strict=True)]
-    table["scale"] = np.concatenate(scales)
-    ordered: pd.DataFrame = table[SCHEMA.names]
-    return ordered
+    columns["scale"] = np.concatenate(scales)
+    return pa.table([columns[name] for name in SCHEMA.names], SCHEMA)

@@ -193,7 +193,9 @@ def page(shifts: Sequence[Shift], unusable: int) -> str:
         "of one kind, after Holm's correction."
     )
     histograms = [
-        Histogram(f"{one.name}: {SIGNS[one.name]}", {"known": one.known, "new": one.new}, *_range(one.known, one.new))
+        Histogram.of(
+            f"{one.name}: {SIGNS[one.name]}", {"known": one.known, "new": one.new}, *_range(one.known, one.new)
+        )
         for one in shifts
     ]
     facts = [("measure", "known median", "new median", "D", "p"), *rows]

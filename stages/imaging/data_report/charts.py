@@ -23,6 +23,8 @@ _INCHES = (4.4, 3.6)
 _QUIET, _RULE = "#010101", "#020202"
 _DASHES = ((0, ()), (0, (1, 2)), (0, (4, 2)), (0, (7, 2, 1, 2)))
 
+Floats = npt.NDArray[np.float64]
+
 
 @dataclass(frozen=True)
 class Line:
@@ -47,17 +49,34 @@ class Histogram:
 
     Attributes:
         title: name of the number, with its unit.
-        values: of each set, by its name; empty sets are left out.
-        low: start of the axis.
-        high: end of the axis; larger values count in the last bar.
-        bars: number of bars.
+        shares: (bars,), of each set by its name, in %.
+        edges: (bars + 1,), of the bars.
+        has_larger: whether some values are above the last edge; they count in the last bar.
     """
 
     title: str
-    values: Mapping[str, npt.NDArray[np.float64]]
-    low: float
-    high: float
-    bars: int = 24
+    shares: Mapping[str, Floats]
+    edges: Floats
+    has_larger: bool
+
+    @classmethod
+    def of(cls, title: str, values: Mapping[str, Floats], low: float, high: float, bars: int = 24) -> "Histogram":
+        """Count values, of which there may be millions.
+
+        Args:
+            title: name of the number, with its unit.
+            values: of each set, by its name; empty sets are left out.
+            low: start of the axis.
+            high: end of the axis.
+            bars: number of bars.
+        """
+        edges = np.linspace(low, high, bars + 1)
+        shares = {
+            name: 100 * np.histogram(np.clip(of_set, low, high), bars, (low, high))[0] / len(of_set)
+            for name, of_set in values.items()
+            if len(of_set)
+        }
+        return cls(title, shares, edges, any((of_set > high).any() for of_set in values.values()))
 
 
 def line_chart(title: str, x_label: str, lines: Sequence[Line], zero: bool = False) -> Markup:
@@ -100,18 +119,16 @@ def histogram(one: Histogram) -> Markup:
     """Draw a histogram as an `svg` element."""
     figure, axes = _figure((4.2, 2.3))
     colours = {f"line-{number}": _placeholder(number) for number in range(5)}
-    for number, (name, of_set) in enumerate((name, each) for name, each in one.values.items() if len(each)):
-        counts, edges = np.histogram(np.clip(of_set, one.low, one.high), one.bars, (one.low, one.high))
+    for number, (name, shares) in enumerate(one.shares.items()):
         colour = [*colours.values()][number % len(colours)]
-        axes.stairs(100 * counts / len(of_set), edges, color=colour, linewidth=1.6, label=name)
-    axes.set_xlim(one.low, one.high)
+        axes.stairs(shares, one.edges, color=colour, linewidth=1.6, label=name)
+    axes.set_xlim(one.edges[0], one.edges[-1])
     axes.set_ylim(bottom=0)
     axes.yaxis.set_major_formatter("{x:g} %")
     axes.spines["left"].set_visible(False)
-    if one.values:
+    if one.shares:
         axes.legend(frameon=False, labelcolor=_QUIET, fontsize=9)
-    beyond = any((of_set > one.high).any() for of_set in one.values.values())
-    note = f"{one.title}; values above {one.high:g} count in the last bar" if beyond else one.title
+    note = f"{one.title}; values above {one.edges[-1]:g} count in the last bar" if one.has_larger else one.title
     return _as_svg(figure, one.title, note, colours)
 
 

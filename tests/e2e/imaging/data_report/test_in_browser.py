@@ -15,7 +15,7 @@ from tests.browser import unreadable
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_phone_shows_all_of_a_data_page(browser: Browser, tmp_path: Path, scheme: str) -> None:
     sheet = Picture(contact_sheet([np.full((64, 64, 3), 90, np.uint8)] * 32, 16, 64), "a wide sheet")
-    numbers = Histogram("number", {name: np.arange(9.0) for name in "abcde"}, 0, 9)
+    numbers = Histogram.of("number", {name: np.arange(9.0) for name in "abcde"}, 0, 9)
     sections = [
         Section("Bars", "counted", counts=[Count("RandomBrightnessContrast", 7, "of all the tiles")]),
         Section("Table", "wide", facts=[["a column of the table"] * 9, ["a cell"] * 9]),

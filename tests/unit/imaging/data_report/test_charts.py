@@ -34,7 +34,7 @@ def test_charts_of_one_page_share_no_names_and_empty_ones_are_empty() -> None:
 
 def test_a_histogram_counts_what_is_beyond_and_leaves_out_empty_sets() -> None:
     values = {"a": np.array([0.5, 0.5, 1.5]), "b": np.array([9.0]), "none": np.array([])}
-    svg = histogram(Histogram("x", values, 0, 2, bars=2))
+    svg = histogram(Histogram.of("x", values, 0, 2, bars=2))
     assert "values above 2 count in the last bar" in svg
     assert {"a", "b", "100 %"} <= set(texts(svg))
     assert "none" not in texts(svg)
