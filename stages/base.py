@@ -11,8 +11,7 @@ import importlib
 import sys
 from pathlib import Path
 
-import pandas as pd
-
+from stages.imaging.manifest import read_parts
 from stages.imaging.near import from_text
 from stages.runtime import guard
 from stages.runtime.files import write_array
@@ -55,10 +54,9 @@ def keep_halved(key: str) -> Path:
 
 def keep_hashes() -> None:
     """Write the perceptual hashes of all training and validation photos, (n, 2)."""
-    columns = ["split", "photo", "perceptual_hash"]
-    manifest = pd.read_parquet(trainer.PREPARED / "manifest.parquet", columns=columns)
-    seen = manifest[manifest["split"] != "test"].drop_duplicates("photo")
-    write_array(BASE / "photographs.npy", from_text(seen["perceptual_hash"].to_list())[:, 0])
+    parts = read_parts(trainer.PREPARED / "manifest.parquet", ["photo", "perceptual_hash"], ["train", "val"])
+    seen = {photo: text for part in parts for photo, text in zip(part["photo"], part["perceptual_hash"], strict=True)}
+    write_array(BASE / "photographs.npy", from_text([*seen.values()])[:, 0])
 
 
 def main() -> None:

@@ -22,13 +22,14 @@ import pandas as pd
 from pydantic import Field
 
 from stages.imaging.holes import BUCKETS, MaskSet
+from stages.imaging.manifest import read_parts
 from stages.imaging.shards import Tiles
 from stages.runtime import files, guard
 from stages.runtime.errors import InputError
 from stages.runtime.log import log
 from stages.runtime.params import Settings, read, read_seed
 
-OUT = "data/pairs.csv"
+MANIFEST, OUT = "data/prepared/manifest.parquet", "data/pairs.csv"
 
 CELLS = [(bucket, border) for bucket in range(len(BUCKETS)) for border in (False, True)]
 _CHUNK = 256  # pairs held in memory at once
@@ -47,7 +48,7 @@ class PairsParams(Settings):
     gallery: int = Field(ge=1, le=1000)
 
 
-def pair_up(tiles: pd.DataFrame, holes: pd.DataFrame, pairs_per_cell: int, seed: int) -> pd.DataFrame:
+def pair_up(tiles_of: "pd.Series[int]", holes: pd.DataFrame, pairs_per_cell: int, seed: int) -> pd.DataFrame:
     """Make the same number of pairs in every cell of hole ratio and border.
 
     The holes of a cell are used in the order of the mask set, and repeated if there are too few. Photos are visited in
@@ -55,28 +56,27 @@ def pair_up(tiles: pd.DataFrame, holes: pd.DataFrame, pairs_per_cell: int, seed:
     of the photo until all were used.
 
     Args:
-        tiles: one row per test tile, in the order on disk, with columns `id` and `photo`.
+        tiles_of: number of test tiles by photo, in the order on disk, where those of a photo follow each other.
         holes: one row per hole of the test mask set, in order, with columns `kind`, `ratio`, `bucket` and `border`.
         pairs_per_cell: pairs in each of the 12 cells.
         seed: of the pipeline.
 
     Returns:
-        one row per pair, from the cells of the smallest holes to the largest, without `shown` and `sha256`.
+        one row per pair, from the cells of the smallest holes to the largest, without `tile`, `shown` and `sha256`.
 
     Raises:
         InputError: there are no test tiles, or a cell has no hole.
     """
-    if tiles.empty:
+    if tiles_of.empty:
         raise InputError("there are no test tiles to evaluate on; add photographs")
     hole_rows = np.concatenate([_holes_of(cell, holes, pairs_per_cell) for cell in CELLS])
-    tile_rows = _visit_evenly(tiles["photo"].to_numpy(), len(hole_rows), np.random.default_rng([seed, *b"evaluate"]))
-    shown = tiles.iloc[tile_rows].reset_index(drop=True)
+    tile_rows = _visit_evenly(tiles_of, len(hole_rows), np.random.default_rng([seed, *b"evaluate"]))
+    photos = np.searchsorted(tiles_of.to_numpy().cumsum(), tile_rows, side="right")
     missing = holes.iloc[hole_rows].reset_index(drop=True)
     return pd.DataFrame(
         {
             "pair": [_name(cell, number) for cell in CELLS for number in range(pairs_per_cell)],
-            "tile": shown["id"].astype(str),
-            "photo": shown["photo"],
+            "photo": tiles_of.index.to_numpy()[photos],
             "tile_row": tile_rows,
             "hole_row": hole_rows,
             **{name: missing[name] for name in ("kind", "ratio", "bucket", "border")},
@@ -101,19 +101,18 @@ def _holes_of(cell: tuple[int, bool], holes: pd.DataFrame, count: int) -> np.nda
     return np.resize(rows, count)  # repeats them if there are too few
 
 
-def _visit_evenly(photo_of_tile: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    tiles_of = {
-        photo: rng.permutation(rows) for photo, rows in pd.Series(photo_of_tile).groupby(photo_of_tile).indices.items()
-    }
-    photos = list(tiles_of)  # in the order of their names
-    laps = -(-count // len(photos))
-    visits = [photos[number] for _ in range(laps) for number in rng.permutation(len(photos))][:count]
-    seen = dict.fromkeys(photos, 0)
-    rows = np.empty(count, np.int64)
-    for position, photo in enumerate(visits):
-        rows[position] = tiles_of[photo][seen[photo] % len(tiles_of[photo])]
-        seen[photo] += 1
-    return rows
+def _visit_evenly(tiles_of: "pd.Series[int]", count: int, rng: np.random.Generator) -> np.ndarray:
+    order = tiles_of.index.argsort()  # by name
+    tiles, first = tiles_of.to_numpy()[order], (tiles_of.cumsum() - tiles_of).to_numpy()[order]
+    laps = -(-count // len(order))
+    shown = np.minimum(tiles, laps)  # of each photo, in random order
+    rows = np.concatenate(
+        [start + rng.permutation(number)[:most] for start, number, most in zip(first, tiles, shown, strict=True)]
+    )
+    visited = np.concatenate([rng.permutation(len(order)) for _ in range(laps)])[:count]
+    lap = np.arange(count) // len(order)
+    chosen: np.ndarray = rows[(shown.cumsum() - shown)[visited] + lap % tiles[visited]]
+    return chosen
 
 
 def choose_gallery(pairs: pd.DataFrame, count: int) -> list[int]:
@@ -153,19 +152,33 @@ def digests(pairs: pd.DataFrame, tiles: Tiles, mask_set: MaskSet) -> list[str]:
     return found
 
 
+def _count_tiles() -> "pd.Series[int]":
+    """Count the test tiles of each photo; nothing that grows with the number of tiles is held in memory."""
+    parts = (part.groupby("photo", sort=False).size() for part in read_parts(MANIFEST, ["photo"], ["test"]))
+    counts: pd.Series[int] = pd.concat([pd.Series(dtype=int), *parts]).groupby(level=0, sort=False).sum()
+    return counts
+
+
+def _ids(rows: "pd.Series[int]") -> list[str]:
+    """Find the ids of some test tiles."""
+    parts = (part["id"] for part in read_parts(MANIFEST, ["id"], ["test"]))
+    ids: pd.Series[str] = pd.concat([part[part.index.isin(rows)] for part in parts])
+    return ids.loc[rows].to_list()
+
+
 def main() -> None:
     """Read tiles and holes, pair them up, write the table."""
     seed, params = read_seed(), read("pairs", PairsParams)
     tiles, mask_set = Tiles(["data/prepared/test"]), MaskSet("data/masks/test.npy")
-    of_test = [("split", "==", "test")]
-    test_tiles = pd.read_parquet("data/prepared/manifest.parquet", columns=["id", "photo"], filters=of_test)
-    if len(test_tiles) != len(tiles):
+    tiles_of = _count_tiles()
+    if tiles_of.sum() != len(tiles):
         raise InputError(
-            f"data/prepared has {len(tiles)} test tiles, but its manifest lists {len(test_tiles)}; run dvc repro"
+            f"data/prepared has {len(tiles)} test tiles, but its manifest lists {tiles_of.sum()}; run dvc repro"
         )
     if mask_set.size != tiles.size:
         raise InputError(f"test tiles are {tiles.size} pixels wide, test holes {mask_set.size}; run dvc repro")
-    pairs = pair_up(test_tiles, pd.read_parquet("data/masks/test.parquet"), params.per_cell, seed)
+    pairs = pair_up(tiles_of, pd.read_parquet("data/masks/test.parquet"), params.per_cell, seed)
+    pairs.insert(1, "tile", _ids(pairs["tile_row"]))
     shown = choose_gallery(pairs, params.gallery)
     pairs = pairs.assign(shown=pairs.index.isin(shown), sha256=digests(pairs, tiles, mask_set))
     files.write_csv(OUT, pairs)

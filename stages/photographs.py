@@ -35,6 +35,7 @@ from pydantic import ConfigDict, Field
 from stages.imaging.drawing.everyday import EVERYDAY_KINDS, draw_everyday
 from stages.imaging.holes import hole_ratio
 from stages.imaging.images import BadImageError, decode_image, open_picture, save_png
+from stages.imaging.manifest import read_parts
 from stages.imaging.source_table import Source
 from stages.imaging.sources import SourcesParams, find_sources
 from stages.runtime import files, guard
@@ -200,20 +201,20 @@ def _read(job: PhotographJob, max_megapixels: float) -> Pixels:
         raise InputError(f"{job.source.path} cannot be read any more: {bad.detail} ({bad.code}); {again}") from None
 
 
-def large_enough(tiles: pd.DataFrame) -> pd.DataFrame:
-    """Return the test photographs that are large enough for a hole.
+def large_enough(manifest: str | Path) -> "pd.Series[str]":
+    """Return the test photographs that are large enough for a hole, `source` by `photo`.
 
     Args:
-        tiles: data/prepared/manifest.parquet; the boxes of the tiles give the minimal size of a photograph.
-
-    Returns:
-        one row per photograph, `source` by `photo`.
+        manifest: data/prepared/manifest.parquet; the boxes of the tiles give the minimal size of a photograph.
 
     Raises:
         InputError: there is none.
     """
-    photos = tiles[tiles["split"] == "test"].groupby("photo").agg({"source": "first", "x1": "max", "y1": "max"})
-    large = photos[photos[["x1", "y1"]].min(axis=1) >= LEAST_SIDE_PX]
+    of_photo = {"source": "first", "x1": "max", "y1": "max"}
+    parts = read_parts(manifest, ["photo", *of_photo], ["test"])
+    found = [pd.DataFrame(columns=list(of_photo)), *(part.groupby("photo").agg(of_photo) for part in parts)]
+    photos = pd.concat(found).groupby(level=0).agg(of_photo)
+    large: pd.Series[str] = photos["source"][photos[["x1", "y1"]].min(axis=1) >= LEAST_SIDE_PX]
     if large.empty:
         raise InputError("there are no test photographs to make holes in; add photographs")
     return large
@@ -223,7 +224,7 @@ def main() -> None:
     """Choose the questions, read the photographs, write the test."""
     seed, params = read_seed(), read("photographs", PhotographsParams)
     sources = read("prepare", _Sources)
-    source_of = large_enough(pd.read_parquet("data/prepared/manifest.parquet"))["source"]
+    source_of = large_enough("data/prepared/manifest.parquet")
     questions = choose(list(source_of.index), params.count, seed)
     asked: dict[str, list[Question]] = {}
     for question in questions:

@@ -75,6 +75,7 @@ def main() -> None:
         selection, rejects = _select(sources, cache, params, shares)
         selection.placed, texts, shards = assign_shards(selection.files, selection.placed, cutting, SHARD_BYTES)
         _write_shards(folder, sources, selection.placed, shards, cache)
+        machine.return_freed_memory()
         write_manifest(folder / "manifest.parquet", selection.placed, texts, shards, cutting)
         machine.return_freed_memory()
         write_csv(folder / "rejects.csv", rejects.sort_values(list(rejects.columns)))

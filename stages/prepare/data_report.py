@@ -16,6 +16,7 @@ from stages.imaging.shards import Tiles
 from stages.imaging.source_table import Source, Sources
 from stages.imaging.splits import SPLITS
 from stages.prepare.selection import Selection
+from stages.runtime import machine
 
 _ON_A_SHEET, _COLUMNS, _TILE_PX = 48, 16, 64
 _MEASURED = 500  # tiles of each split, for the colours
@@ -89,16 +90,20 @@ def _sheets(tiles: Mapping[str, Tiles]) -> list[Picture]:
 
 
 def _sizes(selection: Selection) -> list[Histogram]:
-    placed = selection.placed
-    of_split = {split: placed[placed["split"] == split] for split in SPLITS}
-    sides = {split: some[["height", "width"]].min(axis=1).to_numpy(float) for split, some in of_split.items()}
-    ratios = {split: (some["width"] / some["height"]).to_numpy(float) for split, some in of_split.items()}
-    longest = float(np.percentile(np.concatenate(list(sides.values())), 98))
-    high = 10.0 ** np.floor(np.log10(longest))
-    return [
-        Histogram.of("short side of the photo, pixels", sides, 0, float(np.ceil(longest / high) * high)),
-        Histogram.of("width over height", ratios, 0, 3),
+    height, width = (selection.placed[name].to_numpy() for name in ("height", "width"))
+    is_of = {split: (selection.placed["split"] == split).to_numpy() for split in SPLITS}
+    sides, ratios = np.minimum(height, width), width / height
+    longest = float(np.percentile(sides, 98))
+    step = 10.0 ** np.floor(np.log10(longest))
+    histograms = [
+        Histogram.of(title, {split: values[rows] for split, rows in is_of.items()}, 0, high)
+        for title, values, high in (
+            ("short side of the photo, pixels", sides, float(np.ceil(longest / step) * step)),
+            ("width over height", ratios, 3),
+        )
     ]
+    machine.return_freed_memory()  # of millions of photos, before matplotlib takes some
+    return histograms
 
 
 def _colours(tiles: Mapping[str, Tiles]) -> list[Histogram]:

@@ -16,11 +16,11 @@ def photographs(data: Path, inherited: Mapping[str, str]) -> str:
         data: folder of the pipeline's outputs.
         inherited: hashes of those that the model it started from had seen.
     """
-    import pandas as pd
+    from stages.imaging.manifest import read_parts
 
-    manifest = pd.read_parquet(data / _MANIFEST, columns=["split", "photo", "perceptual_hash"])
-    learned = manifest[manifest["split"] != "test"]
-    seen = {**inherited, **dict(zip(learned["photo"], learned["perceptual_hash"], strict=True))}
+    seen = dict(inherited)
+    for part in read_parts(data / _MANIFEST, ["photo", "perceptual_hash"], ["train", "val"]):
+        seen |= zip(part["photo"], part["perceptual_hash"], strict=True)
     return "".join(f"{photo} {hashes}\n" for photo, hashes in sorted(seen.items()))
 
 

@@ -18,6 +18,7 @@ from stages.comparing.scores import by_default
 from stages.evaluate.evaluation import Measures, PairTest, Subject, evaluate
 from stages.evaluate.photographs import FOLDER, VARIANTS, evaluate_photographs, read_questions
 from stages.imaging.holes import MaskSet
+from stages.imaging.manifest import read_parts
 from stages.imaging.near import from_text, near_duplicates
 from stages.imaging.shards import Tiles
 from stages.inpainting import inpainter, soundness
@@ -113,8 +114,8 @@ def photographs_seen(tree: Path, version: Version) -> frozenset[str] | None:
     learned = versions.trained_on(version)
     if learned is None:
         return None
-    manifest = pd.read_parquet(tree / "data/prepared/manifest.parquet", columns=["split", "photo", "perceptual_hash"])
-    tested = manifest[manifest["split"] == "test"].drop_duplicates("photo")
+    parts = read_parts(tree / "data/prepared/manifest.parquet", ["photo", "perceptual_hash"], ["test"])
+    tested = pd.concat([part.drop_duplicates("photo") for part in parts]).drop_duplicates("photo")
     known = [hashes for hashes in learned.values() if hashes]
     bits = read("prepare.near_duplicate_bits", int)
     groups, _ = near_duplicates(from_text([*known, *tested["perceptual_hash"]]), bits)

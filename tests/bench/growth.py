@@ -22,6 +22,7 @@ import yaml
 from stages.imaging.holes import pack
 from stages.imaging.shards import write_tiles
 from tests.clone import ROOT, params_with
+from tests.factories import make_mask_set
 
 SIDE, HOLE = 8, 24  # pixels of a tile, and of a hole
 A_PHOTO, A_SHARD = 48, 2730  # tiles of a photo, and in a shard, as many as of 64 x 64 pixels
@@ -66,6 +67,18 @@ _PREPARE = (
 WORK = {
     "prepare": _PREPARE,
     "prepare, again": _PREPARE,  # where nothing has changed
+    "pair": (  # of what prepare made
+        "from stages import pair as stage",
+        "stage.main()",
+    ),
+    "photographs": (
+        "from stages import photographs as stage\n"
+        "def make(config, job):\n"
+        "    facts = dict.fromkeys(['photo', 'source', 'kind', 'ratio', 'sha256'], '')\n"
+        "    return [facts | {'id': question.name} for question in job.questions]\n"
+        "stage.make, stage.LEAST_SIDE_PX = make, 1",
+        "stage.main()",
+    ),
     "train, 2,000 batches": (
         "from stages.training.dataset import TrainingBatches",
         "batches = TrainingBatches(['data/prepared/train'], 'data/holes.npy', 8, 0)\n"
@@ -86,6 +99,7 @@ WORK = {
         "stage.main()",
     ),
 }
+OF_PHOTOS = {"prepare", "prepare, again", "pair", "photographs"}
 
 
 def make(folder: Path, tiles: int) -> None:
@@ -102,13 +116,15 @@ def make(folder: Path, tiles: int) -> None:
 
 
 def make_photos(folder: Path, tiles: int) -> None:
-    """Name as many photos as have so many tiles, the smallest that `prepare` cuts; nothing reads them."""
+    """Draw test holes, and name photos of so many tiles, the smallest that `prepare` cuts; nothing reads the photos."""
     prepare = {"photos": "photos", "short_sides": [8 * SIDE]}
     (folder / "params.yaml").write_text(yaml.safe_dump(params_with({"tile_size": SIDE, "prepare": prepare})))
     for number in range(tiles // A_PHOTO):
         path = folder / f"photos/{number // 1000:06d}/{number:09d}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
+    (folder / "data/masks").mkdir(parents=True)
+    make_mask_set(folder / "data/masks", side=SIDE)
 
 
 def run(stage: str, folder: Path) -> str:
@@ -129,11 +145,13 @@ def main() -> None:
     parser.add_argument("--tiles", nargs="+", type=int, default=[10**5, 10**6])
     asked = parser.parse_args()
     stages = [stage for stage in WORK if any(stage.startswith(name) for name in asked.stages)]
+    if OF_PHOTOS & {*stages}:
+        stages = [*dict.fromkeys(["prepare", *stages])]  # the others read what it writes
     found: dict[str, list[str]] = {stage: [] for stage in stages}
     for tiles in asked.tiles:
         with tempfile.TemporaryDirectory() as folder:
             for stage, cells in found.items():
-                if stage.startswith("prepare"):
+                if stage in OF_PHOTOS:
                     if not (Path(folder) / "photos").exists():
                         make_photos(Path(folder), tiles)
                 elif not (Path(folder) / "data/holes.npy").exists():

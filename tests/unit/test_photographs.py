@@ -133,9 +133,11 @@ def test_a_photograph_that_cannot_be_read_any_more_is_named(project: Path) -> No
     assert not Path("data/photographs").exists()
 
 
-def test_photographs_without_room_for_a_hole_are_not_asked_of() -> None:
+def test_photographs_without_room_for_a_hole_are_not_asked_of(tmp_path: Path) -> None:
     sizes = {"photo": ["a", "a", "b"], "source": ["1", "1", "2"], "x1": 99, "y1": [9, 40, 9]}
-    tiles = pd.DataFrame({"split": "test", **sizes})
-    assert list(large_enough(tiles).index) == ["a"]
+    tiles, manifest = pd.DataFrame({"split": "test", **sizes}), tmp_path / "manifest.parquet"
+    tiles.to_parquet(manifest, row_group_size=1)
+    assert large_enough(manifest).to_dict() == {"a": "1"}
+    tiles[tiles["photo"] == "b"].to_parquet(manifest)
     with pytest.raises(InputError, match="no test photographs"):
-        large_enough(tiles[tiles["photo"] == "b"])
+        large_enough(manifest)
