@@ -16,6 +16,7 @@ The protocol of Liu et al. (2018): equally many pairs in every cell of hole rati
 
 import hashlib
 import sys
+from collections import Counter
 
 import numpy as np
 import pandas as pd
@@ -154,9 +155,10 @@ def digests(pairs: pd.DataFrame, tiles: Tiles, mask_set: MaskSet) -> list[str]:
 
 def _count_tiles() -> "pd.Series[int]":
     """Count the test tiles of each photo; nothing that grows with the number of tiles is held in memory."""
-    parts = (part.groupby("photo", sort=False).size() for part in read_parts(MANIFEST, ["photo"], ["test"]))
-    counts: pd.Series[int] = pd.concat([pd.Series(dtype=int), *parts]).groupby(level=0, sort=False).sum()
-    return counts
+    counts = Counter[str]()
+    for part in read_parts(MANIFEST, ["photo"], ["test"]):
+        counts.update(part["photo"])
+    return pd.Series(list(counts.values()), list(counts), int)
 
 
 def _ids(rows: "pd.Series[int]") -> list[str]:

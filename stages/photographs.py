@@ -17,7 +17,7 @@ The photograph test: photographs of the test split, scaled down, with holes like
 
 import hashlib
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import partial
 from io import BytesIO
 from itertools import islice
@@ -44,7 +44,7 @@ from stages.runtime.log import log
 from stages.runtime.parallel import LocalBudget, map_ordered
 from stages.runtime.params import Settings, read, read_seed
 
-OUT = Path("data/photographs")
+MANIFEST, OUT = "data/prepared/manifest.parquet", Path("data/photographs")
 
 LEAST_SIDE_PX = 32  # smaller photographs have no room for such holes
 _MOST_ELONGATED = 3.0  # longer panoramas are cropped to their middle
@@ -95,7 +95,7 @@ class Question(NamedTuple):
         return f"{self.kind}-{self.photo[:_DIGITS_OF_PHOTO]}{again}"
 
 
-def choose(photos: Sequence[str], count: int, seed: int) -> list[Question]:
+def choose(photos: Collection[str], count: int, seed: int) -> list[Question]:
     """Choose photographs and kinds of holes.
 
     Kinds alternate. Photographs are used in laps, so that the numbers of their holes differ by at most one; within a
@@ -201,8 +201,8 @@ def _read(job: PhotographJob, max_megapixels: float) -> Pixels:
         raise InputError(f"{job.source.path} cannot be read any more: {bad.detail} ({bad.code}); {again}") from None
 
 
-def large_enough(manifest: str | Path) -> "pd.Series[str]":
-    """Return the test photographs that are large enough for a hole, `source` by `photo`.
+def large_enough(manifest: str | Path) -> set[str]:
+    """Return the hashes of the test photographs that are large enough for a hole.
 
     Args:
         manifest: data/prepared/manifest.parquet; the boxes of the tiles give the minimal size of a photograph.
@@ -210,25 +210,34 @@ def large_enough(manifest: str | Path) -> "pd.Series[str]":
     Raises:
         InputError: there is none.
     """
-    of_photo = {"source": "first", "x1": "max", "y1": "max"}
-    parts = read_parts(manifest, ["photo", *of_photo], ["test"])
-    found = [pd.DataFrame(columns=list(of_photo)), *(part.groupby("photo").agg(of_photo) for part in parts)]
-    photos = pd.concat(found).groupby(level=0).agg(of_photo)
-    large: pd.Series[str] = photos["source"][photos[["x1", "y1"]].min(axis=1) >= LEAST_SIDE_PX]
-    if large.empty:
+    large = dict[str, int]()  # 1 for a photograph that is wide enough, 2 if it is tall enough, 3 if both
+    for part in read_parts(manifest, ["photo", "x1", "y1"], ["test"]):
+        for side, flag in (("x1", 1), ("y1", 2)):
+            for photo in part["photo"][part[side] >= LEAST_SIDE_PX].unique():
+                large[photo] = large.get(photo, 0) | flag
+    both = {photo for photo, flags in large.items() if flags == 3}
+    if not both:
         raise InputError("there are no test photographs to make holes in; add photographs")
-    return large
+    return both
+
+
+def _sources_of(photos: Iterable[str], manifest: str | Path) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for part in read_parts(manifest, ["photo", "source"], ["test"]):
+        asked = part[part["photo"].isin(photos)]
+        found |= zip(asked["photo"], asked["source"], strict=True)
+    return found
 
 
 def main() -> None:
     """Choose the questions, read the photographs, write the test."""
     seed, params = read_seed(), read("photographs", PhotographsParams)
     sources = read("prepare", _Sources)
-    source_of = large_enough("data/prepared/manifest.parquet")
-    questions = choose(list(source_of.index), params.count, seed)
+    questions = choose(large_enough(MANIFEST), params.count, seed)
     asked: dict[str, list[Question]] = {}
     for question in questions:
         asked.setdefault(question.photo, []).append(question)
+    source_of = _sources_of(asked, MANIFEST)
     file_of = _files({source_of[photo] for photo in asked}, sources)
     jobs = [PhotographJob(file_of[source_of[photo]], photo, about) for photo, about in asked.items()]
     with files.fresh_folder(OUT) as folder:

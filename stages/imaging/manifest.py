@@ -24,7 +24,8 @@ def read_parts(path: str | Path, columns: Sequence[str], splits: Sequence[str]) 
     start = 0
     with pq.ParquetFile(path) as file:
         for group in range(file.num_row_groups):
-            part = file.read_row_group(group, [*columns, "split"]).to_pandas(types_mapper=_AS_ARROW)
+            part = file.read_row_group(group, [*columns, "split"], use_threads=False)
+            part = part.to_pandas(types_mapper=_AS_ARROW, use_threads=False)
             part = part.loc[part["split"].isin(splits), list(columns)]
             if len(part):
                 part.index = pd.RangeIndex(start, start + len(part))
