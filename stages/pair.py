@@ -104,15 +104,15 @@ def _holes_of(cell: tuple[int, bool], holes: pd.DataFrame, count: int) -> np.nda
 
 def _visit_evenly(tiles_of: "pd.Series[int]", count: int, rng: np.random.Generator) -> np.ndarray:
     order = tiles_of.index.argsort()  # by name
-    tiles, first = tiles_of.to_numpy()[order], (tiles_of.cumsum() - tiles_of).to_numpy()[order]
+    counts, first = tiles_of.to_numpy()[order], (tiles_of.cumsum() - tiles_of).to_numpy()[order]
     laps = -(-count // len(order))
-    shown = np.minimum(tiles, laps)  # of each photo, in random order
+    used = np.minimum(counts, laps)  # of each photo, in random order
     rows = np.concatenate(
-        [start + rng.permutation(number)[:most] for start, number, most in zip(first, tiles, shown, strict=True)]
+        [start + rng.permutation(number)[:most] for start, number, most in zip(first, counts, used, strict=True)]
     )
     visited = np.concatenate([rng.permutation(len(order)) for _ in range(laps)])[:count]
     lap = np.arange(count) // len(order)
-    chosen: np.ndarray = rows[(shown.cumsum() - shown)[visited] + lap % tiles[visited]]
+    chosen: np.ndarray = rows[(used.cumsum() - used)[visited] + lap % counts[visited]]
     return chosen
 
 
@@ -154,7 +154,7 @@ def digests(pairs: pd.DataFrame, tiles: Tiles, mask_set: MaskSet) -> list[str]:
 
 
 def _count_tiles() -> "pd.Series[int]":
-    """Count the test tiles of each photo; nothing that grows with the number of tiles is held in memory."""
+    """Count the test tiles of each photo; a name and a number a photo are held in memory."""
     counts = Counter[str]()
     for part in read_parts(MANIFEST, ["photo"], ["test"]):
         counts.update(part["photo"])

@@ -17,7 +17,7 @@ The photograph test: photographs of the test split, scaled down, with holes like
 
 import hashlib
 import sys
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import partial
 from io import BytesIO
 from itertools import islice
@@ -221,7 +221,7 @@ def large_enough(manifest: str | Path) -> set[str]:
     return both
 
 
-def _sources_of(photos: Iterable[str], manifest: str | Path) -> dict[str, str]:
+def _sources_of(photos: Collection[str], manifest: str | Path) -> dict[str, str]:
     found: dict[str, str] = {}
     for part in read_parts(manifest, ["photo", "source"], ["test"]):
         asked = part[part["photo"].isin(photos)]

@@ -245,10 +245,11 @@ def make_tiles(folder: Path) -> pd.DataFrame:
         for number in range(photo + 1):  # photos have different numbers of tiles
             smooth = np.stack([40 * photo + 4 * rows, 200 - 5 * columns, 90 + 2 * (rows + columns)], axis=2)
             tiles.append((smooth + rng.integers(0, 5, smooth.shape)).astype(np.uint8))
-            manifest.append({"id": f"{photo}-{number}", "split": "test", "photo": f"photo{photo}"})
+            name = f"photo{PHOTOS - 1 - photo}"  # names are in another order than tiles
+            manifest.append({"id": f"{photo}-{number}", "split": "test", "photo": name})
     write_tiles(folder / "test", tiles)
     table = pd.DataFrame([{"id": "elsewhere", "split": "train", "photo": "other"}, *manifest])
-    table.to_parquet(folder / "manifest.parquet")
+    table.to_parquet(folder / "manifest.parquet", index=False, row_group_size=4)
     return table[table["split"] == "test"].reset_index(drop=True)
 
 

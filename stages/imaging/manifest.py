@@ -4,10 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pandas as pd
-import pyarrow as pa
 import pyarrow.parquet as pq
-
-_AS_ARROW = {pa.string(): pd.StringDtype("pyarrow")}.get  # half the memory of Python's strings
 
 
 def read_parts(path: str | Path, columns: Sequence[str], splits: Sequence[str]) -> Iterator[pd.DataFrame]:
@@ -19,15 +16,21 @@ def read_parts(path: str | Path, columns: Sequence[str], splits: Sequence[str]) 
         splits: of "train", "val" and "test".
 
     Yields:
-        tables of these columns, without empty ones; their index counts the rows of all of them.
+        tables of these columns, none of them empty; the index goes on from one to the next, from 0.
     """
     start = 0
     with pq.ParquetFile(path) as file:
         for group in range(file.num_row_groups):
-            part = file.read_row_group(group, [*columns, "split"], use_threads=False)
-            part = part.to_pandas(types_mapper=_AS_ARROW, use_threads=False)
+            # Each thread would keep freed memory for itself.
+            part = file.read_row_group(group, [*columns, "split"], use_threads=False).to_pandas(use_threads=False)
             part = part.loc[part["split"].isin(splits), list(columns)]
             if len(part):
                 part.index = pd.RangeIndex(start, start + len(part))
                 start += len(part)
                 yield part
+
+
+def hashes_of(path: str | Path, splits: Sequence[str]) -> dict[str, str]:
+    """Return the perceptual hash, as `near.as_text` writes it, of each photo of some splits, by its SHA-256."""
+    parts = read_parts(path, ["photo", "perceptual_hash"], splits)
+    return {photo: text for part in parts for photo, text in zip(part["photo"], part["perceptual_hash"], strict=True)}

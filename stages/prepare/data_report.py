@@ -42,6 +42,8 @@ def data_report(
     fates = ", ".join(f"{summary[fate]:,} {fate}" for fate in ("kept", "converted", "duplicates", "rejected"))
     side = tiles["train"].size
     made = ", ".join(f"{summary[f'tiles_{split}']:,} {split}" for split in SPLITS)
+    histograms = [*_sizes(selection), *_colours(tiles)]
+    machine.return_freed_memory()  # of millions of photos, before matplotlib takes some
     return render(
         Page(
             "Prepared photographs",
@@ -49,7 +51,7 @@ def data_report(
             [
                 Section("Files", _FILES, counts=_fates(summary, rejects)),
                 Section("Tiles of each split", "Evenly spread over the split.", sheets=_sheets(tiles)),
-                Section("Sizes and colours", _COLOURS, histograms=[*_sizes(selection), *_colours(tiles)]),
+                Section("Sizes and colours", _COLOURS, histograms=histograms),
                 Section("Near duplicates", _NEAR, pictures=_pairs(sources, selection.pairs)),
             ],
         )
@@ -95,15 +97,13 @@ def _sizes(selection: Selection) -> list[Histogram]:
     sides, ratios = np.minimum(height, width), width / height
     longest = float(np.percentile(sides, 98))
     step = 10.0 ** np.floor(np.log10(longest))
-    histograms = [
+    return [
         Histogram.of(title, {split: values[rows] for split, rows in is_of.items()}, 0, high)
         for title, values, high in (
             ("short side of the photo, pixels", sides, float(np.ceil(longest / step) * step)),
             ("width over height", ratios, 3),
         )
     ]
-    machine.return_freed_memory()  # of millions of photos, before matplotlib takes some
-    return histograms
 
 
 def _colours(tiles: Mapping[str, Tiles]) -> list[Histogram]:

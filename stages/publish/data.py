@@ -16,11 +16,9 @@ def photographs(data: Path, inherited: Mapping[str, str]) -> str:
         data: folder of the pipeline's outputs.
         inherited: hashes of those that the model it started from had seen.
     """
-    from stages.imaging.manifest import read_parts
+    from stages.imaging.manifest import hashes_of
 
-    seen = dict(inherited)
-    for part in read_parts(data / _MANIFEST, ["photo", "perceptual_hash"], ["train", "val"]):
-        seen |= zip(part["photo"], part["perceptual_hash"], strict=True)
+    seen = {**inherited, **hashes_of(data / _MANIFEST, ["train", "val"])}
     return "".join(f"{photo} {hashes}\n" for photo, hashes in sorted(seen.items()))
 
 

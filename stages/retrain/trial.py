@@ -18,7 +18,7 @@ from stages.comparing.scores import by_default
 from stages.evaluate.evaluation import Measures, PairTest, Subject, evaluate
 from stages.evaluate.photographs import FOLDER, VARIANTS, evaluate_photographs, read_questions
 from stages.imaging.holes import MaskSet
-from stages.imaging.manifest import read_parts
+from stages.imaging.manifest import hashes_of
 from stages.imaging.near import from_text, near_duplicates
 from stages.imaging.shards import Tiles
 from stages.inpainting import inpainter, soundness
@@ -114,13 +114,12 @@ def photographs_seen(tree: Path, version: Version) -> frozenset[str] | None:
     learned = versions.trained_on(version)
     if learned is None:
         return None
-    parts = read_parts(tree / "data/prepared/manifest.parquet", ["photo", "perceptual_hash"], ["test"])
-    tested = pd.concat([part.drop_duplicates("photo") for part in parts]).drop_duplicates("photo")
+    tested = hashes_of(tree / "data/prepared/manifest.parquet", ["test"])
     known = [hashes for hashes in learned.values() if hashes]
     bits = read("prepare.near_duplicate_bits", int)
-    groups, _ = near_duplicates(from_text([*known, *tested["perceptual_hash"]]), bits)
+    groups, _ = near_duplicates(from_text([*known, *tested.values()]), bits)
     alike = np.isin(groups[len(known) :], groups[: len(known)])
-    return frozenset(tested.loc[alike | tested["photo"].isin(learned), "photo"])
+    return frozenset(photo for photo, is_alike in zip(tested, alike, strict=True) if is_alike or photo in learned)
 
 
 def _slowdown(candidate: "ExportedModel", champion: "ExportedModel", tiles: Tiles, mask_set: MaskSet) -> float:

@@ -123,7 +123,6 @@ def make_photos(folder: Path, tiles: int) -> None:
         path = folder / f"photos/{number // 1000:06d}/{number:09d}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
-    (folder / "data/masks").mkdir(parents=True)
     make_mask_set(folder / "data/masks", side=SIDE)
 
 

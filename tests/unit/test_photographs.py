@@ -134,10 +134,10 @@ def test_a_photograph_that_cannot_be_read_any_more_is_named(project: Path) -> No
 
 
 def test_photographs_without_room_for_a_hole_are_not_asked_of(tmp_path: Path) -> None:
-    sizes = {"photo": ["a", "a", "b"], "source": ["1", "1", "2"], "x1": 99, "y1": [9, 40, 9]}
+    sizes = {"photo": [*"aabc"], "x1": [9, 40, 99, 9], "y1": [40, 9, 9, 40]}
     tiles, manifest = pd.DataFrame({"split": "test", **sizes}), tmp_path / "manifest.parquet"
     tiles.to_parquet(manifest, row_group_size=1)
     assert large_enough(manifest) == {"a"}
-    tiles[tiles["photo"] == "b"].to_parquet(manifest)
+    tiles[tiles["photo"] != "a"].to_parquet(manifest)
     with pytest.raises(InputError, match="no test photographs"):
         large_enough(manifest)
