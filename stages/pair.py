@@ -106,13 +106,14 @@ def _visit_evenly(tiles_of: "pd.Series[int]", count: int, rng: np.random.Generat
     order = tiles_of.index.argsort()  # by name
     counts, first = tiles_of.to_numpy()[order], (tiles_of.cumsum() - tiles_of).to_numpy()[order]
     laps = -(-count // len(order))
-    used = np.minimum(counts, laps)  # of each photo, in random order
-    rows = np.concatenate(
-        [start + rng.permutation(number)[:most] for start, number, most in zip(first, counts, used, strict=True)]
-    )
+    used = np.minimum(counts, laps)
+    ends = used.cumsum()
+    rows = np.empty(used.sum(), np.int64)  # of each photo as many as are used, in random order
+    for start, number, most, end in zip(first, counts, used, ends, strict=True):
+        rows[end - most : end] = start + rng.permutation(number)[:most]
     visited = np.concatenate([rng.permutation(len(order)) for _ in range(laps)])[:count]
     lap = np.arange(count) // len(order)
-    chosen: np.ndarray = rows[(used.cumsum() - used)[visited] + lap % counts[visited]]
+    chosen: np.ndarray = rows[(ends - used)[visited] + lap % counts[visited]]
     return chosen
 
 
