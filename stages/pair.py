@@ -17,6 +17,7 @@ The protocol of Liu et al. (2018): equally many pairs in every cell of hole rati
 import hashlib
 import sys
 from collections import Counter
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
@@ -49,7 +50,7 @@ class PairsParams(Settings):
     gallery: int = Field(ge=1, le=1000)
 
 
-def pair_up(tiles_of: "pd.Series[int]", holes: pd.DataFrame, pairs_per_cell: int, seed: int) -> pd.DataFrame:
+def pair_up(tiles_of: Mapping[str, int], holes: pd.DataFrame, pairs_per_cell: int, seed: int) -> pd.DataFrame:
     """Make the same number of pairs in every cell of hole ratio and border.
 
     The holes of a cell are used in the order of the mask set, and repeated if there are too few. Photos are visited in
@@ -68,16 +69,17 @@ def pair_up(tiles_of: "pd.Series[int]", holes: pd.DataFrame, pairs_per_cell: int
     Raises:
         InputError: there are no test tiles, or a cell has no hole.
     """
-    if tiles_of.empty:
+    if not tiles_of:
         raise InputError("there are no test tiles to evaluate on; add photographs")
     hole_rows = np.concatenate([_holes_of(cell, holes, pairs_per_cell) for cell in CELLS])
     tile_rows = _visit_evenly(tiles_of, len(hole_rows), np.random.default_rng([seed, *b"evaluate"]))
-    photos = np.searchsorted(tiles_of.to_numpy().cumsum(), tile_rows, side="right")
+    photos = np.searchsorted(np.cumsum([*tiles_of.values()]), tile_rows, side="right")
+    names = [*tiles_of]
     missing = holes.iloc[hole_rows].reset_index(drop=True)
     return pd.DataFrame(
         {
             "pair": [_name(cell, number) for cell in CELLS for number in range(pairs_per_cell)],
-            "photo": tiles_of.index.to_numpy()[photos],
+            "photo": [names[photo] for photo in photos],
             "tile_row": tile_rows,
             "hole_row": hole_rows,
             **{name: missing[name] for name in ("kind", "ratio", "bucket", "border")},
@@ -102,9 +104,10 @@ def _holes_of(cell: tuple[int, bool], holes: pd.DataFrame, count: int) -> np.nda
     return np.resize(rows, count)  # repeats them if there are too few
 
 
-def _visit_evenly(tiles_of: "pd.Series[int]", count: int, rng: np.random.Generator) -> np.ndarray:
-    order = tiles_of.index.argsort()  # by name
-    counts, first = tiles_of.to_numpy()[order], (tiles_of.cumsum() - tiles_of).to_numpy()[order]
+def _visit_evenly(tiles_of: Mapping[str, int], count: int, rng: np.random.Generator) -> np.ndarray:
+    names, on_disk = [*tiles_of], np.array([*tiles_of.values()])
+    order = np.array(sorted(range(len(names)), key=names.__getitem__))
+    counts, first = on_disk[order], (on_disk.cumsum() - on_disk)[order]
     laps = -(-count // len(order))
     used = np.minimum(counts, laps)
     ends = used.cumsum()
@@ -154,12 +157,12 @@ def digests(pairs: pd.DataFrame, tiles: Tiles, mask_set: MaskSet) -> list[str]:
     return found
 
 
-def _count_tiles() -> "pd.Series[int]":
+def _count_tiles() -> dict[str, int]:
     """Count the test tiles of each photo; a name and a number a photo are held in memory."""
     counts = Counter[str]()
     for part in read_parts(MANIFEST, ["photo"], ["test"]):
         counts.update(part["photo"])
-    return pd.Series(list(counts.values()), list(counts), int)
+    return counts
 
 
 def _ids(rows: "pd.Series[int]") -> list[str]:
@@ -174,9 +177,9 @@ def main() -> None:
     seed, params = read_seed(), read("pairs", PairsParams)
     tiles, mask_set = Tiles(["data/prepared/test"]), MaskSet("data/masks/test.npy")
     tiles_of = _count_tiles()
-    if tiles_of.sum() != len(tiles):
+    if sum(tiles_of.values()) != len(tiles):
         raise InputError(
-            f"data/prepared has {len(tiles)} test tiles, but its manifest lists {tiles_of.sum()}; run dvc repro"
+            f"data/prepared has {len(tiles)} test tiles, but its manifest lists {sum(tiles_of.values())}; run dvc repro"
         )
     if mask_set.size != tiles.size:
         raise InputError(f"test tiles are {tiles.size} pixels wide, test holes {mask_set.size}; run dvc repro")
