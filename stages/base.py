@@ -11,7 +11,7 @@ import importlib
 import sys
 from pathlib import Path
 
-from stages.imaging.manifest import hashes_of
+from stages.imaging.manifest import MANIFEST, hashes_of
 from stages.imaging.near import from_text
 from stages.runtime import guard
 from stages.runtime.files import write_array
@@ -54,7 +54,7 @@ def keep_halved(key: str) -> Path:
 
 def keep_hashes() -> None:
     """Write the perceptual hashes of all training and validation photos, (n, 2)."""
-    seen = hashes_of(trainer.PREPARED / "manifest.parquet", ["train", "val"])
+    seen = hashes_of(MANIFEST, ["train", "val"])
     write_array(BASE / "photographs.npy", from_text([*seen.values()])[:, 0])
 
 

@@ -24,14 +24,14 @@ import pandas as pd
 from pydantic import Field
 
 from stages.imaging.holes import BUCKETS, MaskSet
-from stages.imaging.manifest import read_parts
+from stages.imaging.manifest import MANIFEST, read_parts
 from stages.imaging.shards import Tiles
 from stages.runtime import files, guard
 from stages.runtime.errors import InputError
 from stages.runtime.log import log
 from stages.runtime.params import Settings, read, read_seed
 
-MANIFEST, OUT = "data/prepared/manifest.parquet", "data/pairs.csv"
+OUT = "data/pairs.csv"
 
 CELLS = [(bucket, border) for bucket in range(len(BUCKETS)) for border in (False, True)]
 _CHUNK = 256  # pairs held in memory at once
@@ -72,14 +72,12 @@ def pair_up(tiles_of: Mapping[str, int], holes: pd.DataFrame, pairs_per_cell: in
     if not tiles_of:
         raise InputError("there are no test tiles to evaluate on; add photographs")
     hole_rows = np.concatenate([_holes_of(cell, holes, pairs_per_cell) for cell in CELLS])
-    tile_rows = _visit_evenly(tiles_of, len(hole_rows), np.random.default_rng([seed, *b"evaluate"]))
-    photos = np.searchsorted(np.cumsum([*tiles_of.values()]), tile_rows, side="right")
-    names = [*tiles_of]
+    photos, tile_rows = _visit_evenly(tiles_of, len(hole_rows), np.random.default_rng([seed, *b"evaluate"]))
     missing = holes.iloc[hole_rows].reset_index(drop=True)
     return pd.DataFrame(
         {
             "pair": [_name(cell, number) for cell in CELLS for number in range(pairs_per_cell)],
-            "photo": [names[photo] for photo in photos],
+            "photo": photos,
             "tile_row": tile_rows,
             "hole_row": hole_rows,
             **{name: missing[name] for name in ("kind", "ratio", "bucket", "border")},
@@ -104,7 +102,8 @@ def _holes_of(cell: tuple[int, bool], holes: pd.DataFrame, count: int) -> np.nda
     return np.resize(rows, count)  # repeats them if there are too few
 
 
-def _visit_evenly(tiles_of: Mapping[str, int], count: int, rng: np.random.Generator) -> np.ndarray:
+def _visit_evenly(tiles_of: Mapping[str, int], count: int, rng: np.random.Generator) -> tuple[list[str], np.ndarray]:
+    """Return the photo and the row among the test tiles of each visit."""
     names, on_disk = [*tiles_of], np.array([*tiles_of.values()])
     order = np.array(sorted(range(len(names)), key=names.__getitem__))
     counts, first = on_disk[order], (on_disk.cumsum() - on_disk)[order]
@@ -116,8 +115,7 @@ def _visit_evenly(tiles_of: Mapping[str, int], count: int, rng: np.random.Genera
         rows[end - most : end] = start + rng.permutation(number)[:most]
     visited = np.concatenate([rng.permutation(len(order)) for _ in range(laps)])[:count]
     lap = np.arange(count) // len(order)
-    chosen: np.ndarray = rows[(ends - used)[visited] + lap % counts[visited]]
-    return chosen
+    return [names[photo] for photo in order[visited]], rows[(ends - used)[visited] + lap % counts[visited]]
 
 
 def choose_gallery(pairs: pd.DataFrame, count: int) -> list[int]:

@@ -35,7 +35,7 @@ from pydantic import ConfigDict, Field
 from stages.imaging.drawing.everyday import EVERYDAY_KINDS, draw_everyday
 from stages.imaging.holes import hole_ratio
 from stages.imaging.images import BadImageError, decode_image, open_picture, save_png
-from stages.imaging.manifest import read_parts
+from stages.imaging.manifest import MANIFEST, read_parts
 from stages.imaging.source_table import Source
 from stages.imaging.sources import SourcesParams, find_sources
 from stages.runtime import files, guard
@@ -44,7 +44,7 @@ from stages.runtime.log import log
 from stages.runtime.parallel import LocalBudget, map_ordered
 from stages.runtime.params import Settings, read, read_seed
 
-MANIFEST, OUT = "data/prepared/manifest.parquet", Path("data/photographs")
+OUT = Path("data/photographs")
 
 LEAST_SIDE_PX = 32  # smaller photographs have no room for such holes
 _MOST_ELONGATED = 3.0  # longer panoramas are cropped to their middle

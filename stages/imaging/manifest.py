@@ -8,6 +8,8 @@ import pyarrow.parquet as pq
 
 from stages.runtime import machine
 
+MANIFEST = Path("data/prepared/manifest.parquet")
+
 
 def read_parts(path: str | Path, columns: Sequence[str], splits: Sequence[str]) -> Iterator[pd.DataFrame]:
     """Yield the rows of some splits, in the order of the tiles on disk.

@@ -18,7 +18,7 @@ from stages.comparing.scores import by_default
 from stages.evaluate.evaluation import Measures, PairTest, Subject, evaluate
 from stages.evaluate.photographs import FOLDER, VARIANTS, evaluate_photographs, read_questions
 from stages.imaging.holes import MaskSet
-from stages.imaging.manifest import hashes_of
+from stages.imaging.manifest import MANIFEST, hashes_of
 from stages.imaging.near import from_text, near_duplicates
 from stages.imaging.shards import Tiles
 from stages.inpainting import inpainter, soundness
@@ -114,7 +114,7 @@ def photographs_seen(tree: Path, version: Version) -> frozenset[str] | None:
     learned = versions.trained_on(version)
     if learned is None:
         return None
-    tested = hashes_of(tree / "data/prepared/manifest.parquet", ["test"])
+    tested = hashes_of(tree / MANIFEST, ["test"])
     known = [hashes for hashes in learned.values() if hashes]
     bits = read("prepare.near_duplicate_bits", int)
     groups, _ = near_duplicates(from_text([*known, *tested.values()]), bits)

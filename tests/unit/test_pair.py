@@ -56,13 +56,13 @@ def test_photos_come_in_the_same_order_wherever_their_tiles_lie(tiles_of, holes)
     )
 
 
-def test_more_pairs_than_tiles_and_one_photo_are_enough(tiles_of, holes):
+def test_more_pairs_than_tiles_and_one_photo_are_enough(holes):
     pairs = pair_up({"photo": 1}, holes, 3, seed=7)
     assert set(pairs["tile_row"]) == {0}
     assert len(pairs) == 36
 
 
-def test_no_tiles_is_an_error_that_says_what_to_do(tiles_of, holes):
+def test_no_tiles_is_an_error_that_says_what_to_do(holes):
     with pytest.raises(InputError, match=r"no test tiles.*add photographs"):
         pair_up({}, holes, 3, seed=7)
 
