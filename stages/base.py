@@ -36,7 +36,8 @@ def export(path: Path, folder: Path) -> None:
     _, about = weights.read(path)
     is_gan = "discriminator_width" in about["settings"]
     code = importlib.import_module(f"stages.{'pix2pix' if is_gan else 'pconv'}.module")
-    settings = code.SETTINGS(**about["settings"])
+    # Weights of earlier versions do not name all settings of today; of those that shape a network, this one was off.
+    settings = code.SETTINGS.model_construct(**{"mirrored_texture": False, **about["settings"]})
     module = code.MODULE(settings)
     weights.load(path, module, settings)
     folder.mkdir(parents=True, exist_ok=True)

@@ -80,7 +80,8 @@ def _differing(path: Path, settings: Mapping[str, Any]) -> list[str]:
             theirs = json.loads((file.metadata() or {})["about"])["settings"]
     except (SafetensorError, KeyError, ValueError):
         return []  # the training says what is wrong with the file
-    return [name for name in SHAPING if theirs.get(name) != settings.get(name)]
+    # A setting that older weights do not name is off in them.
+    return [name for name in SHAPING if theirs.get(name, False) != settings.get(name, False)]
 
 
 def main(key: str) -> None:

@@ -27,7 +27,7 @@ from stages.training.settings import START, START_FILE
 TILE = 16
 BASE = "data/base.safetensors"
 UNET = {
-    "start_from": "none", "decay_steps": 0, "hole_perceptual_weight": 0.0,
+    "start_from": "none", "decay_steps": 0, "hole_perceptual_weight": 0.0, "repetition_weight": 0.0,
     "partial": False, "width": 4, "levels": 2, "batch_size": 4, "steps": 6, "learning_rate": 1e-3,
     "finetune_steps": 2, "finetune_learning_rate": 1e-4, "ema_decay": 0.9, "valid_weight": 1.0, "hole_weight": 6.0,
     "harmonic_residual": False,
@@ -37,8 +37,9 @@ UNET = {
 PIX2PIX = {
     "start_from": "none", "hole_perceptual_weight": 0.0, "harmonic_residual": True,
     "width": 4, "levels": 2, "discriminator_width": 4, "discriminator_layers": 1, "norm": "batch",
-    "infer_norm": "running", "infer_dropout": False, "objective": "vanilla", "judges_holes": False, "gan_weight": 1.0,
-    "l1_weight": 100.0, "discriminator_learning_rate": 2e-4, "batch_size": 4,
+    "infer_norm": "running", "infer_dropout": False, "mirrored_texture": True,
+    "objective": "vanilla", "judges_holes": False, "gan_weight": 1.0,
+    "l1_weight": 100.0, "repetition_weight": 1.0, "discriminator_learning_rate": 2e-4, "batch_size": 4,
     "steps": 8, "learning_rate": 2e-4, "decay_steps": 2, "ema_decay": 0.9, "validate_every": 3, "patience": 0,
     "checkpoint_every_s": 1e-6, "clip_norm": 10.0,
 }  # fmt: skip

@@ -40,6 +40,7 @@ SCORES = (
     Score("hole_ssim", "hole SSIM", "", 4, "more"),
     Score("hole_l1_percent", "hole L1", "%", 2, "less"),
     Score("perceptual", "perceptual distance", "", 3, "less"),
+    Score("lattice", "lattice", "", 3, "less"),
     Score("told_apart", "told from the truth", "", 2, "less"),
     Score("lpips", "LPIPS", "", 3, "less"),
     Score("sharpness", "sharpness", "", 2, "1"),

@@ -52,7 +52,7 @@ class EvaluateParams(Settings):
     """The section `evaluate` of params.yaml.
 
     Attributes:
-        perceptual: whether to compute the perceptual distance (features of EfficientNet-Lite0).
+        perceptual: whether to compute the perceptual distance (features of EfficientNet-Lite0), and the lattice.
         critic: pairs to train and test a critic on, from 0 (none).
         lpips: whether to compute LPIPS, whose weights are downloaded.
         fid: whether to compute FID, whose weights are downloaded.

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from stages.evaluate.filling import BATCH_SIZE, MODELS, Filler, Questions, choose_filler
-from stages.evaluate.perceptual import Distance, Fid, Lpips
+from stages.evaluate.perceptual import Distance, Fid, Lattice, Lpips
 from stages.evaluate.scores import Answer, composite, score, to_floats
 from stages.imaging.holes import MaskSet
 from stages.imaging.shards import Tiles
@@ -26,6 +26,7 @@ LOCAL_S = 12.0  # of work before worker processes are started: to import torch t
 
 Pixels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
+Measure = Distance | Lattice | Lpips
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Measures:
     """Measures besides the scores of `scores.py`.
 
     Attributes:
-        perceptual: whether to compute the perceptual distance.
+        perceptual: whether to compute the perceptual distance, and how far fills repeat themselves.
         lpips: whether to compute LPIPS.
         fid: whether to compute FID, over all pairs.
         critic: number of pairs, from the first, to train and test a critic on.
@@ -70,19 +71,19 @@ class Subject:
         """Return how long this process works alone: to the end if torch fills, or FID is gathered."""
         return LocalBudget(math.inf if self.by_torch or self.measures.fid else LOCAL_S, all_cores=self.by_torch)
 
-    def load_measures(self) -> dict[str, Distance | Lpips]:
+    def load_measures(self) -> dict[str, Measure]:
         """Load the measures of a single pair, by name; they are called with composites, targets and holes."""
-        return _load_measures(self.measures, machine.device() if self.by_torch else "cpu")
+        return dict(_load_measures(self.measures, machine.device() if self.by_torch else "cpu"))
 
 
 @lru_cache(maxsize=1)
-def _load_measures(measures: Measures, device: str) -> dict[str, Distance | Lpips]:
+def _load_measures(measures: Measures, device: str) -> dict[str, Measure]:
     """Load the measures, and keep this process to its cores and the memory that they free."""
     machine.keep_freed_memory()  # else the perceptual distance waits for pages to be zeroed
     machine.keep_to_cores()
-    found: dict[str, Distance | Lpips] = {}
+    found: dict[str, Measure] = {}
     if measures.perceptual:
-        found["perceptual"] = Distance(device)
+        found |= {"perceptual": Distance(device), "lattice": Lattice(device)}
     if measures.lpips:
         found["lpips"] = Lpips(device)
     return found
@@ -126,7 +127,7 @@ class _Opened(NamedTuple):
     filler: Filler
     tiles: Tiles
     mask_set: MaskSet
-    per_pair: dict[str, Distance | Lpips]
+    per_pair: dict[str, Measure]
     fid: Fid | None
 
 

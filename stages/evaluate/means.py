@@ -5,7 +5,7 @@ import pandas as pd
 from stages.imaging.holes import BUCKETS
 
 HEADLINES = ("hole_psnr", "psnr", "ssim", "l1_percent", "hole_l1_percent", "hole_ssim", "sharpness")
-OPTIONAL = ("perceptual", "told_apart", "lpips")  # if params.yaml enables them
+OPTIONAL = ("perceptual", "lattice", "told_apart", "lpips")  # if params.yaml enables them
 
 
 def summarise(scores: pd.DataFrame) -> dict[str, float]:

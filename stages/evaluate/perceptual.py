@@ -6,7 +6,8 @@ result is the mean of the three. There are no learned channel weights. Unlike in
 missing share: known pixels are equal in both pictures, so that small holes would otherwise always score well. It is 0
 for a perfect prediction. Receptive fields include known surroundings, so seams count.
 
-LPIPS and FID themselves, over whole composites, are options by torchmetrics; no package has their weights.
+It does not see a pattern that repeats, so `Lattice` is measured beside it. LPIPS and FID themselves, over whole
+composites, are options by torchmetrics; no package has their weights.
 """
 
 from collections.abc import Iterator
@@ -91,6 +92,32 @@ def _planes(pictures: Floats | Holes) -> "Tensor":
     import torch
 
     return torch.from_numpy(np.ascontiguousarray(pictures.transpose(0, 3, 1, 2))).float()
+
+
+class Lattice:
+    """How far fills repeat themselves in step with a network's grid (`stages/imaging/repetition.py`).
+
+    Args:
+        device: torch device.
+    """
+
+    def __init__(self, device: str) -> None:
+        self._device = device
+
+    def __call__(self, restored: Floats, targets: Floats, holes: Holes) -> list[float]:
+        """Measure some pairs, like `Distance`: 0 if nothing repeats, to 1."""
+        import torch
+
+        from stages.imaging.repetition import lattice
+
+        at_once = max(1, _CPU_PIXELS // prod(holes.shape[1:])) if self._device == "cpu" else BATCH_SIZE
+        found: list[float] = []
+        for first in range(0, len(restored), at_once):
+            batch = slice(first, first + at_once)
+            pictures = (restored[batch], targets[batch], holes[batch, ..., None])
+            with torch.inference_mode():
+                found += lattice(*(_planes(each).to(self._device) for each in pictures)).tolist()
+        return found
 
 
 class Lpips:

@@ -20,10 +20,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from stages.comparing.scores import by_default, plain
-from stages.evaluate.evaluation import Subject
+from stages.evaluate.evaluation import Measure, Subject
 from stages.evaluate.exchange import read_answer, read_question
 from stages.evaluate.filling import MODELS
-from stages.evaluate.perceptual import Distance, Lpips
 from stages.evaluate.scores import Answer, score, to_floats
 from stages.inpainting import inpainter
 from stages.inpainting.cropping import Settings
@@ -131,9 +130,11 @@ def _score_photograph(
 
 
 @lru_cache(maxsize=1)
-def _open(subject: Subject) -> tuple[Restorer, dict[str, Distance | Lpips]]:
+def _open(subject: Subject) -> tuple[Restorer, dict[str, Measure]]:
     """Load method and measures, once a process."""
-    return _choose_restorer(subject.key, subject.filled_by), subject.load_measures()
+    measures = subject.load_measures()
+    measures.pop("lattice", None)  # a deep hole is filled at a part of its size, which moves the grid
+    return _choose_restorer(subject.key, subject.filled_by), measures
 
 
 def _choose_restorer(key: str, filled_by: str) -> Restorer:

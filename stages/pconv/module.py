@@ -90,7 +90,7 @@ class PConvModule(InpaintingModule):
         def terms_of(batch: MicroBatch) -> dict[str, Tensor]:
             prediction = self.parallel["network"](batch.image, batch.hole)
             terms = loss_terms(prediction, batch.target, batch.hole, self.settings.weights, extractor)
-            return self.with_hole_perceptual(terms, prediction, batch)
+            return self.with_hole_terms(terms, prediction, batch)
 
         return self.optimise("network", batches, terms_of)
 

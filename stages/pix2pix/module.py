@@ -1,9 +1,10 @@
 """Training of Pix2Pix: first the discriminator, then the generator, each with its own optimizer."""
 
 from collections.abc import Sequence
+from typing import Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
@@ -25,6 +26,7 @@ class Pix2PixSettings(FitSettings):
         norm: batch or instance normalisation.
         infer_norm: batch-norm statistics at test time: `running` averages, or those of the `batch` as in the paper.
         infer_dropout: whether dropout stays on at test time, as in the paper.
+        mirrored_texture: whether the generator is shown texture mirrored into the holes, and adds a share of it.
         objective: of the GAN: `vanilla` as in the paper, or `least_squares`.
         judges_holes: whether the discriminator judges composites, and only missing pixels as fake.
         gan_weight: of the GAN loss.
@@ -37,11 +39,20 @@ class Pix2PixSettings(FitSettings):
     norm: Norm
     infer_norm: str = Field(pattern="^(running|batch)$")
     infer_dropout: bool
+    mirrored_texture: bool
     objective: Objective
     judges_holes: bool
     gan_weight: float = Field(ge=0)
     l1_weight: float = Field(ge=0)
     discriminator_learning_rate: float = Field(gt=0, le=1)
+
+    @model_validator(mode="after")
+    def _has_texture_to_mirror(self) -> Self:
+        if self.mirrored_texture and not self.harmonic_residual:
+            raise ValueError(
+                "`mirrored_texture: true` needs `harmonic_residual: true`; set both, or `mirrored_texture: false`"
+            )
+        return self
 
 
 class Pix2PixModule(InpaintingModule):
@@ -54,7 +65,7 @@ class Pix2PixModule(InpaintingModule):
     settings: Pix2PixSettings
 
     def __init__(self, settings: Pix2PixSettings) -> None:
-        network = Generator(settings.width, settings.levels, settings.norm)
+        network = Generator(settings.width, settings.levels, settings.norm, mirrors=settings.mirrored_texture)
         network.set_test_time(settings.infer_norm == "batch", settings.infer_dropout)
         network = network.to(memory_format=torch.channels_last)
         super().__init__(network, settings, level=0.5)
@@ -92,7 +103,7 @@ class Pix2PixModule(InpaintingModule):
             composed = composite(batch.target, prediction.detach().float(), batch.hole)
             loss = settings.gan_weight * gan + settings.l1_weight * distance
             terms = {"loss": loss, "gan": gan, "l1": distance, "l1_composite": l1(composed, batch.target)}
-            return self.with_hole_perceptual(terms, prediction, batch)
+            return self.with_hole_terms(terms, prediction, batch)
 
         loss_d = self.optimise("discriminator", batches, of_discriminator)["loss"]
         self.discriminator.requires_grad_(False)

@@ -2,7 +2,7 @@
 
 CVPR 2017, appendix §6.1. At width 64 and 8 levels the U-Net has 54.414 M parameters for a condition of three channels,
 the discriminator of three strided layers 2,768,705 and a receptive field of 70 pixels. Our condition has four: the
-image with its holes zeroed, and the hole.
+image with its holes zeroed, and the hole; with mirrored texture (`mirror.py`) three more, and a fourth channel out.
 
 Inside this package pictures are in [-1, 1] as in the paper; `Generator` takes and returns [0, 1].
 """
@@ -12,6 +12,8 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from stages.pix2pix.mirror import mirrored
 
 MAX_WIDENING = 8  # deeper levels have at most this many times the first one's channels
 INNER_LEVELS = 5  # decoder layers deeper than this have dropout: three of the paper's eight
@@ -105,10 +107,16 @@ class Generator(nn.Module):
         levels: halvings; H and W must be multiples of 2^levels.
         norm: "batch", or "instance", so that predictions do not depend on the rest of the batch.
         in_channels: of the condition.
+        mirrors: whether to show the network mirrored texture (`mirror.py`), of which it adds a share to each pixel.
     """
 
-    def __init__(self, width: int, levels: int, norm: Norm = "batch", in_channels: int = 4) -> None:
+    def __init__(
+        self, width: int, levels: int, norm: Norm = "batch", in_channels: int = 4, mirrors: bool = False
+    ) -> None:
         super().__init__()
+        self.mirrors = mirrors
+        out_channels = 4 if mirrors else 3
+        in_channels += 3 if mirrors else 0
         channels = [width * min(2**level, MAX_WIDENING) for level in range(levels)]
         self.down = nn.ModuleList(
             Down(
@@ -122,7 +130,7 @@ class Generator(nn.Module):
         self.up = nn.ModuleList(  # deepest first; all but the deepest also get the skip of their level
             Up(
                 channels[level] * (1 if level == levels - 1 else 2),
-                3 if level == 0 else channels[level - 1],
+                out_channels if level == 0 else channels[level - 1],
                 make_norm(norm, channels[level - 1]) if level > 0 else None,
                 dropout=level >= INNER_LEVELS,
             )
@@ -151,12 +159,17 @@ class Generator(nn.Module):
             hole: (N, 1, H, W), float32, 1 where `image` is missing.
 
         Returns:
-            the prediction, (N, 3, H, W) in [0, 1].
+            the prediction, (N, 3, H, W): in [0, 1], and beyond where mirrored texture is added.
         """
-        return (torch.tanh(self.translate(condition(image, hole))) + 1) / 2
+        seen = condition(image, hole)
+        if not self.mirrors:
+            return (torch.tanh(self.translate(seen)) + 1) / 2
+        copy = mirrored(seen[:, :3], hole)
+        painted = self.translate(torch.cat([seen, copy], dim=1))
+        return (torch.tanh(painted[:, :3]) + torch.sigmoid(painted[:, 3:]) * copy * hole + 1) / 2
 
     def translate(self, x: Tensor) -> Tensor:
-        """Run the U-Net, without the final tanh: (N, C, H, W) to (N, 3, H, W)."""
+        """Run the U-Net, without the final tanh: (N, C, H, W) to (N, 3 or 4, H, W)."""
         skips = []
         for layer in self.down:
             x = layer(x)

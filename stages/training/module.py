@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 
 from stages.imaging import features
+from stages.imaging.repetition import repetition_loss
 from stages.inpainting.composite import composite
 from stages.runtime import machine
 from stages.training.dataset import Batch, to_float
@@ -63,6 +64,20 @@ def _distributed(network: nn.Module, name: str, fabric: Fabric) -> DistributedDa
     devices = [fabric.device] if fabric.device.type == "cuda" else None
     # A discriminator runs twice before its backward pass, which must not find other statistics than the forward pass.
     return DistributedDataParallel(network, device_ids=devices, forward_sync_buffers=name == "network")
+
+
+def _perceptual_distance(composed: Tensor, batch: MicroBatch) -> Tensor:
+    """Return the mean distance of composites to their targets in holes.
+
+    Pictures are rolled by random offsets, since strided features see some phases of a grid better than others, and a
+    network would learn to paint that grid.
+    """
+    teacher = features.load(_TEACHER).to(composed.device)
+    shift = torch.randint(_GRID, (2,)).tolist()
+    composed, target, hole = (part.roll(shift, (2, 3)) for part in (composed, batch.target, batch.hole))
+    with torch.no_grad():
+        wanted = features.to_unit_length(teacher(target))
+    return features.distance_in_hole(features.to_unit_length(teacher(composed)), wanted, hole).mean()
 
 
 class InpaintingModule(nn.Module):
@@ -121,30 +136,23 @@ class InpaintingModule(nn.Module):
         """Return the factor of the learning rate at a step: 1, then falling linearly to 0 over `decay_steps`."""
         return min(1.0, (self.settings.total_steps - step) / max(self.settings.decay_steps, 1))
 
-    def with_hole_perceptual(
-        self, terms: dict[str, Tensor], prediction: Tensor, batch: MicroBatch
-    ) -> dict[str, Tensor]:
-        """Add the perceptual distance between composites and targets in holes to the loss terms.
-
-        Pictures are rolled by random offsets, since strided features see some phases of a grid better than others, and
-        a network would learn to paint that grid.
+    def with_hole_terms(self, terms: dict[str, Tensor], prediction: Tensor, batch: MicroBatch) -> dict[str, Tensor]:
+        """Add to the loss terms what looks at composites in holes: perceptual distance and repetition.
 
         Args:
             terms: "loss", the weighted sum, and its terms.
-            prediction: (N, 3, H, W) in [0, 1].
+            prediction: (N, 3, H, W), in [0, 1] or little beyond.
             batch: the inputs of the prediction.
         """
-        weight = self.settings.hole_perceptual_weight
-        if not weight:
-            return terms
-        teacher = features.load(_TEACHER).to(prediction.device)
-        shift = torch.randint(_GRID, (2,)).tolist()
-        composed = composite(batch.target, prediction.float(), batch.hole)
-        composed, target, hole = (part.roll(shift, (2, 3)) for part in (composed, batch.target, batch.hole))
-        with torch.no_grad():
-            wanted = features.to_unit_length(teacher(target))
-        distance = features.distance_in_hole(features.to_unit_length(teacher(composed)), wanted, hole).mean()
-        return {**terms, "loss": terms["loss"] + weight * distance, "hole_perceptual": distance}
+        settings, loss = self.settings, terms["loss"]
+        composed, found = composite(batch.target, prediction.float(), batch.hole), {}
+        if settings.hole_perceptual_weight:
+            found["hole_perceptual"] = _perceptual_distance(composed, batch)
+            loss = loss + settings.hole_perceptual_weight * found["hole_perceptual"]
+        if settings.repetition_weight:
+            found["repetition"] = repetition_loss(composed, batch.target, batch.hole)
+            loss = loss + settings.repetition_weight * found["repetition"]
+        return {**terms, **found, "loss": loss}
 
     def configure_optimizers(self) -> dict[str, Optimizer]:
         """Return the optimizers by name, in the order of their steps."""

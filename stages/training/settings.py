@@ -11,7 +11,10 @@ START = Path("data/start")  # a folder of start weights for each training
 START_FILE = "start.json"  # in that folder: where they are from
 WEIGHTS = "weights.safetensors"  # in that folder, and beside each trained model
 # The settings that change the shape of a network's weights.
-SHAPING = ("width", "levels", "harmonic_residual", "partial", "norm", "discriminator_width", "discriminator_layers")
+SHAPING = (
+    "width", "levels", "harmonic_residual", "partial", "norm", "mirrored_texture",
+    "discriminator_width", "discriminator_layers",
+)  # fmt: skip
 
 
 class ModelEntry(Settings):
@@ -62,6 +65,7 @@ class FitSettings(Settings):
         decay_steps: the last steps, over which the learning rate falls linearly to 0; 0 for a constant one.
         hole_perceptual_weight: of the distance between composite and target in the features of EfficientNet-Lite1,
             where pixels are missing.
+        repetition_weight: of the loss for patterns that repeat in a hole and not in the target; 0 = none.
         clip_norm: longer gradients are scaled down to this norm.
         harmonic_residual: the network paints on a membrane and meets the known pixels (`harmonic.py`).
         ema_decay: of the weights' moving average, which is exported; 0 for none.
@@ -78,6 +82,7 @@ class FitSettings(Settings):
     learning_rate: float = Field(gt=0, le=1)
     decay_steps: int = Field(ge=0)
     hole_perceptual_weight: float = Field(ge=0)
+    repetition_weight: float = Field(ge=0)
     clip_norm: float = Field(gt=0)
     harmonic_residual: bool
     ema_decay: float = Field(ge=0, lt=1)

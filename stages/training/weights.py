@@ -77,11 +77,11 @@ def load(path: Path, module: InpaintingModule, settings: FitSettings) -> None:
     own = {name: value for name, value in module.state_dict().items() if not name.startswith(_AVERAGE)}
     if {name: value.shape for name, value in own.items()} != {name: value.shape for name, value in tensors.items()}:
         theirs, ours = about.get("settings", {}), settings.model_dump(mode="json")
-        differing = [name for name in SHAPING if theirs.get(name) != ours.get(name)]
+        differing = [name for name in SHAPING if theirs.get(name, False) != ours.get(name, False)]
         raise ParamsError(
             f"{path} has weights of another network: "
             + (
-                ", ".join(f"`{name}` {theirs.get(name)} instead of {ours.get(name)}" for name in differing)
+                ", ".join(f"`{name}` {theirs.get(name, False)} instead of {ours.get(name)}" for name in differing)
                 or "its code"
             )
             + "; set the same values, or start_from: none"

@@ -19,13 +19,14 @@ from tests.clone import ROOT
 
 NETWORK, LOSSES = "stages/pconv/network.py", "stages/pconv/losses.py"
 GAN, OBJECTIVE = "stages/pix2pix/network.py", "stages/pix2pix/losses.py"
+MIRROR, REPETITION = "stages/pix2pix/mirror.py", "stages/imaging/repetition.py"
 PHASES, WORKTREE, STORE = "stages/retrain/phases.py", "stages/retrain/worktree.py", "stages/tracking/store.py"
 ALIASES, KEEPING = "stages/tracking/aliases.py", "stages/retrain/housekeeping.py"
 _RETRAIN = "tests/integration/retrain"
 DECIDED, TREE_TESTS, KEEPING_TESTS = (f"{_RETRAIN}/test_{name}.py" for name in ("decided", "worktree", "housekeeping"))
 LOGIN, SCHEDULED = "tests/integration/tracking/test_login.py", "tests/integration/test_schedules.py"
 PCONV_TESTS, LOSS_TESTS = "tests/unit/pconv/test_network.py", "tests/unit/pconv/test_losses.py"
-GAN_TESTS = "tests/unit/pix2pix"
+GAN_TESTS, REPETITION_TESTS = "tests/unit/pix2pix", "tests/unit/imaging/test_repetition.py"
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,16 @@ class Trap:
 
 
 TRAPS = (
+    Trap("texture copied out of a hole", MIRROR, " & known.gather(dim, index)", "", GAN_TESTS),
+    Trap("texture shifted instead of mirrored", MIRROR, "source = 2 * edge - position", "source = position - size // 2",
+         GAN_TESTS),
+    Trap("texture over known pixels", GAN, " * copy * hole + 1", " * copy + 1", GAN_TESTS),
+    Trap("patterns of colours unseen", REPETITION, "(one.conj() * other).sum(dim=1)",
+         "one.sum(1).conj() * other.sum(1)", REPETITION_TESTS),
+    Trap("patterns of the target punished", REPETITION, "- theirs", "- 0 * theirs", REPETITION_TESTS),
+    Trap("fading rewarded instead of variety", REPETITION, "(variance / largest).detach()", "(variance / largest)",
+         REPETITION_TESTS),
+    Trap("edges taken for patterns", REPETITION, "> _RISE", "> -1", REPETITION_TESTS),
     Trap("sum(1) missing from the ratio", NETWORK, "full = kernel * kernel * sum(channels for _, channels in groups)",
          "full = 1", PCONV_TESTS),
     Trap("ratio without the channels", NETWORK, "full = kernel * kernel * sum(channels for _, channels in groups)",

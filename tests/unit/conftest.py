@@ -3,6 +3,7 @@
 import subprocess
 
 import pytest
+import torch  # noqa: F401 - whose import asks ldconfig where CUDA is
 
 
 @pytest.fixture(autouse=True)

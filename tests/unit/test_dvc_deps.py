@@ -24,10 +24,6 @@ LOGGED = {  # publish hands these files to MLflow, it does not import them
     Path("stages/inpainting/cropping"),
     Path("stages/serving/logged_model.py"),
 }
-FEATURES = {  # listed for all trainings by their one template; Pix2Pix has no use for them
-    Path("stages/imaging/features.py"),
-    Path("stages/imaging/efficientnet_lite.py"),
-}
 GRAPH = grimp.build_graph("stages")
 MODELS = yaml.safe_load((ROOT / "params.yaml").read_text())["models"]
 
@@ -74,8 +70,6 @@ def test_every_import_is_a_dependency(name: str) -> None:
 def test_every_dependency_on_code_is_imported(name: str) -> None:
     used = imported(STAGES[name])
     idle = {dep for dep in code_deps(STAGES[name]) if dep not in used and not any(dep in path.parents for path in used)}
-    if name == "train@pix2pix":
-        idle -= FEATURES
     assert not idle, f"dvc.yaml lists these for {name}, which does not import them"
 
 

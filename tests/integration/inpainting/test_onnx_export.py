@@ -32,7 +32,7 @@ def around(inner: nn.Module, level: float) -> nn.Module:
 def network(family: str) -> nn.Module:
     torch.manual_seed(5)
     if family == "pix2pix":
-        generator = Generator(4, LEVELS)
+        generator = Generator(4, LEVELS, mirrors=True)
         generator.set_test_time(batch_statistics=False, dropout=True)
         return around(generator, 0.5)
     return around(PConvUNet(4, LEVELS, partial=family == "pconv"), 0.0)

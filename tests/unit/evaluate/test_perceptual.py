@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from stages.evaluate.perceptual import Distance
+from stages.evaluate.perceptual import BATCH_SIZE, Distance, Lattice
 
 H, W = 64, 96
 
@@ -54,3 +54,15 @@ def test_a_small_hole_filled_badly_is_as_far_as_a_large_one(pictures):
     targets, holes = pictures
     far = Distance("cpu")(spoilt(targets, holes, 0.2), targets, holes)
     assert max(far) < 2 * min(far)  # while the holes differ tenfold in size
+
+
+def test_lattices_are_those_of_each_pair(pictures):
+    targets, holes = (np.concatenate([part] * (BATCH_SIZE // 4)) for part in pictures)  # more than one batch
+    tile = np.random.default_rng(2).random((16, 16, 3), np.float32)
+    pattern = np.tile(tile, (H // 16, W // 16, 1))
+    answers = np.where(holes[..., None] > 0, pattern, targets)
+    answers[::2] = targets[::2]
+    scores = Lattice("cpu")(answers, targets, holes)
+    assert len(scores) == len(holes) > BATCH_SIZE
+    assert max(scores[::2]) < 0.05
+    assert min(score for number, score in enumerate(scores) if number % 2 and number % 5 > 1) > 0.5

@@ -15,6 +15,7 @@ from stages.pix2pix.network import Generator
 from stages.runtime import profile
 from stages.runtime.errors import ParamsError
 from stages.runtime.params import read
+from stages.training.settings import SHAPING
 from tests.clone import ROOT
 
 PROFILES = sorted(path.stem for path in (ROOT / "profiles").glob("*.yaml"))
@@ -41,6 +42,15 @@ def test_every_training_takes_its_section(params: Path, name: str) -> None:
         assert content["tile_size"] >= 2 ** (settings.levels + 1)
     unet, pconv = (content["train"][key] for key in ("unet", "pconv"))
     assert pconv == unet | {"partial": True}
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_networks_of_another_shape_do_not_start_from_base(params: Path, name: str) -> None:
+    before = yaml.safe_load(params.read_text())["train"]
+    profile.apply(name)
+    for key, section in yaml.safe_load(params.read_text())["train"].items():
+        same = all(section.get(setting) == before[key].get(setting) for setting in SHAPING)
+        assert same or section["start_from"] == "none", key
 
 
 @pytest.mark.parametrize("name", PROFILES)
