@@ -11,6 +11,8 @@ import importlib
 import sys
 from pathlib import Path
 
+from torch import Tensor
+
 from stages.imaging.manifest import MANIFEST, hashes_of
 from stages.imaging.near import from_text
 from stages.runtime import guard
@@ -45,12 +47,17 @@ def export(path: Path, folder: Path) -> None:
 
 
 def keep_halved(key: str) -> Path:
-    """Write the weights of a training as base weights, in half precision."""
+    """Write the weights of a training as base weights, in half precision where they fit into it."""
     tensors, about = weights.read(trainer.MODELS / key / WEIGHTS)
-    halved = {name: value.half() if value.is_floating_point() else value for name, value in tensors.items()}
     path = BASE / f"{key}.safetensors"
-    weights.write(path, halved, about)
+    weights.write(path, {name: _halved(value) for name, value in tensors.items()}, about)
     return path
+
+
+def _halved(value: Tensor) -> Tensor:
+    """Return a tensor in half precision, or as it is if half precision has no such numbers: variances can be large."""
+    half = value.half() if value.is_floating_point() else value
+    return half if half.isfinite().all() else value
 
 
 def keep_hashes() -> None:

@@ -70,7 +70,7 @@ def load(path: Path, module: InpaintingModule, settings: FitSettings) -> None:
         settings: of the training.
 
     Raises:
-        InputError: the file is missing, or has no such content.
+        InputError: the file is missing, or has no such content, or a number that is not finite.
         ParamsError: the weights belong to a network of another shape.
     """
     tensors, about = read(path)
@@ -85,6 +85,11 @@ def load(path: Path, module: InpaintingModule, settings: FitSettings) -> None:
                 or "its code"
             )
             + "; set the same values, or start_from: none"
+        )
+    broken = [name for name, value in tensors.items() if not value.isfinite().all()]
+    if broken:
+        raise InputError(
+            f"{path} has numbers that are not finite, in {broken[0]}; take others, or set start_from: none"
         )
     with torch.no_grad():
         for name, value in own.items():

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 import yaml
 
 from stages import base
@@ -48,6 +49,24 @@ def test_they_are_of_the_networks_that_params_ask_for_and_together_small() -> No
         theirs, ours = about["settings"], params["train"][key]
         assert {name: theirs.get(name) for name in SHAPING} == {name: ours.get(name) for name in SHAPING}
     assert sum(path.stat().st_size for path in FOLDER.glob("*.safetensors")) <= 16e6
+
+
+@pytest.mark.parametrize("key", base.KEYS)
+def test_all_weights_are_finite(key: str) -> None:
+    tensors, _ = weights.read(FOLDER / f"{key}.safetensors")
+    assert [name for name, value in tensors.items() if not value.isfinite().all()] == []
+
+
+def test_what_half_precision_cannot_hold_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    base.BASE.mkdir(parents=True)
+    tensors = {"weight": torch.tensor([0.5, -2.0]), "running_var": torch.tensor([1e5, 1.0]), "seen": torch.tensor(3)}
+    weights.write(tmp_path / "data/models/pconv/weights.safetensors", tensors, {"key": "pconv"})
+    kept, _ = weights.read(base.keep_halved("pconv"))
+    assert kept["weight"].dtype == torch.float16
+    assert {name: value.tolist() for name, value in kept.items()} == {
+        name: value.tolist() for name, value in tensors.items()
+    }
 
 
 def test_photographs_are_kept_by_the_hashes_that_prepare_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

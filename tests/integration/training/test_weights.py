@@ -13,6 +13,7 @@ from stages.report.reading import Training
 from stages.runtime.errors import InpaintError, ParamsError
 from stages.runtime.files import sha256
 from stages.start import main, write_starts
+from stages.training import weights
 from stages.training.settings import START, WEIGHTS
 from tests.factories import tiny_params
 from tests.integration.training.test_trainer import fit, project, unexported  # noqa: F401 - pytest finds fixtures by name
@@ -63,6 +64,17 @@ def test_weights_of_another_network_are_refused_by_what_differs() -> None:
     start("unet", "start.safetensors", harmonic_residual=True)
     with pytest.raises(ParamsError, match="`partial` True instead of False"):
         fit("unet")
+
+
+def test_a_number_that_is_not_finite_is_refused_before_the_first_step() -> None:
+    fit("pconv")
+    tensors, about = weights.read(Path(f"data/models/pconv/{WEIGHTS}"))
+    name = next(name for name in tensors if name.endswith("running_var"))
+    tensors[name][0] = float("inf")  # fills look well with it, since it only silences a channel
+    weights.write(Path("start.safetensors"), tensors, about)
+    start("pconv", "start.safetensors")
+    with pytest.raises(InpaintError, match=f"not finite, in {name}"):
+        fit("pconv")
 
 
 def test_what_holds_no_weights_is_refused() -> None:
