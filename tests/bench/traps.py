@@ -59,6 +59,8 @@ TRAPS = (
     Trap("fading rewarded instead of variety", REPETITION, "(variance / largest).detach()", "(variance / largest)",
          REPETITION_TESTS),
     Trap("edges taken for patterns", REPETITION, "> _RISE", "> -1", REPETITION_TESTS),
+    Trap("variances cut to half precision", "stages/base.py", "return half if half.isfinite().all() else value",
+         "return half", "tests/integration/test_base.py"),
     Trap("sum(1) missing from the ratio", NETWORK, "full = kernel * kernel * sum(channels for _, channels in groups)",
          "full = 1", PCONV_TESTS),
     Trap("ratio without the channels", NETWORK, "full = kernel * kernel * sum(channels for _, channels in groups)",
