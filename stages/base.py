@@ -19,7 +19,7 @@ from stages.runtime import guard
 from stages.runtime.files import write_array
 from stages.runtime.log import log
 from stages.training import trainer, weights
-from stages.training.settings import WEIGHTS
+from stages.training.settings import WEIGHTS, shape_of
 
 BASE = Path("data/base")
 KEYS = ("unet", "pconv", "pix2pix")
@@ -38,8 +38,9 @@ def export(path: Path, folder: Path) -> None:
     _, about = weights.read(path)
     is_gan = "discriminator_width" in about["settings"]
     code = importlib.import_module(f"stages.{'pix2pix' if is_gan else 'pconv'}.module")
-    # Weights of earlier versions do not name all settings of today; of those that shape a network, this one was off.
-    settings = code.SETTINGS.model_construct(**{"mirrored_texture": False, **about["settings"]})
+    settings = code.SETTINGS.model_construct(
+        **about["settings"] | shape_of(about["settings"])
+    )  # maybe of an earlier version
     module = code.MODULE(settings)
     weights.load(path, module, settings)
     folder.mkdir(parents=True, exist_ok=True)

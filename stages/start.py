@@ -25,7 +25,7 @@ from stages.runtime.files import fresh_folder, write_json, write_text
 from stages.runtime.log import log
 from stages.runtime.params import read
 from stages.tracking import versions
-from stages.training.settings import SHAPING, START, START_FILE, WEIGHTS, ModelEntry
+from stages.training.settings import START, START_FILE, WEIGHTS, ModelEntry, differing
 
 STARTS = Path("data/starts.yaml")
 _COMMENT = "# Where trainings start instead of at `train.KEY.start_from`; inpaint retrain writes this file.\n"
@@ -80,8 +80,7 @@ def _differing(path: Path, settings: Mapping[str, Any]) -> list[str]:
             theirs = json.loads((file.metadata() or {})["about"])["settings"]
     except (SafetensorError, KeyError, ValueError):
         return []  # the training says what is wrong with the file
-    # A setting that older weights do not name is off in them.
-    return [name for name in SHAPING if theirs.get(name, False) != settings.get(name, False)]
+    return differing(theirs, settings)
 
 
 def main(key: str) -> None:

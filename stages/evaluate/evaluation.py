@@ -73,7 +73,7 @@ class Subject:
 
     def load_measures(self) -> dict[str, Measure]:
         """Load the measures of a single pair, by name; they are called with composites, targets and holes."""
-        return dict(_load_measures(self.measures, machine.device() if self.by_torch else "cpu"))
+        return _load_measures(self.measures, machine.device() if self.by_torch else "cpu")
 
 
 @lru_cache(maxsize=1)

@@ -63,7 +63,7 @@ class Distance:
 
         from stages.imaging.features import distance_in_hole
 
-        at_once = max(1, _CPU_PIXELS // prod(holes.shape[1:])) if self._device == "cpu" else BATCH_SIZE
+        at_once = _batch_size(holes, self._device)
         is_new = np.array([True, *(not np.array_equal(*both) for both in pairwise(targets))])
         target_of = np.cumsum(is_new) - 1
         found: list[float] = []
@@ -88,6 +88,10 @@ class Distance:
             yield to_unit_length(maps)
 
 
+def _batch_size(holes: Holes, device: str) -> int:
+    return max(1, _CPU_PIXELS // prod(holes.shape[1:])) if device == "cpu" else BATCH_SIZE
+
+
 def _planes(pictures: Floats | Holes) -> "Tensor":
     import torch
 
@@ -110,7 +114,7 @@ class Lattice:
 
         from stages.imaging.repetition import lattice
 
-        at_once = max(1, _CPU_PIXELS // prod(holes.shape[1:])) if self._device == "cpu" else BATCH_SIZE
+        at_once = _batch_size(holes, self._device)
         found: list[float] = []
         for first in range(0, len(restored), at_once):
             batch = slice(first, first + at_once)

@@ -132,8 +132,8 @@ def _score_photograph(
 @lru_cache(maxsize=1)
 def _open(subject: Subject) -> tuple[Restorer, dict[str, Measure]]:
     """Load method and measures, once a process."""
-    measures = subject.load_measures()
-    measures.pop("lattice", None)  # a deep hole is filled at a part of its size, which moves the grid
+    # No lattice: a deep hole is filled at a part of its size, which moves the grid.
+    measures = {name: measure for name, measure in subject.load_measures().items() if name != "lattice"}
     return _choose_restorer(subject.key, subject.filled_by), measures
 
 

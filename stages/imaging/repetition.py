@@ -52,8 +52,8 @@ def lattice(made: Tensor, target: Tensor, hole: Tensor) -> Tensor:
         (N,), 0 to 1: the mean difference of correlations, smaller where the fill has less contrast than the target.
         0 if nothing is in step with the grid, and for holes that are narrower than it.
     """
-    correlation, overlap = _relative(made, target, hole)
-    on_grid, before, after = (index.to(made.device) for index in _grid())
+    correlation, overlap = _relative(_fine_part(made, hole), _fine_part(target, hole), hole)
+    on_grid, before, after = _grid(made.device)
     shared = torch.minimum(overlap[:, before], overlap[:, after]).amin(dim=1).minimum(overlap[:, on_grid])
     beside = ((correlation[:, before] + correlation[:, after]) / 2).amax(dim=1)
     counts = shared > _GRID_OVERLAP
@@ -73,35 +73,36 @@ def repetition_loss(made: Tensor, target: Tensor, hole: Tensor) -> Tensor:
         a scalar: the mean correlation, 0 to 1. Its gradient asks for other patterns and for no other contrast; fills of
         much less contrast than the target cost nothing.
     """
-    lags, on_the_way = (index.to(made.device) for index in _ring())
-    correlation, overlap = _relative(made, target, hole)
+    lags, on_the_way = _ring(made.device)
+    wanted = _fine_part(target, hole)
+    correlation, overlap = _relative(_fine_part(made, hole), wanted, hole)
     with torch.no_grad():
-        theirs = _relative(target, target, hole)[0][:, lags].clamp(min=0)
+        theirs = _relative(wanted, wanted, hole)[0][:, lags].clamp(min=0)
         is_peak = correlation[:, lags] - correlation[:, on_the_way].amin(dim=1) > _RISE
         counts = is_peak & (overlap[:, lags] > _OVERLAP)
     excess = (correlation[:, lags] - theirs).clamp(min=0).where(counts, 0.0)
     return excess.topk(_WORST, dim=1).values.mean()
 
 
-def _relative(made: Tensor, target: Tensor, hole: Tensor) -> tuple[Tensor, Tensor]:
-    """Correlate each fill with itself, times its variance over the target's if that is larger.
+def _relative(fine: Tensor, wanted: Tensor, hole: Tensor) -> tuple[Tensor, Tensor]:
+    """Correlate the fine part of each fill with itself, times its variance over the target's if that is larger.
 
     Returns:
         the correlation at each lag, flattened, and the share of the hole that overlaps there: both (N, side^2).
     """
-    with torch.autocast(made.device.type, enabled=False):  # half precision does not hold sums over a picture
-        fine, wanted = (_fine_part(picture.float(), hole) for picture in (made, target))
-        variance, wanted_variance = (part.square().mean(dim=(1, 2, 3)) for part in (fine, wanted))
-        share = hole.mean(dim=(1, 2, 3)).clamp(min=1e-12)
-        largest = torch.maximum(variance, wanted_variance).maximum(_INVISIBLE * share)
-        correlation, overlap = _autocorrelation(fine, hole)
-        # A constant, so that no gradient asks for another contrast.
-        return correlation * (variance / largest).detach()[:, None], overlap
+    variance, wanted_variance = (part.square().mean(dim=(1, 2, 3)) for part in (fine, wanted))
+    share = hole.mean(dim=(1, 2, 3)).clamp(min=1e-12)
+    largest = torch.maximum(variance, wanted_variance).maximum(_INVISIBLE * share)
+    correlation, overlap = _autocorrelation(fine, hole)
+    # A constant, so that no gradient asks for another contrast.
+    return correlation * (variance / largest).detach()[:, None], overlap
 
 
 def _fine_part(picture: Tensor, hole: Tensor) -> Tensor:
-    """Return what is in holes without what is smooth there, like `picture`, and 0 elsewhere."""
-    return (picture - _smooth(picture * hole) / _smooth(hole).clamp(min=1e-3)) * hole
+    """Return what is in holes without what is smooth there, like `picture` in float32, and 0 elsewhere."""
+    with torch.autocast(picture.device.type, enabled=False):  # half precision does not hold sums over a picture
+        picture = picture.float()
+        return (picture - _smooth(picture * hole) / _smooth(hole).clamp(min=1e-3)) * hole
 
 
 def _autocorrelation(fine: Tensor, hole: Tensor) -> tuple[Tensor, Tensor]:
@@ -135,28 +136,31 @@ def _smooth(picture: Tensor) -> Tensor:
 
 @cache
 @torch.inference_mode(False)  # kept for later calls, which may need gradients
-def _ring() -> tuple[Tensor, Tensor]:
+def _ring(device: torch.device) -> tuple[Tensor, Tensor]:
     """Return the flat indices of the lags of the loss, (L,), and of those on the way to each, (5, L)."""
     chosen = [
         (y, x)
         for y, x in product(range(_LONGEST + 1), range(-_LONGEST, _LONGEST + 1))
         if _SHORTEST <= (y**2 + x**2) ** 0.5 <= _LONGEST and (y > 0 or x > 0)  # the other half is its mirror image
     ]
-    return _index(chosen), torch.stack([_index([(y * way, x * way) for y, x in chosen]) for way in _ON_THE_WAY])
+    ways = [_index([(y * way, x * way) for y, x in chosen]) for way in _ON_THE_WAY]
+    return _index(chosen).to(device), torch.stack(ways).to(device)
 
 
 @cache
 @torch.inference_mode(False)
-def _grid() -> tuple[Tensor, Tensor, Tensor]:
+def _grid(device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
     """Return the flat indices of the lags on the grid, (G,), and of those on opposite sides of each, both (4, G)."""
     chosen = [(0, 1), (0, 2), (1, 0), (1, 1), (1, -1), (2, 0)]  # in steps of the grid; longer ones overlap little
     lags = [(y * _GRID, x * _GRID) for y, x in chosen]
     steps = [(y * _BESIDE, x * _BESIDE) for y, x in ((0, 1), (1, 0), (1, 1), (1, -1))]
     before, after = (
-        torch.stack([_index([(y + sign * down, x + sign * right) for y, x in lags]) for down, right in steps])
+        torch.stack([_index([(y + sign * down, x + sign * right) for y, x in lags]) for down, right in steps]).to(
+            device
+        )
         for sign in (-1, 1)
     )
-    return _index(lags), before, after
+    return _index(lags).to(device), before, after
 
 
 def _index(lags: Sequence[tuple[float, float]]) -> Tensor:

@@ -1,5 +1,6 @@
 """Settings shared by all trainings; the section of a model in params.yaml has more."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -15,6 +16,17 @@ SHAPING = (
     "width", "levels", "harmonic_residual", "partial", "norm", "mirrored_texture",
     "discriminator_width", "discriminator_layers",
 )  # fmt: skip
+
+
+def shape_of(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that shape a network; those that weights of an earlier version do not name are off."""
+    return {name: settings.get(name, False) for name in SHAPING}
+
+
+def differing(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> list[str]:
+    """Return the names of the settings in which two networks have another shape."""
+    one, other = shape_of(theirs), shape_of(ours)
+    return [name for name in SHAPING if one[name] != other[name]]
 
 
 class ModelEntry(Settings):

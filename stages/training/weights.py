@@ -17,7 +17,7 @@ from torch import Tensor
 from stages.runtime.errors import InputError, ParamsError
 from stages.runtime.files import atomic_write
 from stages.training.module import InpaintingModule
-from stages.training.settings import SHAPING, WEIGHTS, FitSettings
+from stages.training.settings import WEIGHTS, FitSettings, differing
 
 _NETWORK, _AVERAGE = "network.", "average."
 
@@ -77,11 +77,13 @@ def load(path: Path, module: InpaintingModule, settings: FitSettings) -> None:
     own = {name: value for name, value in module.state_dict().items() if not name.startswith(_AVERAGE)}
     if {name: value.shape for name, value in own.items()} != {name: value.shape for name, value in tensors.items()}:
         theirs, ours = about.get("settings", {}), settings.model_dump(mode="json")
-        differing = [name for name in SHAPING if theirs.get(name, False) != ours.get(name, False)]
         raise ParamsError(
             f"{path} has weights of another network: "
             + (
-                ", ".join(f"`{name}` {theirs.get(name, False)} instead of {ours.get(name)}" for name in differing)
+                ", ".join(
+                    f"`{name}` {theirs.get(name, False)} instead of {ours.get(name)}"
+                    for name in differing(theirs, ours)
+                )
                 or "its code"
             )
             + "; set the same values, or start_from: none"
