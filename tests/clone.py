@@ -13,6 +13,7 @@ import psutil
 import yaml
 
 from stages.runtime.processes import named
+from tests.warm import warm_stages
 
 ROOT = Path(__file__).parents[1]
 _UNSET = ("MLFLOW_TRACKING_URI", "DVC_ROOT", "DVC_EXP_NAME", "DVC_STAGE", "PYTHONPATH")
@@ -84,8 +85,8 @@ class Clone:
         self.run("git", "-c", "user.name=t", "-c", "user.email=t@localhost", "commit", "-q", "-m", message)
 
     def run(self, *words: str, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
-        """Run a command in the clone with this environment's programs first."""
-        env = self._environment(environment)
+        """Run a command in the clone with this environment's programs first; stages start `warm`."""
+        env = self._environment(warm_stages() | environment)
         done = subprocess.run(words, cwd=self.root, env=env, capture_output=True, text=True, check=False)
         if check and done.returncode:
             raise AssertionError(

@@ -7,18 +7,28 @@ called. And that the imports work is for the tests that start a program from not
 
     with Program([sys.executable, "-m", "stages.train", "pconv"], cwd=folder, env=environment) as training:
         training.send_signal(signal.SIGSTOP)
+
+    subprocess.run(["dvc", "repro"], env=os.environ | warm_stages())
 """
 
+import atexit
+import json
 import multiprocessing
 import os
 import runpy
+import select
 import shutil
+import socket
+import socketserver
 import subprocess
 import sys
 import tempfile
+import threading
 import weakref
 from collections.abc import Mapping, Sequence
-from multiprocessing import spawn
+from contextlib import suppress
+from functools import cache
+from multiprocessing import reduction, spawn
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +38,9 @@ FORKSERVER = multiprocessing.get_context("forkserver")
 OF_DVC = ("dvc.cli.parser", "dvc.repo.experiments", "dvc.repo.open_repo", "dvc.cachemgr", "scmrepo.git")
 STAGES = ("publish.__main__", "train", "training.trainer", "pconv.module", "pix2pix.module")
 FORKSERVER.set_forkserver_preload([*OF_DVC, "mlflow.cli", *(f"stages.{name}" for name in STAGES)])
+HANDING_OVER = Path(__file__).parent / "handing_over"
 _run = subprocess.run
+_starting = threading.Lock()
 
 
 class Program:
@@ -48,12 +60,9 @@ class Program:
         self._said = [Path(folder, name) for name in ("out", "err")]
         for path in self._said:
             path.touch()
-        given = [str(word) for word in words[1:]], str(cwd or Path.cwd()), dict(env or os.environ), self._said
-        self._process = FORKSERVER.Process(target=_become, args=given)
-        whole = spawn.get_preparation_data
-        with pytest.MonkeyPatch.context() as patch:  # unwatched by coverage, as what is started from nothing
-            patch.setattr(spawn, "get_preparation_data", lambda name: whole(name) | {"stowaway": None})
-            self._process.start()
+        given = [str(word) for word in words[1:]], str(cwd or Path.cwd()), dict(env or os.environ)
+        with self._said[0].open("a") as out, self._said[1].open("a") as err:
+            self._process = _start(*given, {1: out.fileno(), 2: err.fileno()})
         self.pid: int = self._process.pid or 0
 
     def __enter__(self) -> "Program":
@@ -93,18 +102,52 @@ class Program:
         self._process.kill()
 
 
-def _become(words: Sequence[str], place: str, environment: Mapping[str, str], said: Sequence[Path]) -> None:
-    for number, path in enumerate(said, 1):
-        os.dup2(os.open(path, os.O_WRONLY | os.O_APPEND), number)
+class _Sent:
+    """A file descriptor on its way to a forked process."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __reduce__(self) -> Any:
+        return _received, (reduction.DupFd(self.number),)
+
+
+def _received(sent: Any) -> int:
+    number: int = sent.detach()
+    return number
+
+
+def _start(words: Sequence[str], place: str, environment: Mapping[str, str], files: Mapping[int, int]) -> Any:
+    sent = {number: _Sent(file) for number, file in files.items()}
+    process = FORKSERVER.Process(target=_become, args=(words, place, environment, sent))
+    whole = spawn.get_preparation_data
+    with _starting, pytest.MonkeyPatch.context() as patch:  # unwatched by coverage, as what is started from nothing
+        patch.setattr(spawn, "get_preparation_data", lambda name: whole(name) | {"stowaway": None})
+        process.start()
+    return process
+
+
+def _become(words: Sequence[str], place: str, environment: Mapping[str, str], files: Mapping[int, int]) -> None:
+    for number, file in files.items():
+        os.dup2(file, number)
+    if 0 in files:
+        sys.stdin = os.fdopen(0, closefd=False)
     os.chdir(place)
     os.environ.clear()
     os.environ.update(environment)
     sys.argv = [*words[1:]]
     sys.path[:0] = [place, *filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))]
-    if words[0] == "-m":
-        runpy.run_module(words[1], run_name="__main__", alter_sys=True)
-    else:
-        exec(words[1], {"__name__": "__main__"})
+    if Path(place, "stages").is_dir():  # a project of its own, with code of its own
+        for name in [name for name in sys.modules if name.partition(".")[0] == "stages"]:
+            del sys.modules[name]
+    try:
+        if words[0] == "-m":
+            runpy.run_module(words[1], run_name="__main__", alter_sys=True)
+        else:
+            exec(words[1], {"__name__": "__main__"})
+    finally:
+        for worker in multiprocessing.active_children():  # joblib's, which would be waited for
+            worker.terminate()
 
 
 def run(words: Sequence[Any], **how: Any) -> Any:
@@ -125,3 +168,42 @@ def run(words: Sequence[Any], **how: Any) -> Any:
 def warm(monkeypatch: pytest.MonkeyPatch) -> None:
     """`subprocess.run`, wherever it is called, runs DVC and MLflow as a `Program`."""
     monkeypatch.setattr(subprocess, "run", run)
+
+
+@cache
+def warm_stages() -> dict[str, str]:
+    """Return what makes stages of a pipeline `Program`s, whoever starts them: for the environment of a command.
+
+    The process that was started stays, passes SIGINT and SIGTERM on, and ends as the stage ends; if it is killed, so is
+    the stage. A stage does not notice that DVC has died, so tests of that start theirs from nothing.
+    """
+    address = str(Path(tempfile.mkdtemp(), "stages"))
+    server = _Server(address, _Stage)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    atexit.register(shutil.rmtree, Path(address).parent, ignore_errors=True)
+    return {"INPAINT_WARM": address, "PYTHONPATH": str(HANDING_OVER)}
+
+
+class _Server(socketserver.ThreadingUnixStreamServer):
+    daemon_threads = True
+
+
+class _Stage(socketserver.BaseRequestHandler):
+    def handle(self) -> None:
+        """Start what is asked for; pass signals on and the exit code back."""
+        size, files, *_ = socket.recv_fds(self.request, 4, 3)
+        with self.request.makefile("rb") as sent:
+            words, place, environment = json.loads(sent.read(int.from_bytes(size, "big")))
+        process = _start(words[1:], place, environment, dict(enumerate(files)))
+        for file in files:
+            os.close(file)
+        while process.exitcode is None:
+            asked, *_ = select.select([self.request, process.sentinel], [], [])
+            if self.request in asked:
+                number = self.request.recv(1)
+                os.kill(process.pid, number[0]) if number else process.kill()
+                if not number:
+                    break
+        process.join()
+        with suppress(OSError):
+            self.request.sendall(process.exitcode.to_bytes(2, "big", signed=True))

@@ -1,7 +1,7 @@
 """Check that a model is never worse than harmonic inpainting, and always finite, on synthetic pictures.
 
-    faults = find_faults(load("data/models/pconv"))     # [] if there are none
-    pictures = find_unfinite(model, tile_size)          # likewise
+    faults = list(find_faults(load("data/models/pconv")))    # [] if there are none
+    pictures = find_unfinite(model, tile_size)               # likewise
 
 Plain, shaded, noisy and photo-like surroundings, each with round, square and long holes, from a few pixels to 80 % of
 the picture, in the middle, at a border and in a corner. A model may paint glowing blobs into holes that are larger than
@@ -66,15 +66,17 @@ def holes(side: int, size: int) -> Iterator[tuple[str, Missing]]:
         yield f"a long hole of {size} pixels, {place}", (down < max(2, size / 16)) & (right < size / 2)
 
 
-def find_faults(inpainter: Inpainter, side: int = SIDE, sizes: tuple[int, ...] = SIZES) -> list[str]:
+def find_faults(inpainter: Inpainter, side: int = SIDE, sizes: tuple[int, ...] = SIZES) -> Iterator[str]:
     """Fill every hole without copied texture, and describe those whose error exceeds the limits.
 
     Args:
         inpainter: to test.
         side: of the pictures, pixels.
         sizes: of the holes, pixels.
+
+    Yields:
+        a fault as soon as it is found; all holes together take some ten seconds.
     """
-    faults = []
     for name, picture in surroundings(side).items():
         for size in sizes:
             for what, missing in holes(side, size):
@@ -85,8 +87,7 @@ def find_faults(inpainter: Inpainter, side: int = SIDE, sizes: tuple[int, ...] =
                 if not problem and report["strays"] > LOST + _root_mean_square(of_membrane) / 255 and name != "noisy":
                     problem = f"a prediction {255 * report['strays']:.0f} levels off harmonic inpainting {CAUGHT}"
                 if problem:
-                    faults.append(f"{name} surroundings, {what}: {problem}")
-    return faults
+                    yield f"{name} surroundings, {what}: {problem}"
 
 
 def _errors(answer: npt.NDArray[np.generic], picture: Pixels, missing: Missing) -> Errors:

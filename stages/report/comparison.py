@@ -121,7 +121,7 @@ class Cell:
 
     Attributes:
         text: as printed.
-        best: whether it is the best of its column, after rounding; times are not compared.
+        best: whether it is the best of its column, after rounding, if it is compared.
         tied: whether this test cannot tell it from the best of its column.
         interval: its 95 % interval as printed.
     """
@@ -158,7 +158,6 @@ def column(evaluations: Sequence[Compared], resamples: Resamples, score: Score, 
         return [Cell("-", best=False) for _ in evaluations]
     goodness = score.goodness(pd.Series(rounded))
     best = int(np.nanargmax(goodness))
-    compared = score.name != "milliseconds"  # another run on the same machine gives other times
     cells = []
     for one, estimate, value, good in zip(evaluations, estimates, rounded, goodness, strict=True):
         ahead = resamples.estimate(
@@ -166,9 +165,9 @@ def column(evaluations: Sequence[Compared], resamples: Resamples, score: Score, 
         )
         is_best = bool(good == goodness[best])
         text = "-" if np.isnan(value) else f"{value:.{score.decimals}f}"
-        tied = bool(compared and not is_best and ahead.low <= 0)
-        interval = in_words(estimate, score.decimals) if compared else ""
-        cells.append(Cell(text, compared and is_best, tied, interval))
+        tied = bool(score.is_compared and not is_best and ahead.low <= 0)
+        interval = in_words(estimate, score.decimals) if score.name != "milliseconds" else ""
+        cells.append(Cell(text, score.is_compared and is_best, tied, interval))
     return cells
 
 

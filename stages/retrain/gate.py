@@ -20,7 +20,7 @@ from stages.runtime.params import Settings
 from stages.training.settings import Criterion
 
 _QUESTION = ["id", "sha256"]  # of the photograph test
-_FAULTS_SAID = 3
+FAULTS_SAID = 3
 
 
 class GateParams(Settings):
@@ -73,7 +73,7 @@ class Case:
         classical: scores of the classical methods on the same pairs, by name.
         slowdown: time per batch, as a ratio to the champion's; 1 without a champion.
         unfinite: extreme pictures for which the candidate's prediction is not finite.
-        unfit: surroundings in which the candidate is worse than harmonic inpainting.
+        unfit: surroundings in which the candidate is worse than harmonic inpainting, one more than are said at most.
         vetoed: why these weights were rolled back before; "" if they were not.
         photographs: the candidate's scores with default settings, one row per hole in a photograph; None if that test
             was not run.
@@ -177,7 +177,7 @@ def _fitness(case: Case) -> Iterator[Check]:
     said = ", ".join(case.unfinite)
     words = f"predictions are not finite for: {said}" if said else "every prediction for extreme pictures is finite"
     yield Check("finite", not said, words)
-    said = "; ".join(case.unfit[:_FAULTS_SAID]) + ("; ..." if len(case.unfit) > _FAULTS_SAID else "")
+    said = "; ".join(case.unfit[:FAULTS_SAID]) + ("; ..." if len(case.unfit) > FAULTS_SAID else "")
     words = (
         f"some fills are worse than harmonic inpainting: {said}"
         if said

@@ -7,6 +7,7 @@ case = measure(tree, "pconv", candidate, champion, classical=["telea", "biharmon
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
@@ -22,7 +23,7 @@ from stages.imaging.manifest import MANIFEST, hashes_of
 from stages.imaging.near import from_text, near_duplicates
 from stages.imaging.shards import Tiles
 from stages.inpainting import inpainter, soundness
-from stages.retrain.gate import Case, Champion
+from stages.retrain.gate import FAULTS_SAID, Case, Champion
 from stages.runtime import machine
 from stages.runtime.errors import InputError
 from stages.runtime.files import sha256
@@ -86,7 +87,7 @@ def measure(tree: Path, key: str, candidate: Version, champion: Version | None, 
         classical={method: table for method in classical if len(table := _read_scores(tree, method))},
         photographs=by_default(photographs) if len(photographs) else None,
         unfinite=tuple(soundness.find_unfinite(model, tiles.size)),
-        unfit=tuple(soundness.find_faults(inpainter.load(folder))),
+        unfit=tuple(islice(soundness.find_faults(inpainter.load(folder)), FAULTS_SAID + 1)),
         vetoed=candidate.tags.get(aliases.VETO, ""),
     )
     if champion is None:

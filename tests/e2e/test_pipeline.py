@@ -104,7 +104,7 @@ def test_every_method_answers_the_same_photographs(clone: Clone) -> None:
 
 @pytest.mark.parametrize("key", ["unet", "pconv", "pconv_augmented", "pix2pix"])
 def test_no_model_fills_worse_than_a_membrane_even_after_six_steps(clone: Clone, key: str) -> None:
-    faults = soundness.find_faults(load(clone.root / f"data/models/{key}", "cpu"), side=128, sizes=(30,))
+    faults = list(soundness.find_faults(load(clone.root / f"data/models/{key}", "cpu"), side=128, sizes=(30,)))
     smooth = [fault for fault in faults if fault.startswith(("plain", "shaded"))]  # six steps teach nothing of the rest
     assert not [fault for fault in smooth if soundness.CAUGHT not in fault]
 

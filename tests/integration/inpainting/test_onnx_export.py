@@ -86,7 +86,8 @@ def test_the_same_network_gives_the_same_bytes_in_another_process_and_folder(
 ) -> None:
     for folder in ("stages", "tests/integration/inpainting"):
         shutil.copytree(ROOT / folder, tmp_path / folder)
-    shutil.copy(ROOT / "tests/clone.py", tmp_path / "tests")
+    for name in ("clone.py", "warm.py"):
+        shutil.copy(ROOT / "tests" / name, tmp_path / "tests")
     code = (
         "import pathlib, tests.integration.inpainting.test_onnx_export as test; test.written('pconv', pathlib.Path())"
     )

@@ -4,6 +4,7 @@ import sys
 
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
 
 from stages.inpainting.cropping import Filler, Settings, detail, inpaint, membrane
 from tests.unit.inpainting.test_cropping import holes
@@ -44,6 +45,21 @@ def test_a_hole_in_grass_becomes_grass(scale: int) -> None:
     assert sharpness(plain, missing) < 0.1 * wanted
     assert 0.5 * wanted < sharpness(textured, missing) < 1.5 * wanted
     assert np.array_equal(textured[~missing], picture[~missing])
+
+
+def bricks(h: int, w: int) -> np.ndarray:
+    """Rows of bricks of 24 x 12 pixels with light mortar, and some grain."""
+    y, x = np.mgrid[:h, :w]
+    mortar = (y % 12 < 2) | ((x + y // 12 % 2 * 12) % 24 < 2)
+    grain = np.random.default_rng(0).normal(0, 6, (h, w))
+    return np.repeat(np.where(mortar, 170, 90)[..., None] + grain[..., None], 3, axis=2).clip(0, 255).astype(np.uint8)
+
+
+def test_a_wall_keeps_its_contrast() -> None:
+    picture, missing = bricks(240, 320), holes((80, 100, 170, 220), h=240, w=320)
+    textured, _ = inpaint(picture, missing, FILLER, Settings())
+    inside, outside = (gaussian_filter(textured[..., 0].astype(float), 2)[part].std() for part in (missing, ~missing))
+    assert inside > 0.8 * outside
 
 
 def test_a_shade_gets_no_texture_and_no_seams() -> None:

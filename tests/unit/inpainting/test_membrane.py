@@ -44,7 +44,7 @@ def off_by_a_shade(image: np.ndarray, missing: np.ndarray) -> np.ndarray:
 
 def found(fill: object, is_guarded: bool = True) -> list[str]:
     one = Inpainter(Filler(fill, side=256, reach=20, is_guarded=is_guarded), About("m"))
-    return soundness.find_faults(one, side=64, sizes=(40,))
+    return list(soundness.find_faults(one, side=64, sizes=(40,)))
 
 
 @pytest.mark.parametrize("fill", [glowing, magenta, noise, off_by_a_shade])

@@ -8,6 +8,7 @@ from stages.report.comparison import (
     all_scores,
     as_table,
     by_cell,
+    column,
     columns_of,
     differences,
     differences_table,
@@ -135,3 +136,15 @@ def test_the_file_of_scores_has_a_row_a_method():
     assert table["method"].to_list() == ["mean", "grey_net"]
     assert table["hole_psnr"].to_list() == pytest.approx([12.5, 19.5])
     assert (table["hole_psnr_low"] <= table["hole_psnr"]).all()
+
+
+@pytest.mark.parametrize("name", ["lattice", "milliseconds"])
+def test_what_says_nothing_about_who_is_better_marks_nobody(name):
+    score = next(score for score in SCORES if score.name == name)
+    methods = [evaluation("mean", 15), evaluation("telea", 22)]
+    for one, value in zip(methods, (0.0, 0.002), strict=True):
+        one.scores[name] = value
+    every = pd.Series(True, index=methods[0].scores.index)
+    cells = column(methods, resamples(methods[0]), score, every)
+    assert [(cell.best, cell.tied) for cell in cells] == [(False, False)] * 2
+    assert [cell.text for cell in cells] == [f"{value:.{score.decimals}f}" for value in (0.0, 0.002)]
