@@ -67,7 +67,6 @@ class Project(OneModel):
 
     def __init__(self, folder: Path, tracking: str = "", repository: Path | None = None) -> None:
         self.given = {"GIT_CONFIG_GLOBAL": os.devnull}  # as a scheduler's account, which has no name
-        self.given |= {"INPAINT_WORKERS": "1"}  # others would take seconds to start
         self.given |= {"MLFLOW_TRACKING_URI": tracking} if tracking else {}
         changes = {
             "prepare": TINY["prepare"] | {"photos": "data/raw"},

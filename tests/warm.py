@@ -3,7 +3,9 @@
 `mlflow` imports for three seconds before it works, a stage for two to five, `dvc` for half of one. Here they are forked
 off a server that has imported what they need. Process id, signals, working directory, environment, output and exit code
 are the program's own, as ever. Not so what it registers with `atexit`, as joblib does to end its workers: that is not
-called. And that the imports work is for the tests that start a program from nothing.
+called. Nor what Python and its libraries read from the environment when they start: TZ, PYTHONHASHSEED and their like
+are the server's. That imports work, and that nothing depends on the order of a set, is for the tests that start a
+program from nothing.
 
     with Program([sys.executable, "-m", "stages.train", "pconv"], cwd=folder, env=environment) as training:
         training.send_signal(signal.SIGSTOP)
@@ -16,8 +18,8 @@ import json
 import multiprocessing
 import os
 import runpy
-import select
 import shutil
+import signal
 import socket
 import socketserver
 import subprocess
@@ -28,11 +30,13 @@ import weakref
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cache
-from multiprocessing import reduction, spawn
+from multiprocessing import connection, reduction, spawn
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from joblib.externals.loky.backend.process import LokyProcess
 
 FORKSERVER = multiprocessing.get_context("forkserver")
 OF_DVC = ("dvc.cli.parser", "dvc.repo.experiments", "dvc.repo.open_repo", "dvc.cachemgr", "scmrepo.git")
@@ -40,7 +44,7 @@ STAGES = ("publish.__main__", "train", "training.trainer", "pconv.module", "pix2
 FORKSERVER.set_forkserver_preload([*OF_DVC, "mlflow.cli", *(f"stages.{name}" for name in STAGES)])
 HANDING_OVER = Path(__file__).parent / "handing_over"
 _run = subprocess.run
-_starting = threading.Lock()
+_asking = threading.Lock()  # a start asks all processes whether they have ended; of two who ask at once, one gets 255
 
 
 class Program:
@@ -75,7 +79,8 @@ class Program:
     @property
     def returncode(self) -> int | None:
         """Its exit code, negative for a signal; None while it runs."""
-        return self._process.exitcode
+        with _asking:
+            return self._process.exitcode
 
     def poll(self) -> int | None:
         """Return its exit code, None while it runs."""
@@ -83,7 +88,7 @@ class Program:
 
     def wait(self, timeout: float | None = None) -> int | None:
         """Wait until it has ended; return its exit code."""
-        self._process.join(timeout)
+        connection.wait([self._process.sentinel], timeout)
         return self.returncode
 
     def communicate(self, timeout: float | None = None) -> tuple[str, str]:
@@ -121,7 +126,7 @@ def _start(words: Sequence[str], place: str, environment: Mapping[str, str], fil
     sent = {number: _Sent(file) for number, file in files.items()}
     process = FORKSERVER.Process(target=_become, args=(words, place, environment, sent))
     whole = spawn.get_preparation_data
-    with _starting, pytest.MonkeyPatch.context() as patch:  # unwatched by coverage, as what is started from nothing
+    with _asking, pytest.MonkeyPatch.context() as patch:  # unwatched by coverage, as what is started from nothing
         patch.setattr(spawn, "get_preparation_data", lambda name: whole(name) | {"stowaway": None})
         process.start()
     return process
@@ -130,6 +135,7 @@ def _start(words: Sequence[str], place: str, environment: Mapping[str, str], fil
 def _become(words: Sequence[str], place: str, environment: Mapping[str, str], files: Mapping[int, int]) -> None:
     for number, file in files.items():
         os.dup2(file, number)
+        os.close(file)
     if 0 in files:
         sys.stdin = os.fdopen(0, closefd=False)
     os.chdir(place)
@@ -140,14 +146,16 @@ def _become(words: Sequence[str], place: str, environment: Mapping[str, str], fi
     if Path(place, "stages").is_dir():  # a project of its own, with code of its own
         for name in [name for name in sys.modules if name.partition(".")[0] == "stages"]:
             del sys.modules[name]
+    np.random.seed()  # noqa: NPY002 - else all processes would draw the same
     try:
         if words[0] == "-m":
             runpy.run_module(words[1], run_name="__main__", alter_sys=True)
         else:
             exec(words[1], {"__name__": "__main__"})
     finally:
-        for worker in multiprocessing.active_children():  # joblib's, which would be waited for
-            worker.terminate()
+        for worker in multiprocessing.active_children():
+            if isinstance(worker, LokyProcess):  # which would be waited for
+                worker.terminate()
 
 
 def run(words: Sequence[Any], **how: Any) -> Any:
@@ -172,11 +180,14 @@ def warm(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @cache
 def warm_stages() -> dict[str, str]:
-    """Return what makes stages of a pipeline `Program`s, whoever starts them: for the environment of a command.
+    """Return environment variables with which every `python -m stages...` below a command is forked off the server.
 
     The process that was started stays, passes SIGINT and SIGTERM on, and ends as the stage ends; if it is killed, so is
-    the stage. A stage does not notice that DVC has died, so tests of that start theirs from nothing.
+    the stage. The stage has another process id, and does not notice that DVC has died, so tests of that start theirs
+    from nothing. Elsewhere than on Linux, where a library that has been imported may not allow a fork, it returns none.
     """
+    if sys.platform != "linux":
+        return {}
     address = str(Path(tempfile.mkdtemp(), "stages"))
     server = _Server(address, _Stage)
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -186,24 +197,28 @@ def warm_stages() -> dict[str, str]:
 
 class _Server(socketserver.ThreadingUnixStreamServer):
     daemon_threads = True
+    request_queue_size = 64
 
 
 class _Stage(socketserver.BaseRequestHandler):
     def handle(self) -> None:
         """Start what is asked for; pass signals on and the exit code back."""
         size, files, *_ = socket.recv_fds(self.request, 4, 3)
-        with self.request.makefile("rb") as sent:
-            words, place, environment = json.loads(sent.read(int.from_bytes(size, "big")))
+        sent = b""
+        while left := int.from_bytes(size, "big") - len(sent):  # no more: a signal may follow
+            sent += self.request.recv(left)
+        words, place, environment = json.loads(sent)
         process = _start(words[1:], place, environment, dict(enumerate(files)))
         for file in files:
             os.close(file)
-        while process.exitcode is None:
-            asked, *_ = select.select([self.request, process.sentinel], [], [])
-            if self.request in asked:
-                number = self.request.recv(1)
-                os.kill(process.pid, number[0]) if number else process.kill()
-                if not number:
-                    break
-        process.join()
+        while process.sentinel not in connection.wait([self.request, process.sentinel]):
+            number = self.request.recv(1)
+            with suppress(ProcessLookupError):
+                os.kill(process.pid, number[0] if number else signal.SIGKILL)
+            if not number:
+                break
+        connection.wait([process.sentinel])
+        with _asking:
+            code = process.exitcode
         with suppress(OSError):
-            self.request.sendall(process.exitcode.to_bytes(2, "big", signed=True))
+            self.request.sendall(code.to_bytes(2, "big", signed=True))

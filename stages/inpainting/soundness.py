@@ -75,7 +75,7 @@ def find_faults(inpainter: Inpainter, side: int = SIDE, sizes: tuple[int, ...] =
         sizes: of the holes, pixels.
 
     Yields:
-        a fault as soon as it is found; all holes together take some ten seconds.
+        faults, each as soon as it is found, so that a caller may stop early: all holes take some ten seconds.
     """
     for name, picture in surroundings(side).items():
         for size in sizes:

@@ -16,7 +16,7 @@ _SHOWN = dict(
 _ON_PHOTOGRAPHS = tuple(
     replace(score, name=f"photo_{score.name}", label=f"{score.label} on photographs")
     for score in PHOTOGRAPH_SCORES
-    if score.name != "milliseconds"
+    if score.is_compared
 )
 _ON_TILES = tuple(
     replace(score, label=f"{score.label} on tiles") for score in SCORES if score.name in {"hole_psnr", "perceptual"}

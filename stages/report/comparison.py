@@ -160,12 +160,12 @@ def column(evaluations: Sequence[Compared], resamples: Resamples, score: Score, 
     best = int(np.nanargmax(goodness))
     cells = []
     for one, estimate, value, good in zip(evaluations, estimates, rounded, goodness, strict=True):
-        ahead = resamples.estimate(
-            score.goodness(evaluations[best].scores[score.name]) - score.goodness(one.scores[score.name]), among
-        )
         is_best = bool(good == goodness[best])
         text = "-" if np.isnan(value) else f"{value:.{score.decimals}f}"
-        tied = bool(score.is_compared and not is_best and ahead.low <= 0)
+        tied = False
+        if score.is_compared and not is_best:
+            lead = score.goodness(evaluations[best].scores[score.name]) - score.goodness(one.scores[score.name])
+            tied = bool(resamples.estimate(lead, among).low <= 0)
         interval = in_words(estimate, score.decimals) if score.name != "milliseconds" else ""
         cells.append(Cell(text, score.is_compared and is_best, tied, interval))
     return cells
@@ -245,7 +245,7 @@ def differences_table(evaluations: list[Evaluation], resamples: Resamples) -> pd
         {"method": one.key, "other": other.key, "score": score.name,
          **vars(estimate := resamples.estimate(one.scores[score.name] - other.scores[score.name])),
          "distinguishable": estimate.side != 0}
-        for score in scores_of(evaluations) if score.name != "milliseconds"
+        for score in scores_of(evaluations) if score.is_compared
         for number, one in enumerate(evaluations)
         for other in evaluations[number + 1 :]
     ]  # fmt: skip

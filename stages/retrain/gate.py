@@ -73,7 +73,7 @@ class Case:
         classical: scores of the classical methods on the same pairs, by name.
         slowdown: time per batch, as a ratio to the champion's; 1 without a champion.
         unfinite: extreme pictures for which the candidate's prediction is not finite.
-        unfit: surroundings in which the candidate is worse than harmonic inpainting, one more than are said at most.
+        unfit: surroundings in which the candidate is worse than harmonic inpainting, at most FAULTS_SAID + 1 of them.
         vetoed: why these weights were rolled back before; "" if they were not.
         photographs: the candidate's scores with default settings, one row per hole in a photograph; None if that test
             was not run.

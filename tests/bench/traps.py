@@ -122,7 +122,7 @@ TRAPS = (
          "share * mixed + (1 - share) * (model + grain)", "mixed", "tests/unit/inpainting/test_detail.py"),
     Trap("texture blurred by the model's answer", "stages/inpainting/cropping/detail.py",
          "mixed = copied + MODELS_SHARE * trust * apart", "mixed = model", "tests/unit/inpainting/test_detail.py"),
-    Trap("bricks and gravel less contrasty where they were copied", "stages/inpainting/cropping/detail.py",
+    Trap("copied bricks and gravel lose contrast", "stages/inpainting/cropping/detail.py",
          "MODELS_SHARE, SMOOTH_PX = 0.7, 8.0", "MODELS_SHARE, SMOOTH_PX = 0.7, 2.0",
          "tests/unit/inpainting/test_detail.py"),
     Trap("answers not clamped", "stages/inpainting/exported.py", "return prediction.clamp(0, 1)", "return prediction",

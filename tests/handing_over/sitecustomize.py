@@ -8,7 +8,7 @@ import os
 import sys
 
 ADDRESS = "INPAINT_WARM"
-_COLD = {"stages.tracking"}  # it ends with its parent, which a forked process has not
+_COLD = {"stages.tracking"}  # it watches its parent, which for a forked process is the server
 
 
 def _hand_over(address: str) -> None:
@@ -18,13 +18,18 @@ def _hand_over(address: str) -> None:
     from pathlib import Path
 
     said = json.dumps([sys.orig_argv, str(Path.cwd()), dict(os.environ)]).encode()
-    with socket.socket(socket.AF_UNIX) as server:
-        server.connect(address)
+    server = socket.socket(socket.AF_UNIX)
+    server.connect(address)
+    code = 1
+    try:  # from here on the server runs the stage, and this process must not
         socket.send_fds(server, [len(said).to_bytes(4, "big")], [0, 1, 2])
         server.sendall(said)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda number, _: server.sendall(bytes([number])))
-        code = int.from_bytes(server.recv(2), "big", signed=True)
+        code = int.from_bytes(server.recv(2) or b"\x00\x01", "big", signed=True)
+    except BaseException as error:
+        sys.stderr.write(f"no answer from the server of stages: {error!r}\n")
+        os._exit(code)
     if code < 0 and code != -signal.SIGKILL:
         signal.signal(-code, signal.SIG_DFL)
     if code < 0:
