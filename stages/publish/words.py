@@ -64,14 +64,13 @@ def describe(held: PipelineOutputs, key: str) -> str:
     minutes = ((record.ended_ms or record.started_ms) - record.started_ms) / 60_000
     read_tiles = {part: facts["tiles"] for part, facts in record.inputs.items() if "tiles" in facts}
     tiles = " and ".join(f"{number} tiles of {part}" for part, number in read_tiles.items() if Path(part).stem != "val")
-    course = f"trained for {record.steps} steps from {record.parent}"
+    machine = record.machine.get("gpu") or record.machine.get("processor", "an unnamed machine")
+    how = f"({minutes:.0f} min on {tiles}, on {machine})"
+    course = f"trained for {record.steps} steps from {record.parent} {how}"
     if record.kept_start:
-        course = f"the weights of {record.parent}, which {record.steps} steps of fine-tuning did not improve,"
-    return (
-        f"{key}, {course} in {minutes:.0f} min on {tiles}, "
-        f"on {record.machine.get('gpu') or record.machine.get('processor', 'an unnamed machine')}. "
-        f"In the tests:\n\n{score_list(held, [key, *(method for method in _BASELINES if method in held.scores)])}"
-    )
+        course = f"the weights of {record.parent}: {record.steps} steps of fine-tuning {how} did not improve them"
+    scores = score_list(held, [key, *(method for method in _BASELINES if method in held.scores)])
+    return f"{key}, {course}. Scores, those of models on photographs with copied texture, as by default:\n\n{scores}"
 
 
 def how_to_load(name: str) -> str:
