@@ -5,9 +5,9 @@
 
 Photographs are scaled to 144 pixels on the short side and cut at random into tiles of 128; one in nine is kept for
 scoring, by its content. Training is the pipeline's own, with `train.pconv` of params.yaml but for what `--set` says;
-how many steps fill the time is measured first. The score is the hole PSNR of the composite, on 300 pairs of held-out
-crop and hole (strokes and boxes in turn, 5 to 50 % missing), less that of biharmonic inpainting on the same pairs. A
-recipe that scores higher in the same time on the same machine is a better recipe.
+how many steps fill the time is measured first. The scores are those of composites on 300 pairs of held-out crop and
+hole (strokes and boxes in turn, 5 to 50 % missing): hole PSNR, also less that of biharmonic inpainting on the same
+pairs, sharpness, and perceptual distance. A recipe that scores better in the same time on the same machine is better.
 """
 
 import argparse
@@ -24,6 +24,7 @@ import yaml
 from PIL import Image
 
 from stages.evaluate import scores
+from stages.evaluate.perceptual import Distance
 from stages.inpainting import classical, exported
 from stages.pconv.module import PConvModule, PConvSettings
 from stages.start import provide
@@ -94,13 +95,12 @@ def score(model: exported.ExportedModel, targets: Pixels, holes: Pixels, what: s
     predictions = torch.cat([model(image[n : n + 50], hole[n : n + 50]) for n in range(0, len(images), 50)])
     predictions = np.where(holes[..., None] == 1, predictions.permute(0, 2, 3, 1).numpy(), images / 255)
     ours = hole_psnr(predictions, targets, holes)
-    print(f"{what}: {ours.mean():.2f} dB, sharpness {sharpness(predictions, targets, holes):.2f}", flush=True)
+    print(f"{what}: {ours.mean():.2f} dB, {looks(predictions, targets, holes)}", flush=True)
     for rival in ("biharmonic", "harmonic"):
         theirs = np.stack([classical.fill(rival, *pair) for pair in zip(images, holes, strict=True)])
         ahead = ours - hole_psnr(theirs, targets, holes)
         error = ahead.std() / len(ahead) ** 0.5
-        theirs_is = sharpness(theirs, targets, holes)
-        print(f"{ahead.mean():+.2f} dB (± {error:.2f}) to {rival}, whose sharpness is {theirs_is:.2f}", flush=True)
+        print(f"{ahead.mean():+.2f} dB (± {error:.2f}) to {rival}: {looks(theirs, targets, holes)}", flush=True)
     if keep:
         keep.mkdir(parents=True, exist_ok=True)
         for number in range(0, len(images), 10):
@@ -110,12 +110,15 @@ def score(model: exported.ExportedModel, targets: Pixels, holes: Pixels, what: s
             )
 
 
-def sharpness(predictions: npt.NDArray[np.float32], targets: Pixels, holes: Pixels) -> float:
-    """Return the mean over pairs of the gradient energy in the hole, in units of the target's."""
-    answers = (
+def looks(predictions: npt.NDArray[np.float32], targets: Pixels, holes: Pixels) -> str:
+    """Return sharpness (1 = as the target) and perceptual distance in words, means over pairs."""
+    answers = [
         scores.Answer(target, hole, made) for target, hole, made in zip(targets, holes, predictions, strict=True)
-    )
-    return float(np.mean([scores.score(answer)["sharpness"] for answer in answers]))
+    ]
+    sharpness = np.mean([scores.score(answer)["sharpness"] for answer in answers])
+    composites = np.stack([scores.composite(answer) for answer in answers])
+    distance = np.mean(Distance("cpu")(composites, scores.to_floats(targets), holes))
+    return f"sharpness {sharpness:.2f}, perceptual distance {distance:.3f}"
 
 
 if __name__ == "__main__":
