@@ -38,9 +38,8 @@ def export(path: Path, folder: Path) -> None:
     _, about = weights.read(path)
     is_gan = "discriminator_width" in about["settings"]
     code = importlib.import_module(f"stages.{'pix2pix' if is_gan else 'pconv'}.module")
-    settings = code.SETTINGS.model_construct(
-        **about["settings"] | shape_of(about["settings"])
-    )  # maybe of an earlier version
+    known = about["settings"] | shape_of(about["settings"])
+    settings = code.SETTINGS.model_construct(**known)  # unchecked, since an earlier version may lack some
     module = code.MODULE(settings)
     weights.load(path, module, settings)
     folder.mkdir(parents=True, exist_ok=True)

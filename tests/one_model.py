@@ -87,9 +87,9 @@ class Project(OneModel):
         """List the versions of the model with their weights."""
         return self.inpaint("model", "list").strip().splitlines()
 
-    def inpaint(self, *words: str) -> str:
+    def inpaint(self, *words: str, **environment: str) -> str:
         """Run the command line of the clone."""
-        return self.run(sys.executable, "-m", "stages.serving.cli", *words).stdout
+        return self.run(sys.executable, "-m", "stages.serving.cli", *words, **environment).stdout
 
     def lock(self) -> str:
         """Return what DVC says was made."""

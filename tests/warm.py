@@ -42,6 +42,8 @@ FORKSERVER = multiprocessing.get_context("forkserver")
 OF_DVC = ("dvc.cli.parser", "dvc.repo.experiments", "dvc.repo.open_repo", "dvc.cachemgr", "scmrepo.git")
 STAGES = ("publish.__main__", "train", "training.trainer", "pconv.module", "pix2pix.module")
 FORKSERVER.set_forkserver_preload([*OF_DVC, "mlflow.cli", *(f"stages.{name}" for name in STAGES)])
+ADDRESS = "INPAINT_WARM"  # as in handing_over/sitecustomize.py
+COLD = {ADDRESS: ""}  # for the environment of a command whose stages start from nothing
 HANDING_OVER = Path(__file__).parent / "handing_over"
 _run = subprocess.run
 _asking = threading.Lock()  # a start asks all processes whether they have ended; of two who ask at once, one gets 255
@@ -192,7 +194,7 @@ def warm_stages() -> dict[str, str]:
     server = _Server(address, _Stage)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     atexit.register(shutil.rmtree, Path(address).parent, ignore_errors=True)
-    return {"INPAINT_WARM": address, "PYTHONPATH": str(HANDING_OVER)}
+    return {ADDRESS: address, "PYTHONPATH": str(HANDING_OVER)}
 
 
 class _Server(socketserver.ThreadingUnixStreamServer):

@@ -8,7 +8,7 @@ the picture, in the middle, at a border and in a corner. A model may paint glowi
 those of its training; tiles of training size do not show that.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -66,18 +66,23 @@ def holes(side: int, size: int) -> Iterator[tuple[str, Missing]]:
         yield f"a long hole of {size} pixels, {place}", (down < max(2, size / 16)) & (right < size / 2)
 
 
-def find_faults(inpainter: Inpainter, side: int = SIDE, sizes: tuple[int, ...] = SIZES) -> Iterator[str]:
+def find_faults(
+    inpainter: Inpainter, side: int = SIDE, sizes: tuple[int, ...] = SIZES, names: Sequence[str] = ()
+) -> Iterator[str]:
     """Fill every hole without copied texture, and describe those whose error exceeds the limits.
 
     Args:
         inpainter: to test.
         side: of the pictures, pixels.
         sizes: of the holes, pixels.
+        names: of the surroundings, by default all.
 
     Yields:
         faults, each as soon as it is found, so that a caller may stop early: all holes take some ten seconds.
     """
-    for name, picture in surroundings(side).items():
+    pictures = surroundings(side)
+    for name in names or pictures:
+        picture = pictures[name]
         for size in sizes:
             for what, missing in holes(side, size):
                 answer, report = inpainter(picture, missing, Settings(detail=False))

@@ -24,6 +24,7 @@ from tests.bench import soak
 from tests.one_model import CALL, LONG_AGO, Project, write_photos
 from tests.postgres import server_on
 from tests.tracked import answers, free_port, wait_for
+from tests.warm import COLD
 
 pytestmark = pytest.mark.slow
 
@@ -147,9 +148,8 @@ def test_it_is_served(project: Project) -> None:
 
 
 def test_a_version_is_made_again_from_its_tags(project: Project) -> None:
-    cold = {"INPAINT_WARM": ""}  # so that the order of sets is another one
-    words = (sys.executable, "-m", "stages.serving.cli", "model", "rebuild", "models:/inpaint-pconv/1")
-    assert project.run(*words, **cold).stdout.startswith("equal: version 1")
+    said = project.inpaint("model", "rebuild", "models:/inpaint-pconv/1", **COLD)  # the order of sets is another one
+    assert said.startswith("equal: version 1")
 
 
 def test_a_candidate_goes_on_from_the_champion(project: Project) -> None:
